@@ -1,0 +1,194 @@
+//! What can be asked of the engine.
+
+use crate::{DurationMs, Name, Path};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How a claim wants its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Shared: any number of readers at once.
+    Read,
+    /// Exclusive.
+    Write,
+}
+
+/// A path and a mode. Two claims conflict when their paths overlap and they are not both `read`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Claim {
+    /// The resource; its whole subtree is meant.
+    pub path: Path,
+    /// Shared or exclusive.
+    pub mode: Mode,
+}
+
+impl Claim {
+    /// A `read` claim on `path`.
+    #[must_use]
+    pub fn read(path: Path) -> Claim {
+        Claim {
+            path,
+            mode: Mode::Read,
+        }
+    }
+
+    /// A `write` claim on `path`.
+    #[must_use]
+    pub fn write(path: Path) -> Claim {
+        Claim {
+            path,
+            mode: Mode::Write,
+        }
+    }
+
+    /// Whether the two claims conflict.
+    #[must_use]
+    pub fn conflicts(&self, other: &Claim) -> bool {
+        (self.mode == Mode::Write || other.mode == Mode::Write) && self.path.overlaps(&other.path)
+    }
+}
+
+/// A fencing token: the number of a grant, 1, 2, 3, ... over the whole engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(pub u64);
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who asks: a name given with each request, or a session. Owners belong to a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// A name, which needs no opening and never ends.
+    Named(Name),
+    /// A session, which must be open, and whose end ends its requests.
+    Session(Name),
+}
+
+impl Owner {
+    /// The name of the owner or session.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        match self {
+            Owner::Named(name) | Owner::Session(name) => name,
+        }
+    }
+
+    /// Whether the owner is a session.
+    #[must_use]
+    pub fn is_session(&self) -> bool {
+        matches!(self, Owner::Session(_))
+    }
+}
+
+/// Names a lock: the id that the client chose for its request, unique within its owner.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LockKey {
+    /// The namespace that the lock is in.
+    pub namespace: Name,
+    /// Whose request it is.
+    pub owner: Owner,
+    /// The request's id.
+    pub id: Name,
+}
+
+/// Names a session: sessions belong to a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionKey {
+    /// The namespace that the session is in.
+    pub namespace: Name,
+    /// The session's name.
+    pub session: Name,
+}
+
+/// How long a request waits when it cannot be granted at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// Not at all: it is refused as `busy`.
+    No,
+    /// This long, then it ends as `timed_out`. Zero is the same as [`Wait::No`].
+    For(DurationMs),
+    /// Until it is granted.
+    Forever,
+}
+
+/// One command. A time goes with each: see [`Engine::apply`](crate::Engine::apply).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Asks for locks: all of the claims or none.
+    Acquire {
+        /// The request: its id is free, or this is a retry and is answered with its state.
+        lock: LockKey,
+        /// What is asked for; see [`Limits::claims_per_request`](crate::Limits).
+        claims: Vec<Claim>,
+        /// The lease, counted from the grant; none for a lock without one. Zero is refused.
+        ttl: Option<DurationMs>,
+        /// How long to wait.
+        wait: Wait,
+    },
+    /// Gives up a queued request.
+    Cancel {
+        /// Which request.
+        lock: LockKey,
+    },
+    /// Ends a held lock.
+    Release {
+        /// Which lock.
+        lock: LockKey,
+        /// The token of its grant.
+        token: Token,
+    },
+    /// Sets the end of a held lock's lease to the command's time plus `ttl`.
+    Renew {
+        /// Which lock.
+        lock: LockKey,
+        /// The token of its grant.
+        token: Token,
+        /// The new lease. Zero is refused.
+        ttl: DurationMs,
+    },
+    /// An operator ends a live request of anyone, held or queued.
+    Break {
+        /// Which lock.
+        lock: LockKey,
+        /// When given, the lock must be held with this token.
+        token: Option<Token>,
+    },
+    /// Opens a session; it starts attached. Opening an open session is refused.
+    OpenSession {
+        /// Which session.
+        session: SessionKey,
+        /// How long it lives after it was detached.
+        abandon: DurationMs,
+    },
+    /// A connection of the session is there: it lives as long as that stays so.
+    Attach {
+        /// Which session.
+        session: SessionKey,
+    },
+    /// The session's connection is gone: it ends when its abandon timeout passes without a return.
+    /// Detaching a detached session changes nothing.
+    Detach {
+        /// Which session.
+        session: SessionKey,
+    },
+    /// A sign of life without a connection: a detached session's abandon timeout starts anew.
+    KeepAlive {
+        /// Which session.
+        session: SessionKey,
+    },
+    /// Ends a session now.
+    CloseSession {
+        /// Which session.
+        session: SessionKey,
+    },
+    /// Nothing but the time.
+    Tick,
+}

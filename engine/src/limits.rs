@@ -1,0 +1,86 @@
+//! Every limit of the engine, in one place (SEMANTICS section 5).
+
+use crate::DurationMs;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How much of everything the engine takes on. A command that would exceed one is refused with
+/// [`Refusal::LimitExceeded`](crate::Refusal::LimitExceeded) and changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Claims that one request may ask for, counted as given. Default 64.
+    pub claims_per_request: u32,
+    /// Segments that a path may have. Default 32.
+    pub segments_per_path: u32,
+    /// Bytes of UTF-8 that a segment may have. Default 255.
+    pub bytes_per_segment: u32,
+    /// Requests that may be queued with a claim on exactly one path. Default 1,000,000.
+    pub queued_requests_per_path: u32,
+    /// Live requests, held or queued, that one owner may have. Default 1,000,000.
+    pub locks_per_owner: u32,
+    /// Sessions that may be open at once, over all namespaces. Default 1,000,000.
+    pub sessions: u32,
+    /// Namespaces that may be in use at once. One is in use while it has an open session or a
+    /// request that is live or remembered. Default 10,000.
+    pub namespaces: u32,
+    /// How long the end of a request is remembered, so that a repeated id is recognised; a
+    /// session's requests are remembered at least as long as the session lives. Default 60 s.
+    pub retention: DurationMs,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            claims_per_request: 64,
+            segments_per_path: 32,
+            bytes_per_segment: 255,
+            queued_requests_per_path: 1_000_000,
+            locks_per_owner: 1_000_000,
+            sessions: 1_000_000,
+            namespaces: 10_000,
+            retention: DurationMs::from_secs(60),
+        }
+    }
+}
+
+/// The limits by name, as they appear in errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitName {
+    /// [`Limits::claims_per_request`].
+    ClaimsPerRequest,
+    /// [`Limits::segments_per_path`].
+    SegmentsPerPath,
+    /// [`Limits::bytes_per_segment`].
+    BytesPerSegment,
+    /// [`Limits::queued_requests_per_path`].
+    QueuedRequestsPerPath,
+    /// [`Limits::locks_per_owner`].
+    LocksPerOwner,
+    /// [`Limits::sessions`].
+    Sessions,
+    /// [`Limits::namespaces`].
+    Namespaces,
+}
+
+impl LimitName {
+    /// The name as it is written in errors and settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LimitName::ClaimsPerRequest => "claims_per_request",
+            LimitName::SegmentsPerPath => "segments_per_path",
+            LimitName::BytesPerSegment => "bytes_per_segment",
+            LimitName::QueuedRequestsPerPath => "queued_requests_per_path",
+            LimitName::LocksPerOwner => "locks_per_owner",
+            LimitName::Sessions => "sessions",
+            LimitName::Namespaces => "namespaces",
+        }
+    }
+}
+
+impl fmt::Display for LimitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
