@@ -3,8 +3,10 @@
 //! One [`Op`] is one JSON object. Texts are kept as the writer gave them, valid or not: whether a
 //! path is a path is for the engine, and for the reference model, to say.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
+
+mod json;
 
 /// A shared text.
 pub type Text = Arc<str>;
@@ -12,11 +14,14 @@ pub type Text = Arc<str>;
 /// The namespace of an op that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
+/// The largest number of the command language, for times, durations and tokens: 2^53 - 1, the
+/// largest integer that survives JSON numbers everywhere.
+pub const NUMBER_MAX: u64 = (1 << 53) - 1;
+
 /// One command and its time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "json::OpObject", into = "json::OpObject")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Op {
-    /// When, in ms.
+    /// When, in ms, at most [`NUMBER_MAX`] (as all numbers of an op).
     pub at: u64,
     /// In which namespace. For an op on a lock that names no owner, the namespace is that of the
     /// lock with this id, when none is written.
@@ -143,4 +148,63 @@ pub enum Action {
     },
 }
 
-mod json;
+impl Op {
+    /// The namespace that is written, or the default one.
+    #[must_use]
+    pub fn namespace_or_default(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
+    }
+}
+
+impl OpOwner {
+    /// The name of the owner or session.
+    #[must_use]
+    pub fn name(&self) -> &Text {
+        match self {
+            OpOwner::Named(name) | OpOwner::Session(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for OpClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", if self.write { 'w' } else { 'r' }, self.path)
+    }
+}
+
+impl Action {
+    /// The names of all ops.
+    pub const NAMES: [&str; 12] = [
+        "acquire",
+        "release",
+        "renew",
+        "cancel",
+        "break",
+        "open_session",
+        "attach",
+        "detach",
+        "keep_alive",
+        "close_session",
+        "tick",
+        "inspect",
+    ];
+
+    /// The op's name, as in JSON.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Action::Acquire { .. } => "acquire",
+            Action::Release { .. } => "release",
+            Action::Renew { .. } => "renew",
+            Action::Cancel { .. } => "cancel",
+            Action::Break { .. } => "break",
+            Action::OpenSession { .. } => "open_session",
+            Action::Attach { .. } => "attach",
+            Action::Detach { .. } => "detach",
+            Action::KeepAlive { .. } => "keep_alive",
+            Action::CloseSession { .. } => "close_session",
+            Action::Tick => "tick",
+            Action::Inspect { .. } => "inspect",
+        }
+    }
+}
