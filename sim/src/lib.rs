@@ -4,7 +4,9 @@
 //! [`plan::generate`] draws a [`plan::Plan`] from a profile and a seed, and [`plan::run`] turns a
 //! plan into an [`outcome::Outcome`]: read these first.
 
+pub mod entropy;
 pub mod line;
 pub mod op;
 pub mod outcome;
 pub mod plan;
+pub mod trace;
