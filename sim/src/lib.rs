@@ -6,6 +6,7 @@
 
 pub mod entropy;
 pub mod line;
+pub mod model;
 pub mod op;
 pub mod outcome;
 pub mod plan;
