@@ -5,6 +5,7 @@
 //! plan into an [`outcome::Outcome`]: read these first.
 
 pub mod entropy;
+pub mod driver;
 pub mod line;
 pub mod model;
 pub mod op;

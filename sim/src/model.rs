@@ -57,20 +57,10 @@ enum State {
     },
 }
 
-/// An entry of the list of what is to be forgotten.
-struct Memory {
-    ended_at: u64,
-    lock: LineLock,
-    /// The opening number of the session that the request was of, if that was still open.
-    session: Option<u64>,
-}
-
 /// A session that is open (section 4).
 struct Session {
     namespace: Text,
     name: Text,
-    /// Its opening's number: a session opened again under the same name is another one.
-    number: u64,
     /// In ms.
     abandon: u64,
     /// Since when it is without a connection or a sign of life; none while it is attached.
@@ -94,14 +84,12 @@ pub struct Model {
     now: u64,
     /// The token of the latest grant.
     last_token: u64,
-    /// How many sessions have been opened.
-    openings: u64,
     /// All queued and held requests, in arrival order.
     live: Vec<Request>,
     /// The requests whose end is remembered (section 4), and how each ended.
     ended: BTreeMap<LineLock, &'static str>,
-    /// The same requests in the order in which they ended.
-    to_forget: VecDeque<Memory>,
+    /// When each of them ended, in that order; without those that an open session keeps.
+    to_forget: VecDeque<(u64, LineLock)>,
     /// All open sessions, in order of opening.
     sessions: Vec<Session>,
     default_namespace: Text,
@@ -115,7 +103,6 @@ impl Model {
             limits,
             now: 0,
             last_token: 0,
-            openings: 0,
             live: Vec::new(),
             ended: BTreeMap::new(),
             to_forget: VecDeque::new(),
@@ -189,8 +176,8 @@ impl Model {
                 Ok(())
             }
             Action::CloseSession { session } => {
-                let number = self.session_of(op, session)?.number;
-                self.end_session(number, self.now, lines);
+                let place = self.place_of_session(op, session)?;
+                self.end_session(place, self.now, lines);
                 Ok(())
             }
             Action::Tick => Ok(()),
@@ -242,9 +229,7 @@ impl Model {
                     self.end_request(place, at, reason, lines);
                     self.grant_what_is_free(at, lines);
                 }
-                Due::Session(place) => {
-                    self.end_session(self.sessions[place].number, at, lines);
-                }
+                Due::Session(place) => self.end_session(place, at, lines),
             }
         }
     }
@@ -279,18 +264,14 @@ impl Model {
     /// Forgets the ends that were remembered long enough: for the retention time, and at least as
     /// long as the request's session lives (section 4).
     fn forget(&mut self) {
-        while let Some(memory) = self.to_forget.front() {
-            if memory.ended_at + self.limits.retention > self.now {
-                return;
-            }
-            let Some(memory) = self.to_forget.pop_front() else {
-                return;
-            };
-            let is_its = |session: &&mut Session| Some(session.number) == memory.session;
-            match self.sessions.iter_mut().find(is_its) {
-                Some(session) => session.outlived.push(memory.lock),
+        while let Some((ended_at, _)) = self.to_forget.front()
+            && ended_at + self.limits.retention <= self.now
+            && let Some((_, lock)) = self.to_forget.pop_front()
+        {
+            match self.session_owning(&lock) {
+                Some(place) => self.sessions[place].outlived.push(lock),
                 None => {
-                    self.ended.remove(&memory.lock);
+                    self.ended.remove(&lock);
                 }
             }
         }
@@ -331,17 +312,7 @@ impl Model {
                 reason,
             },
         });
-        let session = match &lock.owner {
-            OpOwner::Named(_) => None,
-            OpOwner::Session(name) => self
-                .session(&lock.namespace, name)
-                .map(|place| self.sessions[place].number),
-        };
-        self.to_forget.push_back(Memory {
-            ended_at: at,
-            lock: lock.clone(),
-            session,
-        });
+        self.to_forget.push_back((at, lock.clone()));
         self.ended.insert(lock, reason);
     }
 
@@ -370,9 +341,7 @@ impl Model {
             lines.push(Line { at: self.now, what });
             return Ok(());
         }
-        if let OpOwner::Session(name) = &lock.owner
-            && self.session(&lock.namespace, name).is_none()
-        {
+        if matches!(lock.owner, OpOwner::Session(_)) && self.session_owning(&lock).is_none() {
             return Err("unknown_session");
         }
         self.check_limit_of_namespaces(&lock.namespace)?;
@@ -569,12 +538,23 @@ impl Model {
             .position(|session| *session.name == *name && *session.namespace == *namespace)
     }
 
-    fn session_of(&mut self, op: &Op, name: &Text) -> Result<&mut Session, Code> {
-        text::check_name(name)?;
-        match self.session(op.namespace_or_default(), name) {
-            Some(place) => Ok(&mut self.sessions[place]),
-            None => Err("unknown_session"),
+    /// The open session that owns a lock, if a session does and it is open.
+    fn session_owning(&self, lock: &LineLock) -> Option<usize> {
+        match &lock.owner {
+            OpOwner::Named(_) => None,
+            OpOwner::Session(name) => self.session(&lock.namespace, name),
         }
+    }
+
+    fn place_of_session(&self, op: &Op, name: &Text) -> Result<usize, Code> {
+        text::check_name(name)?;
+        self.session(op.namespace_or_default(), name)
+            .ok_or("unknown_session")
+    }
+
+    fn session_of(&mut self, op: &Op, name: &Text) -> Result<&mut Session, Code> {
+        let place = self.place_of_session(op, name)?;
+        Ok(&mut self.sessions[place])
     }
 
     fn say_session(&self, op: &Op, session: &Text, state: &'static str, lines: &mut Vec<Line>) {
@@ -602,11 +582,9 @@ impl Model {
         }
         check_limit(self.sessions.len() + 1, self.limits.sessions)?;
         self.check_limit_of_namespaces(&namespace)?;
-        self.openings += 1;
         self.sessions.push(Session {
             namespace,
             name: name.clone(),
-            number: self.openings,
             abandon,
             detached_at: None,
             outlived: Vec::new(),
@@ -617,11 +595,7 @@ impl Model {
 
     /// Ends a session: first its requests in arrival order, then itself; then what that set free
     /// is granted in arrival order.
-    fn end_session(&mut self, number: u64, at: u64, lines: &mut Vec<Line>) {
-        let mut is_open = self.sessions.iter();
-        let Some(place) = is_open.position(|session| session.number == number) else {
-            unreachable!("only an open session is ended");
-        };
+    fn end_session(&mut self, place: usize, at: u64, lines: &mut Vec<Line>) {
         let session = self.sessions.remove(place);
         let owner = OpOwner::Session(session.name.clone());
         while let Some(place) = self.live.iter().position(|request| {
