@@ -1,44 +1,534 @@
-//! The state machine.
+//! The state machine: time, grants and ends. Asking for locks is in `acquire`, sessions in
+//! `sessions`, questions in `inspect`, saving in `snapshot`.
 
-use crate::{Command, Event, Limits, Refusal, Reply, TimeMs};
+use crate::{
+    Command, DurationMs, EndReason, Event, EventKind, HashKey, InvalidRequest, Limits, LockKey,
+    Refusal, Reply, TimeMs, Token,
+    owners::{Opening, OwnerId, Owners},
+    requests::{Phase, Request, RequestId},
+    slab::Slab,
+    table::Table,
+    tree::{Arrival, Tree},
+};
+use std::collections::{BTreeMap, VecDeque};
 
-/// The lock engine.
+/// How an [`Engine`] is set up.
 #[derive(Debug, Clone)]
-pub struct Engine {
-    now: TimeMs,
+pub struct EngineConfig {
+    /// How much of everything it takes on.
+    pub limits: Limits,
+    /// The secret key of its hash tables. No result depends on it; whoever serves clients that it
+    /// does not trust draws it at random, so that they cannot make names collide.
+    pub hash_key: HashKey,
+    /// The token of the first grant, by default 1. A service that keeps nothing over a restart
+    /// chooses one above all that it gave before.
+    pub first_token: Token,
 }
 
-/// The secret key of the engine's hash tables; see [`Engine::new`].
-#[derive(Debug, Clone, Copy, Default)]
-pub struct HashKey(pub [u64; 2]);
+impl Default for EngineConfig {
+    fn default() -> EngineConfig {
+        EngineConfig {
+            limits: Limits::default(),
+            hash_key: HashKey::default(),
+            first_token: Token(1),
+        }
+    }
+}
+
+/// The lock engine: a pure state machine.
+///
+/// Feed it commands with [`apply`](Engine::apply), each with its time; everything else asks. Tell
+/// it the time (with [`Command::Tick`]) at [`next_deadline`](Engine::next_deadline), so that
+/// leases run out when they are due even if nobody asks for anything: how often it is told changes
+/// nothing but when the events come out.
+///
+/// Two engines that have applied the same commands are equal.
+///
+/// ```
+/// use lockwright_engine::*;
+///
+/// let mut engine = Engine::new(EngineConfig::default());
+/// let mut events = Vec::new();
+/// let acquire = Command::Acquire {
+///     lock: LockKey {
+///         namespace: Name::new("default")?,
+///         owner: Owner::Named(Name::new("alice")?),
+///         id: Name::new("L1")?,
+///     },
+///     claims: vec![Claim::write(Path::parse("a/b")?)],
+///     ttl: Some(DurationMs::from_secs(1)),
+///     wait: Wait::Forever,
+/// };
+/// engine.apply(TimeMs::ZERO, &acquire, &mut events)?;
+/// assert!(matches!(events[0].kind, EventKind::Granted { token: Token(1), .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(crate) limits: Limits,
+    pub(crate) hash_key: HashKey,
+    pub(crate) now: TimeMs,
+    pub(crate) next_token: Token,
+    pub(crate) next_arrival: Arrival,
+    pub(crate) next_opening: Opening,
+    pub(crate) tree: Tree,
+    pub(crate) owners: Owners,
+    pub(crate) requests: Slab<Request>,
+    pub(crate) by_id: Table<Request>,
+    /// Open sessions in the order of opening.
+    pub(crate) sessions: BTreeMap<Opening, OwnerId>,
+    /// What is due, in the order in which it happens (SEMANTICS section 3).
+    pub(crate) due: BTreeMap<(TimeMs, Rank), Subject>,
+    /// Ended requests and when they may be forgotten, in the order of their ends.
+    pub(crate) forget: VecDeque<(TimeMs, RequestId)>,
+    /// How many ended requests open sessions keep beyond their retention.
+    pub(crate) kept: usize,
+    /// Requests that an end has unblocked and that are granted within the same event.
+    pub(crate) freed: Vec<RequestId>,
+}
+
+/// The order of what is due at the same time: requests by arrival, then sessions by opening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    Request(Arrival),
+    Session(Opening),
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Subject {
+    Request(RequestId),
+    Session(OwnerId),
+}
+
+/// An emptied list with room for at most this many keeps its memory.
+const KEPT_ROOM: usize = 1024;
 
 impl Engine {
-    /// An empty engine at time zero. Its hash tables are keyed with `key`, which should be drawn at random by
-    /// whoever serves clients that it does not trust; no result depends on it.
+    /// An empty engine at time zero.
     #[must_use]
-    pub fn new(_limits: Limits, _key: HashKey) -> Engine {
-        Engine { now: TimeMs::ZERO }
+    pub fn new(config: EngineConfig) -> Engine {
+        assert!(config.first_token.0 > 0, "tokens start at 1 or later");
+        Engine {
+            limits: config.limits,
+            hash_key: config.hash_key,
+            now: TimeMs::ZERO,
+            next_token: config.first_token,
+            next_arrival: Arrival(0),
+            next_opening: Opening(0),
+            tree: Tree::new(config.hash_key),
+            owners: Owners::new(config.hash_key),
+            requests: Slab::new(),
+            by_id: Table::new(),
+            sessions: BTreeMap::new(),
+            due: BTreeMap::new(),
+            forget: VecDeque::new(),
+            kept: 0,
+            freed: Vec::new(),
+        }
     }
 
-    /// Applies `command` at time `at`.
+    /// Applies `command` at time `at`; a time earlier than the latest is read as the latest.
+    ///
+    /// First everything due at or before that time happens, each at its own time. Events are
+    /// appended to `events` in the order in which things happened; take them out before the next
+    /// call, since an event's lock or session can be asked for until then.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: then the command changed nothing (what was due happened all the same).
     pub fn apply(
         &mut self,
-        _at: TimeMs,
-        _command: &Command,
-        _events: &mut Vec<Event>,
+        at: TimeMs,
+        command: &Command,
+        events: &mut Vec<Event>,
     ) -> Result<Reply, Refusal> {
-        unimplemented!()
+        let now = at.max(self.now);
+        self.run_due(now, events);
+        self.now = now;
+        self.forget_due();
+        let reply = self.carry_out(command, events);
+        // An abandon timeout of zero is due at once.
+        self.run_due(now, events);
+        assert!(
+            self.freed.is_empty(),
+            "whoever was set free has been granted"
+        );
+        assert!(
+            self.next_deadline().is_none_or(|due| due > now),
+            "nothing due is left"
+        );
+        reply
     }
 
-    /// The engine's latest time.
+    fn carry_out(&mut self, command: &Command, events: &mut Vec<Event>) -> Result<Reply, Refusal> {
+        match command {
+            Command::Acquire {
+                lock,
+                claims,
+                ttl,
+                wait,
+            } => {
+                return self.acquire(lock, claims, *ttl, *wait, events);
+            }
+            Command::Renew { lock, token, ttl } => {
+                return self.renew(lock, *token, *ttl, events);
+            }
+            Command::Cancel { lock } => self.cancel(lock, events)?,
+            Command::Release { lock, token } => self.release(lock, *token, events)?,
+            Command::Break { lock, token } => self.break_lock(lock, *token, events)?,
+            Command::OpenSession { session, abandon } => {
+                self.open_session(session, *abandon, events)?;
+            }
+            Command::Attach { session } => self.attach(session, events)?,
+            Command::Detach { session } => self.detach(session, events)?,
+            Command::KeepAlive { session } => self.keep_alive(session, events)?,
+            Command::CloseSession { session } => self.close_session(session, events)?,
+            Command::Tick => {}
+        }
+        Ok(Reply::Done)
+    }
+
+    /// The latest time that the engine was told.
     #[must_use]
     pub fn now(&self) -> TimeMs {
         self.now
     }
 
-    /// When something is due next; none if nothing is.
+    /// When something is due next (the end of a lease, a wait deadline, the end of a session);
+    /// none if nothing is. That ended requests are forgotten needs no telling of the time.
     #[must_use]
     pub fn next_deadline(&self) -> Option<TimeMs> {
-        unimplemented!()
+        self.due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// The limits that the engine was set up with.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The token that the next grant will get.
+    #[must_use]
+    pub fn next_token(&self) -> Token {
+        self.next_token
+    }
+
+    /// Everything due at or before `now` happens, one after the other, each at its own time, and
+    /// what each sets free is granted within it (SEMANTICS section 3).
+    fn run_due(&mut self, now: TimeMs, events: &mut Vec<Event>) {
+        while let Some(entry) = self.due.first_entry() {
+            let (at, _) = *entry.key();
+            if at > now {
+                break;
+            }
+            assert!(at >= self.now, "nothing that was due has been passed over");
+            self.now = at;
+            match *entry.get() {
+                Subject::Request(id) => {
+                    let reason = match self.requests[id].phase {
+                        Phase::Queued { .. } => EndReason::TimedOut,
+                        Phase::Held { .. } => EndReason::Expired,
+                        Phase::Ended { .. } => unreachable!("an ended request is not due"),
+                    };
+                    self.end(id, reason, events);
+                    self.grant_freed(events);
+                }
+                Subject::Session(owner) => self.end_session(owner, events),
+            }
+        }
+    }
+
+    /// Forgets the ended requests whose retention has passed; those of an open session are kept
+    /// until it ends (SEMANTICS section 4).
+    fn forget_due(&mut self) {
+        while let Some((at, id)) = self.forget.front().copied() {
+            if at > self.now {
+                break;
+            }
+            self.forget.pop_front();
+            let owner = self.requests[id].owner;
+            match &mut self.owners[owner].session {
+                Some(session) => {
+                    session.kept.push(id);
+                    self.kept += 1;
+                }
+                None => self.forget_request(id),
+            }
+        }
+        if self.forget.is_empty() && self.forget.capacity() > KEPT_ROOM {
+            self.forget = VecDeque::new();
+        }
+    }
+
+    pub(crate) fn forget_request(&mut self, id: RequestId) {
+        self.by_id.remove(id, &self.requests);
+        let request = self.requests.remove(id);
+        assert!(!request.is_live(), "a live request is not forgotten");
+        let owner = &mut self.owners[request.owner];
+        assert!(
+            owner.remembered > 0,
+            "a remembered request is counted by its owner"
+        );
+        owner.remembered -= 1;
+        self.owners.drop_if_idle(request.owner);
+    }
+
+    /// Grants a request that nothing blocks: takes the next token and starts the lease.
+    pub(crate) fn grant(&mut self, id: RequestId, events: &mut Vec<Event>) -> Token {
+        let token = self.next_token;
+        self.next_token = Token(token.0 + 1);
+        let request = &mut self.requests[id];
+        assert!(request.is_queued(), "only who waits is granted");
+        assert_eq!(request.blocked, 0, "whom something blocks is not granted");
+        let expires = request.ttl.map(|ttl| self.now.after(ttl));
+        request.phase = Phase::Held {
+            token,
+            granted_at: self.now,
+            expires,
+        };
+        self.schedule(id);
+        let lock = self.owners.lock_key(&self.requests[id]);
+        self.tell(
+            EventKind::Granted {
+                lock,
+                token,
+                expires,
+            },
+            events,
+        );
+        token
+    }
+
+    /// Grants, in arrival order, whom the ends of this event have set free.
+    pub(crate) fn grant_freed(&mut self, events: &mut Vec<Event>) {
+        if self.freed.is_empty() {
+            return;
+        }
+        let mut freed = std::mem::take(&mut self.freed);
+        // Who ended within this same event, with its session, is not granted.
+        freed.retain(|id| self.requests[*id].is_queued());
+        freed.sort_unstable_by_key(|id| self.requests[*id].arrival);
+        for id in freed.drain(..) {
+            self.unschedule(id);
+            self.count_queued(id, |queued| queued - 1);
+            self.grant(id, events);
+        }
+        if freed.capacity() <= KEPT_ROOM {
+            self.freed = freed;
+        }
+    }
+
+    /// Ends a live request: it leaves the tree and its owner's list, and is remembered. Whom it
+    /// sets free is collected for [`Engine::grant_freed`].
+    pub(crate) fn end(&mut self, id: RequestId, reason: EndReason, events: &mut Vec<Event>) {
+        self.unschedule(id);
+        if self.requests[id].is_queued() {
+            self.count_queued(id, |queued| queued - 1);
+        }
+        let request = &mut self.requests[id];
+        let token = request.token();
+        let (owner, entry) = (request.owner, request.first_entry.take());
+        request.phase = Phase::Ended {
+            reason,
+            at: self.now,
+            token,
+        };
+        let entry = entry.expect("a live request is on the tree");
+        self.tree.remove(
+            self.owners.root_mut(owner),
+            entry,
+            &mut self.requests,
+            &mut self.freed,
+        );
+        self.owners.unlink(&mut self.requests, id);
+        self.owners[owner].remembered += 1;
+        self.forget
+            .push_back((self.now.after(self.limits.retention), id));
+        let lock = self.owners.lock_key(&self.requests[id]);
+        self.tell(EventKind::Ended { lock, reason }, events);
+    }
+
+    /// Sets the alarm of a live request, if it has a deadline.
+    pub(crate) fn schedule(&mut self, id: RequestId) {
+        let request = &self.requests[id];
+        if let Some(at) = request.due() {
+            let other = self
+                .due
+                .insert((at, Rank::Request(request.arrival)), Subject::Request(id));
+            assert!(other.is_none(), "a request has one deadline at a time");
+        }
+    }
+
+    pub(crate) fn unschedule(&mut self, id: RequestId) {
+        let request = &self.requests[id];
+        if let Some(at) = request.due() {
+            let removed = self.due.remove(&(at, Rank::Request(request.arrival)));
+            assert!(removed.is_some(), "a deadline is scheduled");
+        }
+    }
+
+    /// Counts a request in or out as queued on each node that it claims.
+    pub(crate) fn count_queued(&mut self, id: RequestId, count: impl Fn(u32) -> u32) {
+        let mut next = self.requests[id].first_entry;
+        while let Some(entry) = next {
+            let entry = self.tree.entry(entry);
+            next = entry.next_of_request;
+            if entry.mode.claimed().is_some() {
+                let node = entry.node;
+                let queued = &mut self.tree.node_mut(node).queued;
+                *queued = count(*queued);
+            }
+        }
+    }
+
+    pub(crate) fn tell(&self, kind: EventKind, events: &mut Vec<Event>) {
+        events.push(Event { at: self.now, kind });
+    }
+
+    /// The request that a command names, live or remembered.
+    pub(crate) fn find(&self, lock: &LockKey) -> Option<RequestId> {
+        let owner = self.owners.find(&lock.namespace, &lock.owner)?;
+        self.find_of(owner, lock)
+    }
+
+    pub(crate) fn find_of(&self, owner: OwnerId, lock: &LockKey) -> Option<RequestId> {
+        let hash = self.hash_key.hash(owner.raw(), lock.id.as_str());
+        self.by_id.find(hash, &self.requests, |request| {
+            request.owner == owner && request.id == lock.id
+        })
+    }
+
+    fn find_known(&self, lock: &LockKey) -> Result<RequestId, Refusal> {
+        self.find(lock).ok_or(Refusal::UnknownLock)
+    }
+
+    /// The lock that a command names, held, with the token that comes with the command.
+    fn find_held(&self, lock: &LockKey, given: Token) -> Result<RequestId, Refusal> {
+        let id = self.find_known(lock)?;
+        match self.requests[id].phase {
+            Phase::Held { token, .. } if token == given => Ok(id),
+            Phase::Held { .. } => Err(Refusal::StaleToken { given }),
+            Phase::Queued { .. } | Phase::Ended { .. } => Err(Refusal::NotHeld),
+        }
+    }
+
+    fn end_and_grant(&mut self, id: RequestId, reason: EndReason, events: &mut Vec<Event>) {
+        self.end(id, reason, events);
+        self.grant_freed(events);
+    }
+
+    fn release(
+        &mut self,
+        lock: &LockKey,
+        token: Token,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Refusal> {
+        let id = self.find_held(lock, token)?;
+        self.end_and_grant(id, EndReason::Released, events);
+        Ok(())
+    }
+
+    fn cancel(&mut self, lock: &LockKey, events: &mut Vec<Event>) -> Result<(), Refusal> {
+        let id = self.find_known(lock)?;
+        if !self.requests[id].is_queued() {
+            return Err(Refusal::NotQueued);
+        }
+        self.end_and_grant(id, EndReason::Cancelled, events);
+        Ok(())
+    }
+
+    fn break_lock(
+        &mut self,
+        lock: &LockKey,
+        token: Option<Token>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Refusal> {
+        let id = self.find_known(lock)?;
+        let request = &self.requests[id];
+        if !request.is_live() {
+            return Err(Refusal::NotHeld);
+        }
+        match token {
+            Some(given) if request.token() != token => return Err(Refusal::StaleToken { given }),
+            _ => {}
+        }
+        self.end_and_grant(id, EndReason::Broken, events);
+        Ok(())
+    }
+
+    fn renew(
+        &mut self,
+        lock: &LockKey,
+        token: Token,
+        ttl: DurationMs,
+        events: &mut Vec<Event>,
+    ) -> Result<Reply, Refusal> {
+        if ttl.is_zero() {
+            return Err(Refusal::InvalidRequest(InvalidRequest::ZeroTtl));
+        }
+        let id = self.find_held(lock, token)?;
+        self.unschedule(id);
+        let renewed = self.now.after(ttl);
+        match &mut self.requests[id].phase {
+            Phase::Held { expires, .. } => *expires = Some(renewed),
+            Phase::Queued { .. } | Phase::Ended { .. } => unreachable!("the lock is held"),
+        }
+        self.schedule(id);
+        self.tell(
+            EventKind::Renewed {
+                lock: lock.clone(),
+                expires: renewed,
+            },
+            events,
+        );
+        Ok(Reply::Renewed { expires: renewed })
+    }
+
+    /// Checks all of the state against itself: for tests and for the finder, at the cost of a walk
+    /// over everything.
+    ///
+    /// # Panics
+    /// When an invariant does not hold.
+    pub fn check(&self) {
+        self.tree.check();
+        assert!(self.freed.is_empty());
+        assert_eq!(self.by_id.len(), self.requests.len());
+        let mut due = self
+            .sessions
+            .values()
+            .filter(|owner| self.session_ends(**owner))
+            .count();
+        let mut entries = 0;
+        for (id, request) in self.requests.iter() {
+            let blocked = matches!(request.phase, Phase::Queued { .. });
+            assert_eq!(
+                blocked,
+                request.is_live() && request.blocked > 0,
+                "who is free is granted"
+            );
+            assert_eq!(request.first_entry.is_some(), request.is_live());
+            for entry in self.tree.chain(request.first_entry) {
+                assert_eq!((entry.request, entry.arrival), (id, request.arrival));
+                entries += 1;
+            }
+            if let Some(at) = request.due() {
+                assert!(at > self.now, "what is due has happened");
+                assert!(self.due.contains_key(&(at, Rank::Request(request.arrival))));
+                due += 1;
+            }
+        }
+        assert_eq!(due, self.due.len(), "every alarm is for something");
+        assert_eq!(
+            entries,
+            self.tree.entry_count(),
+            "every entry is of a request"
+        );
+    }
+
+    fn session_ends(&self, owner: OwnerId) -> bool {
+        self.owners[owner]
+            .session
+            .as_ref()
+            .is_some_and(|session| session.ends_at.is_some())
     }
 }

@@ -5,21 +5,33 @@
 //! caused, in order. There is no I/O, no clock, no randomness and no thread in here; whoever
 //! applies the same commands gets the same engine.
 
+mod acquire;
 mod command;
 mod engine;
 mod event;
+mod inspect;
 mod limits;
 mod name;
+mod owners;
 mod path;
+mod requests;
+mod sessions;
+mod slab;
+mod snapshot;
+mod table;
 mod time;
+mod tree;
 
 pub use command::{Claim, Command, LockKey, Mode, Owner, SessionKey, Token, Wait};
-pub use engine::{Engine, HashKey};
+pub use engine::{Engine, EngineConfig};
 pub use event::{
     EndReason, ErrorCode, Event, EventKind, InvalidRequest, LockState, Refusal, Reply,
     SessionChange,
 };
+pub use inspect::{Cursor, LockInfo, Page, SessionInfo, Usage};
 pub use limits::{LimitName, Limits};
 pub use name::{NAME_BYTES_MAX, Name, NameError};
 pub use path::{Path, PathError};
+pub use snapshot::{Snapshot, SnapshotError};
+pub use table::HashKey;
 pub use time::{DurationMs, MAX_MS, OutOfRange, TimeMs};

@@ -1,0 +1,294 @@
+//! Questions to the engine: they change nothing.
+
+use crate::{
+    Claim, Engine, LockKey, LockState, Name, Path, SessionKey, TimeMs,
+    requests::{Request, RequestId},
+    slab::Id,
+    tree::{Arrival, Entry, EntryMode, MODES, NodeId},
+};
+use serde::{Deserialize, Serialize};
+
+/// What can be told of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockInfo {
+    /// Whose it is, and its id.
+    pub key: LockKey,
+    /// What it claims, without duplicates and covered claims; empty once it has ended.
+    pub claims: Vec<Claim>,
+    /// Where it is in its life.
+    pub state: LockState,
+    /// When it arrived.
+    pub arrived_at: TimeMs,
+}
+
+/// What can be told of an open session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// Which session.
+    pub key: SessionKey,
+    /// When it ends if nobody returns; none while it is attached.
+    pub ends_at: Option<TimeMs>,
+    /// Its live requests, held or queued.
+    pub live_requests: u32,
+}
+
+/// How much of everything is in use: all zero when nothing is live or remembered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Requests that are held or queued.
+    pub live_requests: usize,
+    /// Requests that have ended and are remembered.
+    pub remembered_requests: usize,
+    /// Nodes of the tree of resources.
+    pub nodes: usize,
+    /// Entries of requests at nodes.
+    pub entries: usize,
+    /// Owners with a live or remembered request or an open session.
+    pub owners: usize,
+    /// Open sessions.
+    pub sessions: usize,
+    /// Namespaces in use.
+    pub namespaces: usize,
+    /// Leases, wait deadlines and abandon timeouts that are running.
+    pub deadlines: usize,
+}
+
+impl Usage {
+    /// Whether nothing at all is in use.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        *self == Usage::default()
+    }
+}
+
+/// Where a page of [`Engine::locks_under`] ended. Opaque; valid for the same namespace and prefix,
+/// also after the engine has changed: the next page starts after the last request of this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    after: u64,
+    /// Where each list of the node went on, so that it need not be walked from its head.
+    places: [u32; 4],
+}
+
+/// One page of locks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Live requests in arrival order.
+    pub locks: Vec<LockInfo>,
+    /// Where to go on; none at the end.
+    pub next: Option<Cursor>,
+}
+
+impl Engine {
+    /// A live or remembered request. Cost: that of its claims.
+    #[must_use]
+    pub fn lock(&self, key: &LockKey) -> Option<LockInfo> {
+        self.find(key).map(|id| self.info(id))
+    }
+
+    /// The live requests, held or queued, with a claim that overlaps `path`, in arrival order.
+    /// Cost: that of what is found.
+    #[must_use]
+    pub fn overlapping(&self, namespace: &Name, path: &Path) -> Vec<LockInfo> {
+        let mut found: Vec<(Arrival, RequestId)> = Vec::new();
+        let mut collect = |node, modes: &[EntryMode]| {
+            for mode in modes {
+                let entries = self.tree.list(node, *mode);
+                found.extend(entries.map(|entry| (entry.arrival, entry.request)));
+            }
+        };
+        let mut node = self.root(namespace);
+        for segment in path.segments() {
+            let Some(above) = node else { break };
+            collect(above, &[EntryMode::Read, EntryMode::Write]);
+            node = self.tree.child(above, segment);
+        }
+        if let Some(node) = node {
+            collect(node, &MODES);
+        }
+        found.sort_unstable_by_key(|(arrival, _)| *arrival);
+        found.dedup_by_key(|(arrival, _)| *arrival);
+        found.into_iter().map(|(_, id)| self.info(id)).collect()
+    }
+
+    /// Who holds a lock that overlaps `path`, in the order of arrival.
+    #[must_use]
+    pub fn holders(&self, namespace: &Name, path: &Path) -> Vec<LockInfo> {
+        let mut locks = self.overlapping(namespace, path);
+        locks.retain(|lock| matches!(lock.state, LockState::Held { .. }));
+        locks
+    }
+
+    /// Who is queued with a claim that overlaps `path`, in the order of arrival.
+    #[must_use]
+    pub fn queue(&self, namespace: &Name, path: &Path) -> Vec<LockInfo> {
+        let mut locks = self.overlapping(namespace, path);
+        locks.retain(|lock| matches!(lock.state, LockState::Queued { .. }));
+        locks
+    }
+
+    /// The live requests with a claim at or below `prefix`, in arrival order, at most `most` of
+    /// them (at least 1), from the start or from where a page ended. Cost: that of the page, unless
+    /// the request at which a page ended has itself ended; then the lists are walked to its place.
+    #[must_use]
+    pub fn locks_under(
+        &self,
+        namespace: &Name,
+        prefix: &Path,
+        from: Option<Cursor>,
+        most: usize,
+    ) -> Page {
+        let Some(node) = self.node_of(namespace, prefix) else {
+            return Page {
+                locks: Vec::new(),
+                next: None,
+            };
+        };
+        let mut lists = MODES.map(|mode| self.list_from(node, mode, from));
+        let mut locks = Vec::new();
+        let mut last = None;
+        while let Some(entry) = lists.iter().flatten().min_by_key(|entry| entry.arrival) {
+            if locks.len() == most.max(1) {
+                break;
+            }
+            let (arrival, request) = (entry.arrival, entry.request);
+            locks.push(self.info(request));
+            last = Some(arrival);
+            for list in &mut lists {
+                if list.is_some_and(|entry| entry.arrival == arrival) {
+                    *list = list
+                        .and_then(|entry| entry.next)
+                        .map(|id| self.tree.entry(id));
+                }
+            }
+        }
+        let more = lists.iter().any(Option::is_some);
+        let next = last.filter(|_| more).map(|last| self.cursor(last, &lists));
+        Page { locks, next }
+    }
+
+    fn cursor(&self, last: Arrival, lists: &[Option<&Entry>; 4]) -> Cursor {
+        let place = |entry: &Entry| self.tree.id_of(entry).map_or(0, Id::raw);
+        Cursor {
+            after: last.0,
+            places: lists.map(|entry| entry.map_or(0, place)),
+        }
+    }
+
+    /// The first entry of a list that comes after a cursor.
+    fn list_from(&self, node: NodeId, mode: EntryMode, from: Option<Cursor>) -> Option<&Entry> {
+        let Some(cursor) = from else {
+            return self.tree.list(node, mode).next();
+        };
+        let after = Arrival(cursor.after);
+        let hinted = Id::from_raw(cursor.places[mode as usize])
+            .and_then(|id| self.tree.get_entry(id))
+            .filter(|entry| entry.node == node && entry.mode == mode && entry.arrival > after)
+            .filter(|entry| {
+                self.tree
+                    .arrival_before(entry)
+                    .is_none_or(|before| before <= after)
+            });
+        hinted.or_else(|| {
+            self.tree
+                .list(node, mode)
+                .find(|entry| entry.arrival > after)
+        })
+    }
+
+    /// The live requests of a session, in arrival order; none if it is not open.
+    #[must_use]
+    pub fn session_locks(&self, key: &SessionKey) -> Vec<LockInfo> {
+        let Ok(owner) = self.find_session(key) else {
+            return Vec::new();
+        };
+        let follow = |id: &RequestId| self.requests[*id].next_of_owner;
+        std::iter::successors(self.owners[owner].first, follow)
+            .map(|id| self.info(id))
+            .collect()
+    }
+
+    /// An open session.
+    #[must_use]
+    pub fn session_info(&self, key: &SessionKey) -> Option<SessionInfo> {
+        let owner = self.find_session(key).ok()?;
+        Some(SessionInfo {
+            key: key.clone(),
+            ends_at: self.session(owner).ends_at,
+            live_requests: self.owners[owner].live,
+        })
+    }
+
+    /// The open sessions in the order of opening.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionInfo> {
+        self.sessions.values().map(|owner| SessionInfo {
+            key: self.owners.session_key(*owner),
+            ends_at: self.session(*owner).ends_at,
+            live_requests: self.owners[*owner].live,
+        })
+    }
+
+    /// The namespaces in use, by name.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<Name> {
+        let mut names: Vec<Name> = self
+            .owners
+            .namespaces()
+            .map(|namespace| namespace.name.clone())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// How much of everything is in use. Cost: constant.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let remembered = self.forget.len() + self.kept;
+        Usage {
+            live_requests: self.requests.len() - remembered,
+            remembered_requests: remembered,
+            nodes: self.tree.node_count(),
+            entries: self.tree.entry_count(),
+            owners: self.owners.owner_count(),
+            sessions: self.sessions.len(),
+            namespaces: self.owners.namespace_count(),
+            deadlines: self.due.len(),
+        }
+    }
+
+    fn root(&self, namespace: &Name) -> Option<NodeId> {
+        let namespace = self.owners.find_namespace(namespace)?;
+        self.owners.namespace(namespace).root
+    }
+
+    fn node_of(&self, namespace: &Name, path: &Path) -> Option<NodeId> {
+        let root = self.root(namespace)?;
+        path.segments()
+            .try_fold(root, |node, segment| self.tree.child(node, segment))
+    }
+
+    fn info(&self, id: RequestId) -> LockInfo {
+        self.info_of(&self.requests[id])
+    }
+
+    pub(crate) fn info_of(&self, request: &Request) -> LockInfo {
+        let mut claims: Vec<Claim> = self
+            .tree
+            .chain(request.first_entry)
+            .filter_map(|entry| {
+                let path = |mode| Claim {
+                    path: self.tree.node(entry.node).path(),
+                    mode,
+                };
+                entry.mode.claimed().map(path)
+            })
+            .collect();
+        claims.sort_unstable();
+        LockInfo {
+            key: self.owners.lock_key(request),
+            claims,
+            state: request.state(),
+            arrived_at: request.arrived_at,
+        }
+    }
+}

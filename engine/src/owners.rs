@@ -1,0 +1,243 @@
+//! The records of namespaces, owners and sessions.
+
+use crate::{
+    DurationMs, LockKey, Name, Owner, SessionKey, TimeMs,
+    requests::{Request, RequestId},
+    slab::{Id, Slab},
+    table::{HashKey, Hashed, Table},
+    tree::NodeId,
+};
+
+pub(crate) type NamespaceId = Id<Namespace>;
+pub(crate) type OwnerId = Id<OwnerRecord>;
+
+/// One independent lock space, kept while it has an owner.
+#[derive(Debug, Clone)]
+pub(crate) struct Namespace {
+    pub(crate) name: Name,
+    hash: u64,
+    /// The root of its tree; none while nobody has a claim in it.
+    pub(crate) root: Option<NodeId>,
+    owners: u32,
+}
+
+/// The number of a session in the order of opening, over the whole engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Opening(pub(crate) u64);
+
+/// What a session adds to its owner while it is open (SEMANTICS section 4).
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) opening: Opening,
+    pub(crate) abandon: DurationMs,
+    /// When it ends if nobody returns; none while it is attached.
+    pub(crate) ends_at: Option<TimeMs>,
+    /// Its ended requests whose retention has passed: they are remembered until it ends.
+    pub(crate) kept: Vec<RequestId>,
+}
+
+/// Who has requests: kept while one is live or remembered, or a session is open.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnerRecord {
+    pub(crate) namespace: NamespaceId,
+    pub(crate) owner: Owner,
+    hash: u64,
+    pub(crate) session: Option<Box<Session>>,
+    /// Live requests, in arrival order.
+    pub(crate) first: Option<RequestId>,
+    last: Option<RequestId>,
+    pub(crate) live: u32,
+    pub(crate) remembered: u32,
+}
+
+impl Hashed for Namespace {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl Hashed for OwnerRecord {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+/// All namespaces and owners that are in use.
+#[derive(Debug, Clone)]
+pub(crate) struct Owners {
+    key: HashKey,
+    namespaces: Slab<Namespace>,
+    by_name: Table<Namespace>,
+    owners: Slab<OwnerRecord>,
+    by_owner: Table<OwnerRecord>,
+}
+
+impl Owners {
+    pub(crate) fn new(key: HashKey) -> Owners {
+        Owners {
+            key,
+            namespaces: Slab::new(),
+            by_name: Table::new(),
+            owners: Slab::new(),
+            by_owner: Table::new(),
+        }
+    }
+
+    pub(crate) fn owner_count(&self) -> usize {
+        self.owners.len()
+    }
+
+    pub(crate) fn namespace_count(&self) -> usize {
+        self.namespaces.len()
+    }
+
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
+        self.namespaces.iter().map(|(_, namespace)| namespace)
+    }
+
+    pub(crate) fn find_namespace(&self, name: &Name) -> Option<NamespaceId> {
+        let hash = self.key.hash(0, name.as_str());
+        self.by_name
+            .find(hash, &self.namespaces, |namespace| namespace.name == *name)
+    }
+
+    pub(crate) fn find(&self, namespace: &Name, owner: &Owner) -> Option<OwnerId> {
+        let namespace = self.find_namespace(namespace)?;
+        let hash = self.owner_hash(namespace, owner);
+        self.by_owner.find(hash, &self.owners, |record| {
+            record.namespace == namespace && record.owner == *owner
+        })
+    }
+
+    fn owner_hash(&self, namespace: NamespaceId, owner: &Owner) -> u64 {
+        self.key.hash(
+            namespace.raw() << 1 | u32::from(owner.is_session()),
+            owner.name().as_str(),
+        )
+    }
+
+    /// The owner's record, made here (and its namespace's, too) when there is none.
+    pub(crate) fn find_or_add(&mut self, name: &Name, owner: &Owner) -> OwnerId {
+        if let Some(id) = self.find(name, owner) {
+            return id;
+        }
+        let namespace = self
+            .find_namespace(name)
+            .unwrap_or_else(|| self.add_namespace(name));
+        self.namespaces[namespace].owners += 1;
+        let id = self.owners.insert(OwnerRecord {
+            namespace,
+            owner: owner.clone(),
+            hash: self.owner_hash(namespace, owner),
+            session: None,
+            first: None,
+            last: None,
+            live: 0,
+            remembered: 0,
+        });
+        self.by_owner.insert(id, &self.owners);
+        id
+    }
+
+    fn add_namespace(&mut self, name: &Name) -> NamespaceId {
+        let id = self.namespaces.insert(Namespace {
+            name: name.clone(),
+            hash: self.key.hash(0, name.as_str()),
+            root: None,
+            owners: 0,
+        });
+        self.by_name.insert(id, &self.namespaces);
+        id
+    }
+
+    /// Drops an owner's record, and its namespace's, when nothing needs it any more.
+    pub(crate) fn drop_if_idle(&mut self, id: OwnerId) {
+        let owner = &self.owners[id];
+        if owner.live > 0 || owner.remembered > 0 || owner.session.is_some() {
+            return;
+        }
+        assert!(
+            owner.first.is_none() && owner.last.is_none(),
+            "an idle owner has no live request"
+        );
+        self.by_owner.remove(id, &self.owners);
+        let namespace_id = self.owners.remove(id).namespace;
+        let namespace = &mut self.namespaces[namespace_id];
+        namespace.owners -= 1;
+        if namespace.owners == 0 {
+            assert!(
+                namespace.root.is_none(),
+                "a namespace without owners has no claims"
+            );
+            self.by_name.remove(namespace_id, &self.namespaces);
+            self.namespaces.remove(namespace_id);
+        }
+    }
+
+    pub(crate) fn namespace(&self, id: NamespaceId) -> &Namespace {
+        &self.namespaces[id]
+    }
+
+    pub(crate) fn root_mut(&mut self, owner: OwnerId) -> &mut Option<NodeId> {
+        &mut self.namespaces[self.owners[owner].namespace].root
+    }
+
+    pub(crate) fn lock_key(&self, request: &Request) -> LockKey {
+        let owner = &self.owners[request.owner];
+        LockKey {
+            namespace: self.namespaces[owner.namespace].name.clone(),
+            owner: owner.owner.clone(),
+            id: request.id.clone(),
+        }
+    }
+
+    pub(crate) fn session_key(&self, owner: OwnerId) -> SessionKey {
+        let owner = &self.owners[owner];
+        SessionKey {
+            namespace: self.namespaces[owner.namespace].name.clone(),
+            session: owner.owner.name().clone(),
+        }
+    }
+
+    /// Adds the newest request to the end of its owner's live ones.
+    pub(crate) fn link(&mut self, requests: &mut Slab<Request>, id: RequestId) {
+        let owner = &mut self.owners[requests[id].owner];
+        requests[id].prev_of_owner = owner.last;
+        match owner.last {
+            Some(last) => requests[last].next_of_owner = Some(id),
+            None => owner.first = Some(id),
+        }
+        owner.last = Some(id);
+        owner.live += 1;
+    }
+
+    /// Takes a request out of its owner's live ones.
+    pub(crate) fn unlink(&mut self, requests: &mut Slab<Request>, id: RequestId) {
+        let request = &mut requests[id];
+        let owner = &mut self.owners[request.owner];
+        assert!(owner.live > 0, "a live request is counted by its owner");
+        let (prev, next) = (request.prev_of_owner.take(), request.next_of_owner.take());
+        match prev {
+            Some(prev) => requests[prev].next_of_owner = next,
+            None => owner.first = next,
+        }
+        match next {
+            Some(next) => requests[next].prev_of_owner = prev,
+            None => owner.last = prev,
+        }
+        owner.live -= 1;
+    }
+}
+
+impl std::ops::Index<OwnerId> for Owners {
+    type Output = OwnerRecord;
+    fn index(&self, id: OwnerId) -> &OwnerRecord {
+        &self.owners[id]
+    }
+}
+
+impl std::ops::IndexMut<OwnerId> for Owners {
+    fn index_mut(&mut self, id: OwnerId) -> &mut OwnerRecord {
+        &mut self.owners[id]
+    }
+}

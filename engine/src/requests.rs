@@ -1,0 +1,98 @@
+//! The records of requests: live ones and remembered ones.
+
+use crate::{
+    DurationMs, EndReason, LockState, Name, TimeMs, Token,
+    owners::OwnerId,
+    slab::Id,
+    table::Hashed,
+    tree::{Arrival, EntryId},
+};
+
+pub(crate) type RequestId = Id<Request>;
+
+/// Where a request is in its life: `queued` -> `held` -> ended (SEMANTICS section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Queued {
+        deadline: Option<TimeMs>,
+    },
+    Held {
+        token: Token,
+        granted_at: TimeMs,
+        expires: Option<TimeMs>,
+    },
+    Ended {
+        reason: EndReason,
+        at: TimeMs,
+        token: Option<Token>,
+    },
+}
+
+/// One request, from its arrival until it is forgotten.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) owner: OwnerId,
+    pub(crate) id: Name,
+    pub(crate) hash: u64,
+    pub(crate) arrival: Arrival,
+    pub(crate) arrived_at: TimeMs,
+    pub(crate) ttl: Option<DurationMs>,
+    pub(crate) phase: Phase,
+    /// How many of its entries on the tree are blocked; it is granted when none is.
+    pub(crate) blocked: u32,
+    /// The chain of its entries on the tree; none once it has ended.
+    pub(crate) first_entry: Option<EntryId>,
+    /// Its neighbours in the list of its owner's live requests.
+    pub(crate) prev_of_owner: Option<RequestId>,
+    pub(crate) next_of_owner: Option<RequestId>,
+}
+
+impl Request {
+    pub(crate) fn is_queued(&self) -> bool {
+        matches!(self.phase, Phase::Queued { .. })
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        !matches!(self.phase, Phase::Ended { .. })
+    }
+
+    /// The token of its grant, if it was granted.
+    pub(crate) fn token(&self) -> Option<Token> {
+        match self.phase {
+            Phase::Queued { .. } => None,
+            Phase::Held { token, .. } => Some(token),
+            Phase::Ended { token, .. } => token,
+        }
+    }
+
+    /// When it is due: its wait deadline while queued, the end of its lease while held.
+    pub(crate) fn due(&self) -> Option<TimeMs> {
+        match self.phase {
+            Phase::Queued { deadline } => deadline,
+            Phase::Held { expires, .. } => expires,
+            Phase::Ended { .. } => None,
+        }
+    }
+
+    pub(crate) fn state(&self) -> LockState {
+        match self.phase {
+            Phase::Queued { deadline } => LockState::Queued { deadline },
+            Phase::Held {
+                token,
+                granted_at,
+                expires,
+            } => LockState::Held {
+                token,
+                granted_at,
+                expires,
+            },
+            Phase::Ended { reason, at, token } => LockState::Ended { reason, at, token },
+        }
+    }
+}
+
+impl Hashed for Request {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}

@@ -1,0 +1,554 @@
+//! The tree of resources and who comes first on it.
+//!
+//! Multi-granularity locking (Gray, Lorie, Putzolu, Traiger 1976): a claim leaves an *entry* in
+//! its own mode on its node and an entry in an intention mode on each ancestor, so that any two
+//! claims that conflict meet at exactly one node, the one of the shorter path. Each node has one
+//! list of entries per mode, in arrival order. An entry is *blocked* while the head of a list of
+//! an incompatible mode has arrived before it. Within a list being blocked is monotone (a later
+//! entry has every conflict of an earlier one), so that one pointer per list, to its first blocked
+//! entry, is all there is to know; it only moves forward, which makes the work constant per entry
+//! over its life. Rules: SEMANTICS sections 1, 2 and 6.
+
+use crate::{
+    Claim, Mode, Path,
+    requests::{Request, RequestId},
+    slab::{Id, Slab},
+    table::{HashKey, Hashed, Table},
+};
+use std::sync::Arc;
+
+pub(crate) type NodeId = Id<Node>;
+pub(crate) type EntryId = Id<Entry>;
+
+/// The number of a request in the order of arrival, over the whole engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Arrival(pub(crate) u64);
+
+/// The mode of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EntryMode {
+    /// The request reads something below.
+    IntentRead = 0,
+    /// The request writes something below.
+    IntentWrite = 1,
+    /// The request reads this node and all below.
+    Read = 2,
+    /// The request writes this node and all below.
+    Write = 3,
+}
+
+pub(crate) const MODES: [EntryMode; 4] = [
+    EntryMode::IntentRead,
+    EntryMode::IntentWrite,
+    EntryMode::Read,
+    EntryMode::Write,
+];
+
+impl EntryMode {
+    fn of_claim(mode: Mode) -> EntryMode {
+        match mode {
+            Mode::Read => EntryMode::Read,
+            Mode::Write => EntryMode::Write,
+        }
+    }
+
+    fn of_intention(mode: Mode) -> EntryMode {
+        match mode {
+            Mode::Read => EntryMode::IntentRead,
+            Mode::Write => EntryMode::IntentWrite,
+        }
+    }
+
+    /// The mode of the claim that this entry stands for on its own node, if it is no intention.
+    pub(crate) fn claimed(self) -> Option<Mode> {
+        match self {
+            EntryMode::IntentRead | EntryMode::IntentWrite => None,
+            EntryMode::Read => Some(Mode::Read),
+            EntryMode::Write => Some(Mode::Write),
+        }
+    }
+
+    /// The modes that cannot be granted beside this one to another request. Intentions never
+    /// exclude each other: what they intend is decided further down.
+    const fn incompatible(self) -> &'static [EntryMode] {
+        use EntryMode::{IntentRead, IntentWrite, Read, Write};
+        match self {
+            IntentRead => &[Write],
+            IntentWrite => &[Read, Write],
+            Read => &[IntentWrite, Write],
+            Write => &[IntentRead, IntentWrite, Read, Write],
+        }
+    }
+}
+
+/// One request at one node in one mode.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) arrival: Arrival,
+    pub(crate) request: RequestId,
+    pub(crate) node: NodeId,
+    pub(crate) mode: EntryMode,
+    prev: Option<EntryId>,
+    pub(crate) next: Option<EntryId>,
+    /// The chain of all entries of the request.
+    pub(crate) next_of_request: Option<EntryId>,
+}
+
+/// The entries of one node in one mode, in arrival order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct List {
+    pub(crate) head: Option<EntryId>,
+    tail: Option<EntryId>,
+    first_blocked: Option<EntryId>,
+}
+
+/// A resource on which, or below which, somebody has a claim.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    parent: Option<NodeId>,
+    /// The text of some path that goes through this node...
+    text: Arc<str>,
+    /// ...where this node's last segment starts in it...
+    start: u32,
+    /// ...and ends: the node's own path is the text up to here.
+    end: u32,
+    hash: u64,
+    pub(crate) lists: [List; 4],
+    /// Queued requests with a claim on exactly this node.
+    pub(crate) queued: u32,
+}
+
+impl Node {
+    fn segment(&self) -> &str {
+        &self.text[self.start as usize..self.end as usize]
+    }
+
+    /// The node's path.
+    pub(crate) fn path(&self) -> Path {
+        let path = match self.end as usize {
+            0 => return Path::root(),
+            end if end == self.text.len() => Path::parse(self.text.clone()),
+            end => Path::parse(&self.text[..end]),
+        };
+        path.expect("a part of a path up to the end of a segment is a path")
+    }
+
+    fn is_idle(&self) -> bool {
+        self.lists.iter().all(|list| list.head.is_none())
+    }
+}
+
+impl Hashed for Node {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+/// All nodes of all namespaces that are in use, and their entries.
+#[derive(Debug, Clone)]
+pub(crate) struct Tree {
+    key: HashKey,
+    /// The text of every root node, shared.
+    root_text: Arc<str>,
+    nodes: Slab<Node>,
+    children: Table<Node>,
+    entries: Slab<Entry>,
+}
+
+/// Who is placed: a request with its arrival.
+#[derive(Clone, Copy)]
+pub(crate) struct Newcomer {
+    pub(crate) request: RequestId,
+    pub(crate) arrival: Arrival,
+}
+
+/// What placing a request came to.
+#[derive(Debug, Default)]
+pub(crate) struct Placed {
+    /// The chain of the request's entries.
+    pub(crate) first_entry: Option<EntryId>,
+    /// How many of them are blocked.
+    pub(crate) blocked: u32,
+}
+
+impl Tree {
+    pub(crate) fn new(key: HashKey) -> Tree {
+        Tree {
+            key,
+            root_text: Arc::from(""),
+            nodes: Slab::new(),
+            children: Table::new(),
+            entries: Slab::new(),
+        }
+    }
+
+    pub(crate) fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(crate) fn entry_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id]
+    }
+
+    pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id]
+    }
+
+    pub(crate) fn entry(&self, id: EntryId) -> &Entry {
+        &self.entries[id]
+    }
+
+    pub(crate) fn get_entry(&self, id: EntryId) -> Option<&Entry> {
+        self.entries.get(id)
+    }
+
+    /// The node of the child `segment` of `parent`, if it is in use.
+    pub(crate) fn child(&self, parent: NodeId, segment: &str) -> Option<NodeId> {
+        let hash = self.key.hash(parent.raw(), segment);
+        self.find_child(hash, parent, segment)
+    }
+
+    fn find_child(&self, hash: u64, parent: NodeId, segment: &str) -> Option<NodeId> {
+        self.children.find(hash, &self.nodes, |node| {
+            node.parent == Some(parent) && node.segment() == segment
+        })
+    }
+
+    /// Places the newest request on the tree: an entry for each claim, and intentions above.
+    /// `root` is the root node of its namespace, made here when it is not in use.
+    ///
+    /// The claims come with shallow ones first and, at equal depth, `write` first: a claim that
+    /// another one covers then finds the covering one placed, and is dropped (SEMANTICS section 2).
+    pub(crate) fn place<'a>(
+        &mut self,
+        root: &mut Option<NodeId>,
+        newcomer: Newcomer,
+        claims: impl Iterator<Item = &'a Claim>,
+    ) -> Placed {
+        let mut placed = Placed::default();
+        for claim in claims {
+            let root = *root.get_or_insert_with(|| self.nodes.insert(Node::root(&self.root_text)));
+            self.place_claim(root, newcomer, claim, &mut placed);
+        }
+        assert!(
+            placed.first_entry.is_some(),
+            "a placed request has an entry"
+        );
+        placed
+    }
+
+    fn place_claim(
+        &mut self,
+        root: NodeId,
+        newcomer: Newcomer,
+        claim: &Claim,
+        placed: &mut Placed,
+    ) {
+        let text = claim.path.shared();
+        let mut node = root;
+        let mut start = 0;
+        for segment in claim.path.segments() {
+            if self.covers(node, newcomer.request, claim.mode) {
+                return;
+            }
+            self.append(node, EntryMode::of_intention(claim.mode), newcomer, placed);
+            let end = start + segment.len();
+            node = self.child_or_new(node, text, start, end);
+            start = end + 1;
+        }
+        if !self.covers(node, newcomer.request, claim.mode) {
+            self.append(node, EntryMode::of_claim(claim.mode), newcomer, placed);
+        }
+    }
+
+    /// Whether `request`, the newest, has a claim on this very node that covers one of `mode`
+    /// here or below. The newest request's entries are the last of their lists.
+    fn covers(&self, node: NodeId, request: RequestId, mode: Mode) -> bool {
+        self.is_last(node, EntryMode::Write, request)
+            || (mode == Mode::Read && self.is_last(node, EntryMode::Read, request))
+    }
+
+    fn is_last(&self, node: NodeId, mode: EntryMode, request: RequestId) -> bool {
+        let tail = self.nodes[node].lists[mode as usize].tail;
+        tail.is_some_and(|tail| self.entries[tail].request == request)
+    }
+
+    fn child_or_new(
+        &mut self,
+        parent: NodeId,
+        text: &Arc<str>,
+        start: usize,
+        end: usize,
+    ) -> NodeId {
+        let hash = self.key.hash(parent.raw(), &text[start..end]);
+        if let Some(node) = self.find_child(hash, parent, &text[start..end]) {
+            return node;
+        }
+        let position = |at: usize| u32::try_from(at).expect("a path is shorter than 4 GiB");
+        let id = self.nodes.insert(Node {
+            parent: Some(parent),
+            text: text.clone(),
+            start: position(start),
+            end: position(end),
+            hash,
+            lists: Default::default(),
+            queued: 0,
+        });
+        self.children.insert(id, &self.nodes);
+        id
+    }
+
+    /// Appends an entry of the newest request, unless it has one here in this mode.
+    fn append(&mut self, node: NodeId, mode: EntryMode, newcomer: Newcomer, placed: &mut Placed) {
+        if self.is_last(node, mode, newcomer.request) {
+            return;
+        }
+        let tail = self.nodes[node].lists[mode as usize].tail;
+        if let Some(tail) = tail {
+            assert!(
+                self.entries[tail].arrival < newcomer.arrival,
+                "arrivals are appended in order"
+            );
+        }
+        let blocked = self
+            .first_incompatible(node, mode)
+            .is_some_and(|a| a < newcomer.arrival);
+        let id = self.entries.insert(Entry {
+            arrival: newcomer.arrival,
+            request: newcomer.request,
+            node,
+            mode,
+            prev: tail,
+            next: None,
+            next_of_request: placed.first_entry,
+        });
+        if let Some(tail) = tail {
+            self.entries[tail].next = Some(id);
+        }
+        let list = &mut self.nodes[node].lists[mode as usize];
+        list.head = list.head.or(Some(id));
+        list.tail = Some(id);
+        if blocked {
+            list.first_blocked = list.first_blocked.or(Some(id));
+            placed.blocked += 1;
+        } else {
+            assert!(
+                list.first_blocked.is_none(),
+                "who comes after a blocked entry is blocked"
+            );
+        }
+        placed.first_entry = Some(id);
+    }
+
+    /// The arrival of the first entry at `node` whose mode is incompatible with `mode`.
+    fn first_incompatible(&self, node: NodeId, mode: EntryMode) -> Option<Arrival> {
+        let lists = &self.nodes[node].lists;
+        let heads = mode
+            .incompatible()
+            .iter()
+            .filter_map(|other| lists[*other as usize].head);
+        heads.map(|head| self.entries[head].arrival).min()
+    }
+
+    /// Takes all entries of a request off the tree. Requests of which no entry is blocked any
+    /// more are appended to `freed`. Clears `root` when its node has become idle.
+    pub(crate) fn remove(
+        &mut self,
+        root: &mut Option<NodeId>,
+        first_entry: EntryId,
+        requests: &mut Slab<Request>,
+        freed: &mut Vec<RequestId>,
+    ) {
+        let mut next = Some(first_entry);
+        while let Some(id) = next {
+            let entry = self.entries.remove(id);
+            next = entry.next_of_request;
+            self.unlink(id, &entry, requests, freed);
+            self.drop_if_idle(root, entry.node);
+        }
+    }
+
+    fn unlink(
+        &mut self,
+        id: EntryId,
+        entry: &Entry,
+        requests: &mut Slab<Request>,
+        freed: &mut Vec<RequestId>,
+    ) {
+        if let Some(prev) = entry.prev {
+            self.entries[prev].next = entry.next;
+        }
+        if let Some(next) = entry.next {
+            self.entries[next].prev = entry.prev;
+        }
+        let list = &mut self.nodes[entry.node].lists[entry.mode as usize];
+        if list.first_blocked == Some(id) {
+            list.first_blocked = entry.next;
+        }
+        if list.tail == Some(id) {
+            list.tail = entry.prev;
+        }
+        if list.head == Some(id) {
+            list.head = entry.next;
+            // Only a head holds others back.
+            for mode in entry.mode.incompatible() {
+                self.unblock(entry.node, *mode, requests, freed);
+            }
+        }
+    }
+
+    /// Moves a list's pointer past the entries that nobody holds back any more.
+    fn unblock(
+        &mut self,
+        node: NodeId,
+        mode: EntryMode,
+        requests: &mut Slab<Request>,
+        freed: &mut Vec<RequestId>,
+    ) {
+        if self.nodes[node].lists[mode as usize]
+            .first_blocked
+            .is_none()
+        {
+            return;
+        }
+        let bound = self.first_incompatible(node, mode);
+        let list = &mut self.nodes[node].lists[mode as usize];
+        while let Some(id) = list.first_blocked {
+            let entry = &self.entries[id];
+            if bound.is_some_and(|bound| bound < entry.arrival) {
+                break;
+            }
+            list.first_blocked = entry.next;
+            let request = &mut requests[entry.request];
+            assert!(
+                request.blocked > 0,
+                "a blocked entry is counted by its request"
+            );
+            request.blocked -= 1;
+            if request.blocked == 0 {
+                freed.push(entry.request);
+            }
+        }
+    }
+
+    fn drop_if_idle(&mut self, root: &mut Option<NodeId>, id: NodeId) {
+        let node = &self.nodes[id];
+        if !node.is_idle() {
+            return;
+        }
+        assert_eq!(node.queued, 0, "an idle node has nobody queued");
+        if node.parent.is_some() {
+            self.children.remove(id, &self.nodes);
+        } else {
+            assert_eq!(
+                *root,
+                Some(id),
+                "a node without a parent is its namespace's root"
+            );
+            *root = None;
+        }
+        self.nodes.remove(id);
+    }
+
+    /// The entries of a request.
+    pub(crate) fn chain(&self, first: Option<EntryId>) -> impl Iterator<Item = &Entry> {
+        let follow = |id: Option<EntryId>| id.map(|id| &self.entries[id]);
+        std::iter::successors(follow(first), move |entry| follow(entry.next_of_request))
+    }
+
+    /// The entries of one list, from the head.
+    pub(crate) fn list(&self, node: NodeId, mode: EntryMode) -> impl Iterator<Item = &Entry> {
+        let follow = |id: Option<EntryId>| id.map(|id| &self.entries[id]);
+        let head = self.nodes[node].lists[mode as usize].head;
+        std::iter::successors(follow(head), move |entry| follow(entry.next))
+    }
+
+    /// The arrival of the entry before `entry` in its list.
+    pub(crate) fn arrival_before(&self, entry: &Entry) -> Option<Arrival> {
+        entry.prev.map(|prev| self.entries[prev].arrival)
+    }
+
+    /// The place of `entry`, which its neighbours know.
+    pub(crate) fn id_of(&self, entry: &Entry) -> Option<EntryId> {
+        match entry.prev {
+            Some(prev) => self.entries[prev].next,
+            None => self.nodes[entry.node].lists[entry.mode as usize].head,
+        }
+    }
+
+    /// Checks every node and list in full: for tests and for the finder, at the cost of a walk
+    /// over everything.
+    ///
+    /// # Panics
+    /// When an invariant does not hold.
+    pub(crate) fn check(&self) {
+        assert_eq!(self.children.len() + self.roots().count(), self.nodes.len());
+        let mut listed = 0;
+        for (id, node) in self.nodes.iter() {
+            assert!(!node.is_idle(), "node {} is idle and kept", node.path());
+            if let Some(parent) = node.parent {
+                assert!(
+                    self.nodes.get(parent).is_some(),
+                    "{} has no parent",
+                    node.path()
+                );
+            }
+            for mode in MODES {
+                listed += self.check_list(id, mode);
+            }
+        }
+        assert_eq!(listed, self.entries.len(), "every entry is in one list");
+    }
+
+    fn roots(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes
+            .iter()
+            .filter(|(_, node)| node.parent.is_none())
+            .map(|(id, _)| id)
+    }
+
+    fn check_list(&self, node: NodeId, mode: EntryMode) -> usize {
+        let list = &self.nodes[node].lists[mode as usize];
+        let bound = self.first_incompatible(node, mode);
+        let (mut count, mut prev, mut next) = (0, None, list.head);
+        let mut first_blocked = None;
+        while let Some(id) = next {
+            let entry = &self.entries[id];
+            assert_eq!((entry.node, entry.mode, entry.prev), (node, mode, prev));
+            if let Some(prev) = prev {
+                assert!(
+                    self.entries[prev].arrival < entry.arrival,
+                    "a list is in arrival order"
+                );
+            }
+            if first_blocked.is_none() && bound.is_some_and(|bound| bound < entry.arrival) {
+                first_blocked = Some(id);
+            }
+            (count, prev, next) = (count + 1, Some(id), entry.next);
+        }
+        assert_eq!(list.tail, prev, "a list ends at its tail");
+        assert_eq!(
+            list.first_blocked, first_blocked,
+            "the pointer is at the first blocked entry"
+        );
+        count
+    }
+}
+
+impl Node {
+    fn root(text: &Arc<str>) -> Node {
+        Node {
+            parent: None,
+            text: text.clone(),
+            start: 0,
+            end: 0,
+            hash: 0,
+            lists: Default::default(),
+            queued: 0,
+        }
+    }
+}
