@@ -1,1 +1,44 @@
-//! To be written.
+//! What crosses the wire between clients and servers: messages and their JSON form, no I/O.
+//!
+//! A session is spoken over a WebSocket at [`SESSION_PATH`], one JSON object in each text frame.
+//! Read [`Request`] first, what a client says, then [`Message`], what a server says: each goes in
+//! a frame, [`ClientFrame`] or [`ServerFrame`], with its [`Seq`]. `docs/protocol.md` tells the
+//! same to those who write a client in another language.
+
+mod claim_text;
+mod frame;
+mod request;
+mod response;
+mod secret;
+mod wait;
+
+pub use claim_text::{ClaimError, ClaimText};
+pub use frame::{ClientFrame, DecodeError, Seq, ServerFrame};
+pub use request::Request;
+pub use response::{LockStatus, Message};
+pub use secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret, SecretError};
+pub use wait::WaitMs;
+
+/// The path of the WebSocket that sessions are spoken over.
+pub const SESSION_PATH: &str = "/v1/session";
+
+/// The path that answers `ok` over plain HTTP while the server runs.
+pub const HEALTH_PATH: &str = "/healthz";
+
+/// Why a server closes a connection: the codes of WebSocket close frames.
+///
+/// None of them ends the session: it lives on for its abandon timeout.
+pub mod close_code {
+    /// The client closed its session, or the connection, and was answered.
+    pub const NORMAL: u16 = 1000;
+    /// The server shuts down.
+    pub const SHUTDOWN: u16 = 1001;
+    /// A message was larger than the server takes; the rest of the stream cannot be read.
+    pub const TOO_LARGE: u16 = 1009;
+    /// Nothing came for the idle timeout. Send `keep_alive` more often.
+    pub const IDLE: u16 = 4000;
+    /// Another connection has taken the session over.
+    pub const REPLACED: u16 = 4001;
+    /// The client reads too slowly: too many messages wait for it.
+    pub const SLOW_READER: u16 = 4002;
+}

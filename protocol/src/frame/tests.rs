@@ -1,0 +1,249 @@
+use super::*;
+use crate::{ClaimText, LockStatus, Secret, WaitMs};
+use lockwright_engine::{DurationMs, EndReason, LimitName, Name, Token, Wait};
+use proptest::prelude::*;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn ms(ms: u64) -> DurationMs {
+    DurationMs::new(ms).unwrap()
+}
+
+fn requests() -> Vec<(Request, &'static str)> {
+    let secret = || Secret::new("0123456789abcdef").unwrap();
+    vec![
+        (
+            Request::Open {
+                namespace: name("default"),
+                session: name("s"),
+                secret: secret(),
+                abandon_ms: ms(5000),
+            },
+            r#"{"seq":7,"type":"open","namespace":"default","session":"s","secret":"0123456789abcdef","abandon_ms":5000}"#,
+        ),
+        (
+            Request::Resume {
+                namespace: name("default"),
+                session: name("s"),
+                secret: secret(),
+            },
+            r#"{"seq":7,"type":"resume","namespace":"default","session":"s","secret":"0123456789abcdef"}"#,
+        ),
+        (
+            Request::Acquire {
+                id: name("L1"),
+                claims: vec![ClaimText::new("w a/b"), ClaimText::new("r c")],
+                ttl_ms: Some(ms(1000)),
+                wait: WaitMs(Wait::No),
+            },
+            r#"{"seq":7,"type":"acquire","id":"L1","claims":["w a/b","r c"],"ttl_ms":1000,"wait":"no"}"#,
+        ),
+        (
+            Request::Cancel { id: name("L1") },
+            r#"{"seq":7,"type":"cancel","id":"L1"}"#,
+        ),
+        (
+            Request::Release {
+                id: name("L1"),
+                token: Token(3),
+            },
+            r#"{"seq":7,"type":"release","id":"L1","token":3}"#,
+        ),
+        (
+            Request::Renew {
+                id: name("L1"),
+                token: Token(3),
+                ttl_ms: ms(10),
+            },
+            r#"{"seq":7,"type":"renew","id":"L1","token":3,"ttl_ms":10}"#,
+        ),
+        (Request::KeepAlive {}, r#"{"seq":7,"type":"keep_alive"}"#),
+        (Request::Close {}, r#"{"seq":7,"type":"close"}"#),
+    ]
+}
+
+#[test]
+fn requests_are_written_as_documented() {
+    for (request, text) in requests() {
+        let frame = ClientFrame {
+            seq: Seq(7),
+            request,
+        };
+        assert_eq!(frame.encode(), text);
+        assert_eq!(ClientFrame::decode(text), Ok(frame));
+    }
+}
+
+#[test]
+fn answers_and_pushes_are_written_as_documented() {
+    let granted = Message::Granted {
+        id: name("L1"),
+        token: Token(9),
+        lease_ms: None,
+        waited_ms: ms(12),
+    };
+    let messages = [
+        (
+            ServerFrame::answer(
+                Seq(1),
+                Message::Opened {
+                    idle_timeout_ms: ms(10_000),
+                },
+            ),
+            r#"{"seq":1,"type":"opened","idle_timeout_ms":10000}"#,
+        ),
+        (
+            ServerFrame::answer(
+                Seq(1),
+                Message::Resumed {
+                    idle_timeout_ms: ms(10_000),
+                    locks: vec![
+                        LockStatus::Held {
+                            id: name("L1"),
+                            token: Token(4),
+                            lease_ms: Some(ms(20)),
+                            waited_ms: ms(0),
+                        },
+                        LockStatus::Queued {
+                            id: name("L2"),
+                            waited_ms: ms(5),
+                        },
+                    ],
+                },
+            ),
+            r#"{"seq":1,"type":"resumed","idle_timeout_ms":10000,"locks":[{"state":"held","id":"L1","token":4,"lease_ms":20,"waited_ms":0},{"state":"queued","id":"L2","waited_ms":5}]}"#,
+        ),
+        (
+            ServerFrame::push(granted),
+            r#"{"type":"granted","id":"L1","token":9,"waited_ms":12}"#,
+        ),
+        (
+            ServerFrame::push(Message::Ended {
+                id: name("L1"),
+                reason: EndReason::TimedOut,
+            }),
+            r#"{"type":"ended","id":"L1","reason":"timed_out"}"#,
+        ),
+        (
+            ServerFrame::answer(
+                Seq(2),
+                Message::Error {
+                    error: ErrorCode::LimitExceeded,
+                    message: "too much".into(),
+                    limit: Some(LimitName::Sessions),
+                },
+            ),
+            r#"{"seq":2,"type":"error","error":"limit_exceeded","message":"too much","limit":"sessions"}"#,
+        ),
+        (
+            ServerFrame::answer(Seq(2), Message::Done {}),
+            r#"{"seq":2,"type":"done"}"#,
+        ),
+    ];
+    for (frame, text) in messages {
+        assert_eq!(frame.encode(), text);
+        assert_eq!(ServerFrame::decode(text), Ok(frame));
+    }
+}
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let frame = ClientFrame::decode(r#"{"type":"acquire","seq":1,"id":"L","claims":["r /"]}"#);
+    let Ok(ClientFrame {
+        request: Request::Acquire { ttl_ms, wait, .. },
+        ..
+    }) = frame
+    else {
+        panic!("got {frame:?}");
+    };
+    assert_eq!(ttl_ms, None);
+    assert_eq!(wait, WaitMs(Wait::Forever));
+}
+
+#[test]
+fn a_malformed_frame_says_what_is_wrong_and_to_which_seq() {
+    let cases = [
+        ("", None, "expected one JSON object"),
+        ("[1]", None, "expected one JSON object"),
+        ("{", None, "expected one JSON object"),
+        (r#"{"type":"close"}"#, None, "got nothing"),
+        (r#"{"type":"close","seq":-1}"#, None, "got -1"),
+        (r#"{"type":"close","seq":"1"}"#, None, "got \"1\""),
+        (r#"{"seq":1}"#, Some(1), "missing field `type`"),
+        (
+            r#"{"seq":1,"type":"lock"}"#,
+            Some(1),
+            "unknown variant `lock`",
+        ),
+        (
+            r#"{"seq":1,"type":"cancel"}"#,
+            Some(1),
+            "missing field `id`",
+        ),
+        (
+            r#"{"seq":1,"type":"cancel","id":"a","tll":1}"#,
+            Some(1),
+            "unknown field `tll`",
+        ),
+        (
+            r#"{"seq":1,"type":"close","x":1}"#,
+            Some(1),
+            "unknown field `x`",
+        ),
+        (
+            r#"{"seq":1,"type":"cancel","id":""}"#,
+            Some(1),
+            "must not be empty",
+        ),
+        (
+            r#"{"seq":1,"type":"renew","id":"a","token":1,"ttl_ms":9007199254740992}"#,
+            Some(1),
+            "out of range",
+        ),
+        (
+            r#"{"seq":1,"type":"resume","namespace":"n","session":"s","secret":"x"}"#,
+            Some(1),
+            "a secret has 16 to 255 bytes",
+        ),
+    ];
+    for (text, seq, part) in cases {
+        let error = ClientFrame::decode(text).expect_err(text);
+        assert_eq!(error.seq(), seq.map(Seq), "{text}");
+        assert!(error.to_string().contains(part), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_long_wrong_seq_is_shown_in_short() {
+    let text = format!(r#"{{"seq":"{}"}}"#, "é".repeat(1000));
+    let error = ClientFrame::decode(&text).unwrap_err().to_string();
+    assert!(error.len() < 200, "{error}");
+}
+
+#[test]
+fn a_newer_server_may_say_more() {
+    let frame = ServerFrame::decode(r#"{"type":"queued","id":"L","position":3}"#);
+    assert_eq!(
+        frame,
+        Ok(ServerFrame::push(Message::Queued { id: name("L") }))
+    );
+}
+
+proptest! {
+    #[test]
+    fn reading_never_panics(text in ".{0,200}") {
+        let _ = ClientFrame::decode(&text);
+        let _ = ServerFrame::decode(&text);
+    }
+
+    #[test]
+    fn a_damaged_frame_never_panics(which in 0..8usize, at in 0..200usize, byte in 32u8..127) {
+        let mut bytes = requests()[which].1.as_bytes().to_vec();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        let text = String::from_utf8(bytes).expect("ASCII stays ASCII");
+        let _ = ClientFrame::decode(&text);
+    }
+}
