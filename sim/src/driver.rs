@@ -93,12 +93,17 @@ impl EngineDriver {
     pub fn step(&mut self, op: &Op, lines: &mut Vec<Line>) {
         self.rejection = None;
         let at = in_range(TimeMs::new(op.at));
+        if leaves_out_token(&op.action) && self.engine.next_deadline().is_some_and(|due| due <= at)
+        {
+            // The grant whose token is meant may be among what is due before the op.
+            self.tick(at);
+            self.say_events(lines);
+        }
         let outcome = match self.command_of(op) {
             Ok(command) => self.apply(at, &command).map_err(Rejection::Engine),
             Err(rejection) => {
                 // The op is refused without the engine, but its time comes all the same.
-                let ticked = self.apply(at, &Command::Tick);
-                assert_eq!(ticked, Ok(Reply::Done), "a tick is never refused");
+                self.tick(at);
                 Err(rejection)
             }
         };
@@ -118,6 +123,11 @@ impl EngineDriver {
 
     fn apply(&mut self, at: TimeMs, command: &Command) -> Result<Reply, Refusal> {
         self.engine.apply(at, command, &mut self.events)
+    }
+
+    fn tick(&mut self, at: TimeMs) {
+        let ticked = self.apply(at, &Command::Tick);
+        assert_eq!(ticked, Ok(Reply::Done), "a tick is never refused");
     }
 
     /// The engine's command for an op. An `inspect` is a tick and then a question.
@@ -341,6 +351,15 @@ impl EngineDriver {
 
 /// What a release or renewal carries when its id never got a token; no grant has it.
 const NEVER_GRANTED: Token = Token(0);
+
+fn leaves_out_token(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Release { token: None, .. }
+            | Action::Renew { token: None, .. }
+            | Action::Break { token: None, .. }
+    )
+}
 
 fn name(what: &'static str, text: &Text) -> Result<Name, Rejection> {
     Name::new(text.clone()).map_err(|error| Rejection::Name { what, error })

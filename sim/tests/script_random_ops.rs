@@ -1,0 +1,169 @@
+//! The engine's driver and the reference model print the same lines for random ops, also for ops
+//! that plans and scripts seldom have: malformed names, ids shared by owners, times that go back.
+
+use lockwright_engine::{DurationMs, Engine, EngineConfig, Limits};
+use lockwright_sim::driver::EngineDriver;
+use lockwright_sim::model::{Model, ModelLimits};
+use lockwright_sim::op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait, Text};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+struct Random(ChaCha8Rng);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0.next_u64() % bound
+    }
+
+    fn one_in(&mut self, bound: u64) -> bool {
+        self.below(bound) == 0
+    }
+
+    fn pick(&mut self, texts: &[&str]) -> Text {
+        let index = usize::try_from(self.below(texts.len() as u64)).unwrap();
+        Text::from(texts[index])
+    }
+
+    fn owner(&mut self) -> OpOwner {
+        let name = if self.one_in(50) {
+            self.pick(&["", "x\n"])
+        } else {
+            self.pick(&["x", "y", "z"])
+        };
+        if self.one_in(2) {
+            OpOwner::Named(name)
+        } else {
+            OpOwner::Session(name)
+        }
+    }
+
+    fn lock(&mut self) -> OpLock {
+        OpLock {
+            id: self.pick(&["1", "2", "3", "4"]),
+            owner: Some(self.owner()),
+        }
+    }
+
+    fn token(&mut self) -> Option<u64> {
+        self.one_in(4).then(|| self.below(20))
+    }
+
+    fn path(&mut self) -> Text {
+        let usual = [
+            "a", "b", "a/b", "a/bc", "a/b/c", "/", "c/d", "c/e", "c", "b/x",
+        ];
+        if self.one_in(60) {
+            return self.pick(&["", "a//b", "/a", "a/\u{7}", "a/b/c/d", "abcdef"]);
+        }
+        self.pick(&usual)
+    }
+
+    fn acquire(&mut self) -> Action {
+        let claims = (0..self.below(4) + u64::from(!self.one_in(30)))
+            .map(|_| OpClaim {
+                write: self.one_in(2),
+                path: self.path(),
+            })
+            .collect();
+        Action::Acquire {
+            id: self.pick(&["1", "2", "3", "4"]),
+            owner: self.owner(),
+            claims,
+            ttl: (!self.one_in(3)).then(|| self.below(12)),
+            wait: match self.below(4) {
+                0 => OpWait::No,
+                1 => OpWait::Forever,
+                _ => OpWait::For(self.below(10)),
+            },
+        }
+    }
+
+    fn action(&mut self) -> Action {
+        let session = self.pick(&["x", "y", "z"]);
+        match self.below(24) {
+            0..=9 => self.acquire(),
+            10..=12 => Action::Release {
+                lock: self.lock(),
+                token: self.token(),
+            },
+            13 => Action::Renew {
+                lock: self.lock(),
+                token: self.token(),
+                ttl: self.below(10),
+            },
+            14 | 15 => Action::Cancel { lock: self.lock() },
+            16 => Action::Break {
+                lock: self.lock(),
+                token: self.token(),
+            },
+            17 | 18 => Action::OpenSession {
+                session,
+                abandon: self.below(8),
+            },
+            19 => Action::Attach { session },
+            20 => Action::Detach { session },
+            21 => Action::KeepAlive { session },
+            22 if self.one_in(2) => Action::CloseSession { session },
+            22 => Action::Tick,
+            _ => Action::Inspect { path: self.path() },
+        }
+    }
+}
+
+fn limits(random: &mut Random) -> Limits {
+    let mut limits = Limits {
+        retention: DurationMs::new([0, 5, 60][usize::try_from(random.below(3)).unwrap()]).unwrap(),
+        ..Limits::default()
+    };
+    if random.one_in(2) {
+        limits = Limits {
+            claims_per_request: 3,
+            segments_per_path: 3,
+            bytes_per_segment: 5,
+            queued_requests_per_path: 2,
+            locks_per_owner: 3,
+            sessions: 3,
+            namespaces: 2,
+            ..limits
+        };
+    }
+    limits
+}
+
+#[test]
+fn engine_and_model_print_the_same_lines() {
+    for seed in 0..300 {
+        let mut random = Random(ChaCha8Rng::seed_from_u64(seed));
+        let limits = limits(&mut random);
+        let mut model = Model::new(ModelLimits::from(&limits));
+        let mut driver = EngineDriver::new(Engine::new(EngineConfig {
+            limits,
+            ..EngineConfig::default()
+        }));
+        let namespaces = ["n", "m", "o"];
+        let mut at = 0_u64;
+        let mut history = Vec::new();
+        for _ in 0..300 {
+            at += [0, 0, 1, 1, 2, 3, 7][usize::try_from(random.below(7)).unwrap()];
+            let op = Op {
+                at: if random.one_in(40) {
+                    at.saturating_sub(3)
+                } else {
+                    at
+                },
+                namespace: random.one_in(6).then(|| random.pick(&namespaces)),
+                action: random.action(),
+            };
+            history.push(serde_json::to_string(&op).unwrap());
+            let (mut from_model, mut from_engine) = (Vec::new(), Vec::new());
+            model.step(&op, &mut from_model);
+            driver.step(&op, &mut from_engine);
+            assert_eq!(
+                from_model,
+                from_engine,
+                "seed {seed}, after\n{}",
+                history.join("\n")
+            );
+        }
+    }
+}
