@@ -1,7 +1,6 @@
 //! Who is granted, and when (SEMANTICS section 2).
 
-mod common;
-use common::*;
+use crate::common::*;
 use lockwright_engine::*;
 
 #[test]

@@ -1,7 +1,6 @@
 //! Leases, deadlines, sessions (SEMANTICS sections 3 and 4).
 
-mod common;
-use common::*;
+use crate::common::*;
 use lockwright_engine::*;
 
 #[test]

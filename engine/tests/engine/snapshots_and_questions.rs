@@ -1,7 +1,6 @@
 //! Saving, restoring, and asking.
 
-mod common;
-use common::*;
+use crate::common::*;
 use lockwright_engine::*;
 
 fn busy_world() -> World {

@@ -1,27 +1,26 @@
 //! A few words in which the tests of the engine are written.
-#![expect(dead_code, reason = "each test file uses its own part of the words")]
 
 use lockwright_engine::*;
 
 /// An engine with its events as short texts.
-pub struct World {
-    pub engine: Engine,
+pub(crate) struct World {
+    pub(crate) engine: Engine,
 }
 
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-pub fn ms(at: u64) -> TimeMs {
+pub(crate) fn ms(at: u64) -> TimeMs {
     TimeMs::new(at).unwrap()
 }
 
-pub fn span(length: u64) -> DurationMs {
+pub(crate) fn span(length: u64) -> DurationMs {
     DurationMs::new(length).unwrap()
 }
 
 /// The key of request `id` of the owner `o`, or of session `s1` when written `s1:id`.
-pub fn key(id: &str) -> LockKey {
+pub(crate) fn key(id: &str) -> LockKey {
     let (owner, id) = match id.split_once(':') {
         Some((session, id)) => (Owner::Session(name(session)), id),
         None => (Owner::Named(name("o")), id),
@@ -33,7 +32,7 @@ pub fn key(id: &str) -> LockKey {
     }
 }
 
-pub fn session(text: &str) -> SessionKey {
+pub(crate) fn session(text: &str) -> SessionKey {
     SessionKey {
         namespace: name("default"),
         session: name(text),
@@ -41,7 +40,7 @@ pub fn session(text: &str) -> SessionKey {
 }
 
 /// Claims from `"w a/b, r c"`.
-pub fn claims(text: &str) -> Vec<Claim> {
+pub(crate) fn claims(text: &str) -> Vec<Claim> {
     let claim = |text: &str| {
         let (mode, path) = text.trim().split_once(' ').unwrap();
         let path = Path::parse(path).unwrap();
@@ -54,7 +53,7 @@ pub fn claims(text: &str) -> Vec<Claim> {
     text.split(',').map(claim).collect()
 }
 
-pub fn acquire(id: &str, wanted: &str, ttl: Option<u64>, wait: Wait) -> Command {
+pub(crate) fn acquire(id: &str, wanted: &str, ttl: Option<u64>, wait: Wait) -> Command {
     Command::Acquire {
         lock: key(id),
         claims: claims(wanted),
@@ -64,11 +63,11 @@ pub fn acquire(id: &str, wanted: &str, ttl: Option<u64>, wait: Wait) -> Command 
 }
 
 impl World {
-    pub fn new() -> World {
+    pub(crate) fn new() -> World {
         World::with(Limits::default())
     }
 
-    pub fn with(limits: Limits) -> World {
+    pub(crate) fn with(limits: Limits) -> World {
         World {
             engine: Engine::new(EngineConfig {
                 limits,
@@ -78,7 +77,7 @@ impl World {
     }
 
     /// Applies a command and gives what happened, such as `0 granted L1 1`.
-    pub fn apply(&mut self, at: u64, command: &Command) -> Vec<String> {
+    pub(crate) fn apply(&mut self, at: u64, command: &Command) -> Vec<String> {
         let mut events = Vec::new();
         let reply = self.engine.apply(ms(at), command, &mut events);
         self.engine.check();
@@ -89,15 +88,15 @@ impl World {
         told
     }
 
-    pub fn wants(&mut self, at: u64, id: &str, wanted: &str) -> Vec<String> {
+    pub(crate) fn wants(&mut self, at: u64, id: &str, wanted: &str) -> Vec<String> {
         self.apply(at, &acquire(id, wanted, None, Wait::Forever))
     }
 
-    pub fn leases(&mut self, at: u64, id: &str, wanted: &str, ttl: u64) -> Vec<String> {
+    pub(crate) fn leases(&mut self, at: u64, id: &str, wanted: &str, ttl: u64) -> Vec<String> {
         self.apply(at, &acquire(id, wanted, Some(ttl), Wait::Forever))
     }
 
-    pub fn release(&mut self, at: u64, id: &str) -> Vec<String> {
+    pub(crate) fn release(&mut self, at: u64, id: &str) -> Vec<String> {
         let token = match self.engine.lock(&key(id)).map(|lock| lock.state) {
             Some(LockState::Held { token, .. }) => token,
             _ => Token(0),
@@ -111,15 +110,15 @@ impl World {
         )
     }
 
-    pub fn cancel(&mut self, at: u64, id: &str) -> Vec<String> {
+    pub(crate) fn cancel(&mut self, at: u64, id: &str) -> Vec<String> {
         self.apply(at, &Command::Cancel { lock: key(id) })
     }
 
-    pub fn tick(&mut self, at: u64) -> Vec<String> {
+    pub(crate) fn tick(&mut self, at: u64) -> Vec<String> {
         self.apply(at, &Command::Tick)
     }
 
-    pub fn open(&mut self, at: u64, text: &str, abandon: u64) -> Vec<String> {
+    pub(crate) fn open(&mut self, at: u64, text: &str, abandon: u64) -> Vec<String> {
         let open = Command::OpenSession {
             session: session(text),
             abandon: span(abandon),

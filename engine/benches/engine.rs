@@ -1,0 +1,259 @@
+//! How fast the engine is, beside the floor: a hash map from which the three nodes of a path of
+//! depth three are inserted and removed. Read the ratios of one run, not the single figures.
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use lockwright_engine::*;
+use siphasher::sip::SipHasher13;
+use std::{collections::BTreeMap, hash::Hasher, hint::black_box};
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn key(id: &str) -> LockKey {
+    LockKey {
+        namespace: name("default"),
+        owner: Owner::Named(name("owner")),
+        id: name(id),
+    }
+}
+
+fn acquire(id: &str, claims: Vec<Claim>) -> Command {
+    Command::Acquire {
+        lock: key(id),
+        claims,
+        ttl: None,
+        wait: Wait::Forever,
+    }
+}
+
+fn write(path: &str) -> Claim {
+    Claim::write(Path::parse(path).unwrap())
+}
+
+/// An engine that forgets at once, so that a benchmark which repeats an id measures new requests.
+fn engine() -> Engine {
+    let limits = Limits {
+        retention: DurationMs::ZERO,
+        ..Limits::default()
+    };
+    Engine::new(EngineConfig {
+        limits,
+        ..EngineConfig::default()
+    })
+}
+
+fn apply(engine: &mut Engine, command: &Command, events: &mut Vec<Event>) -> Reply {
+    events.clear();
+    engine.apply(TimeMs::ZERO, command, events).unwrap()
+}
+
+fn token(reply: Reply) -> Token {
+    match reply {
+        Reply::Acquired {
+            state: LockState::Held { token, .. },
+            ..
+        } => token,
+        other => panic!("not granted: {other:?}"),
+    }
+}
+
+fn floor(c: &mut Criterion) {
+    let hash = |path: &str| {
+        let mut hasher = SipHasher13::new_with_keys(1, 2);
+        hasher.write(path.as_bytes());
+        hasher.finish()
+    };
+    c.bench_function("floor/three_nodes_in_and_out", |b| {
+        let mut map = hashbrown::HashTable::<u64>::new();
+        b.iter(|| {
+            let hashes = ["a", "a/b", "a/b/c"].map(|path| hash(black_box(path)));
+            for hash in hashes {
+                map.insert_unique(hash, hash, |hash| *hash);
+            }
+            for hash in hashes {
+                map.find_entry(hash, |found| *found == hash)
+                    .unwrap()
+                    .remove();
+            }
+        });
+    });
+}
+
+fn pair(c: &mut Criterion, title: &str, claims: &[Claim], mut engine: Engine) {
+    let mut events = Vec::new();
+    let command = acquire("L", claims.to_vec());
+    let lock = key("L");
+    c.bench_function(title, |b| {
+        b.iter(|| {
+            let token = token(apply(&mut engine, &command, &mut events));
+            apply(
+                &mut engine,
+                &Command::Release {
+                    lock: lock.clone(),
+                    token,
+                },
+                &mut events,
+            )
+        });
+    });
+}
+
+fn uncontended(c: &mut Criterion) {
+    pair(c, "pair/one_claim", &[write("a/b/c")], engine());
+    let mixed = [
+        write("a/b/c"),
+        Claim::read(Path::parse("a/x").unwrap()),
+        write("d/e/f"),
+    ];
+    pair(c, "pair/three_claims", &mixed, engine());
+    for held in [1_000, 1_000_000] {
+        let mut engine = engine();
+        let mut events = Vec::new();
+        for n in 0..held {
+            let path = format!("{}/{}/{n}", n % 100, n % 10_000);
+            apply(
+                &mut engine,
+                &acquire(&n.to_string(), vec![write(&path)]),
+                &mut events,
+            );
+        }
+        pair(
+            c,
+            &format!("pair/beside_{held}_held"),
+            &[write("a/b/c")],
+            engine,
+        );
+    }
+}
+
+fn hand_off(c: &mut Criterion) {
+    let mut group = c.benchmark_group("hand_off");
+    for waiters in [2, 64, 100_000] {
+        let mut engine = engine();
+        let mut events = Vec::new();
+        let ids: Vec<String> = (0..=waiters).map(|n| n.to_string()).collect();
+        let commands: Vec<Command> = ids
+            .iter()
+            .map(|id| acquire(id, vec![write("a/b/c")]))
+            .collect();
+        let mut tokens = BTreeMap::new();
+        for command in &commands {
+            apply(&mut engine, command, &mut events);
+        }
+        tokens.insert(0, Token(1));
+        let mut holder = 0;
+        group.bench_function(BenchmarkId::from_parameter(waiters), |b| {
+            b.iter(|| {
+                let token = tokens
+                    .remove(&holder)
+                    .expect("the head of the queue holds the lock");
+                apply(
+                    &mut engine,
+                    &Command::Release {
+                        lock: key(&ids[holder]),
+                        token,
+                    },
+                    &mut events,
+                );
+                let granted = match events.last().map(|event| &event.kind) {
+                    Some(EventKind::Granted { token, .. }) => *token,
+                    other => panic!("nobody was granted: {other:?}"),
+                };
+                apply(&mut engine, &commands[holder], &mut events);
+                holder = (holder + 1) % ids.len();
+                tokens.insert(holder, granted);
+            });
+        });
+    }
+}
+
+fn readers_behind_a_writer(c: &mut Criterion) {
+    let mut group = c.benchmark_group("readers_behind_a_writer");
+    group.sample_size(10);
+    for readers in [1_000, 100_000] {
+        let read = vec![Claim::read(Path::parse("a/b").unwrap())];
+        let commands: Vec<Command> = (0..readers)
+            .map(|n| acquire(&n.to_string(), read.clone()))
+            .collect();
+        let queued = || {
+            let (mut engine, mut events) = (engine(), Vec::new());
+            let token = token(apply(
+                &mut engine,
+                &acquire("w", vec![write("a")]),
+                &mut events,
+            ));
+            for command in &commands {
+                apply(&mut engine, command, &mut events);
+            }
+            (
+                engine,
+                Command::Release {
+                    lock: key("w"),
+                    token,
+                },
+                events,
+            )
+        };
+        group.throughput(Throughput::Elements(readers));
+        group.bench_function(BenchmarkId::new("queue", readers), |b| {
+            b.iter_with_large_drop(queued);
+        });
+        group.bench_function(BenchmarkId::new("grant", readers), |b| {
+            b.iter_batched(
+                queued,
+                |(mut engine, release, mut events)| {
+                    apply(&mut engine, &release, &mut events);
+                    (engine, events)
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+}
+
+fn expiries(c: &mut Criterion) {
+    let mut group = c.benchmark_group("expiry");
+    group.sample_size(10);
+    let count = 100_000_u32;
+    group.throughput(Throughput::Elements(count.into()));
+    for (title, spread) in [("one_by_one", 1_u64), ("all_at_once", 0)] {
+        let held = || {
+            let (mut engine, mut events) = (engine(), Vec::new());
+            for n in 0..count {
+                let ttl = Some(DurationMs::new(1 + u64::from(n) * spread).unwrap());
+                let claims = vec![write(&format!("{}/{n}", n % 100))];
+                let lock = key(&n.to_string());
+                let command = Command::Acquire {
+                    lock,
+                    claims,
+                    ttl,
+                    wait: Wait::Forever,
+                };
+                apply(&mut engine, &command, &mut events);
+            }
+            (engine, events)
+        };
+        group.bench_function(title, |b| {
+            b.iter_batched(
+                held,
+                |(mut engine, mut events)| {
+                    let end = TimeMs::new(u64::from(count) + 1).unwrap();
+                    engine.apply(end, &Command::Tick, &mut events).unwrap();
+                    (engine, events)
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+}
+
+criterion_group!(
+    benches,
+    floor,
+    uncontended,
+    hand_off,
+    readers_behind_a_writer,
+    expiries
+);
+criterion_main!(benches);

@@ -1,0 +1,6 @@
+//! The engine through its public interface.
+
+mod common;
+mod grants;
+mod snapshots_and_questions;
+mod time_and_sessions;
