@@ -11,4 +11,5 @@ pub mod model;
 pub mod op;
 pub mod outcome;
 pub mod plan;
+pub mod script;
 pub mod trace;
