@@ -27,7 +27,7 @@ impl Engine {
             });
         }
         self.check_owner(lock, owner)?;
-        let owner = self.owners.find_or_add(&lock.namespace, &lock.owner);
+        let owner = owner.unwrap_or_else(|| self.owners.find_or_add(&lock.namespace, &lock.owner));
         let id = self.place(owner, lock, claims, ttl);
         let state = if self.requests[id].blocked == 0 {
             self.admit(id);
