@@ -33,8 +33,8 @@ pub mod close_code {
     pub const NORMAL: u16 = 1000;
     /// The server shuts down.
     pub const SHUTDOWN: u16 = 1001;
-    /// A message was larger than the server takes; the rest of the stream cannot be read.
-    pub const TOO_LARGE: u16 = 1009;
+    /// What came is not WebSocket, or so large that the server does not read on.
+    pub const UNREADABLE: u16 = 1002;
     /// Nothing came for the idle timeout. Send `keep_alive` more often.
     pub const IDLE: u16 = 4000;
     /// Another connection has taken the session over.

@@ -1,0 +1,42 @@
+//! A running server as seen by whoever started it.
+
+use crate::replica::Input;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Reaches a [`Server`](crate::Server), before and while it runs. Clones reach the same server.
+#[derive(Debug, Clone)]
+pub struct ServerHandle {
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) inputs: mpsc::Sender<Input>,
+}
+
+/// How much a server has in hand. When all clients have closed their sessions and gone, and the
+/// engine's retention time has passed, all of it is zero.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Connections that are open as sessions' WebSockets, attached to a session or not yet.
+    pub connections: usize,
+    /// Sessions that a connection is attached to.
+    pub attached_sessions: usize,
+    /// Secrets that are remembered: one for each open session.
+    pub secrets: usize,
+    /// Messages that wait to be sent, over all connections.
+    pub queued_messages: usize,
+    /// The engine's own count.
+    pub engine: lockwright_engine::Usage,
+}
+
+impl ServerHandle {
+    /// Stops the server: it takes no more connections and closes those that are open.
+    /// [`Server::run`](crate::Server::run) returns when that is done.
+    pub fn shutdown(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// What the server has in hand; none when it has stopped.
+    pub async fn usage(&self) -> Option<Usage> {
+        let (reply, answer) = oneshot::channel();
+        self.inputs.send(Input::Usage { reply }).await.ok()?;
+        answer.await.ok()
+    }
+}

@@ -1,0 +1,217 @@
+//! Taking connections, and speaking HTTP on them until they become sessions' WebSockets.
+
+use crate::{
+    ServerConfig, ServerHandle,
+    ledger::Ledger,
+    replica::Replica,
+    session_endpoint::{self, Gate, Slot},
+};
+use axum::{Router, body::Body, extract::Request, routing::get};
+use hyper::body::Incoming;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use lockwright_env::{Env, Listener, sleep, timeout};
+use lockwright_protocol::{HEALTH_PATH, SESSION_PATH};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+/// How long connections are given to end when they are closed.
+pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// How long to wait after a connection could not be taken (most likely because there are too many
+/// open files, which another try at once would not change).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Inputs that may wait for the replica before connections wait in turn.
+const INPUTS_MAX: usize = 1024;
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// It cannot listen.
+    #[error("cannot listen on `{address}`: {source}; expected `host:port` of this machine, free")]
+    Listen {
+        /// Where it was to listen.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The configuration makes no sense.
+    #[error("`{setting}` is {got}, and must be at least {min}")]
+    Config {
+        /// The field of [`ServerConfig`].
+        setting: &'static str,
+        /// Its value.
+        got: u64,
+        /// The least that it may be; times in ms.
+        min: u64,
+    },
+}
+
+/// A lock server that listens, and serves while [`run`](Server::run) runs.
+pub struct Server<E: Env> {
+    env: E,
+    config: ServerConfig,
+    listener: E::Listener,
+    stop: watch::Sender<bool>,
+    gate: Arc<Gate<E>>,
+    replica: Replica<E>,
+    inputs: mpsc::Receiver<crate::replica::Input>,
+    slots: Arc<Semaphore>,
+}
+
+impl<E: Env> Server<E> {
+    /// Starts an empty engine and listens. Connections wait until [`run`](Server::run) is called.
+    ///
+    /// # Errors
+    /// [`BindError`] when it cannot listen, or the configuration makes no sense.
+    pub async fn bind(env: E, config: ServerConfig) -> Result<Server<E>, BindError> {
+        check(&config)?;
+        let ledger = Ledger::start(env.clone(), config.limits.clone(), config.probe.clone()).await;
+        let listener = env.listen(&config.listen).await;
+        let listener = listener.map_err(|source| BindError::Listen {
+            address: config.listen.clone(),
+            source,
+        })?;
+        let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
+        Ok(Server {
+            listener,
+            stop: watch::Sender::new(false),
+            gate: Arc::new(Gate::new(env.clone(), &config, inputs_in)),
+            replica: Replica::new(env.clone(), ledger, config.idle_timeout),
+            inputs,
+            slots: Arc::new(Semaphore::new(config.connections_max)),
+            env,
+            config,
+        })
+    }
+
+    /// The address it listens on, with the port that was chosen.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_address()
+    }
+
+    /// A handle to stop it with, or to ask how much it has in hand.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle {
+            stop: self.stop.clone(),
+            inputs: self.gate.inputs(),
+        }
+    }
+
+    /// Serves until [`ServerHandle::shutdown`]. Dropping the future stops the server at once.
+    pub async fn run(mut self) {
+        let stop = StopOnDrop(self.stop.clone());
+        let mut stopped = self.stop.subscribe();
+        let mut replica = tokio::spawn(self.replica.run(self.inputs, self.stop.subscribe()));
+        let router = router(self.gate.clone());
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => break,
+                // It ends before it is told to only if it panicked.
+                ended = &mut replica => return rethrow(ended),
+                accepted = self.listener.accept() => accepted,
+            };
+            match (accepted, self.slots.clone().try_acquire_owned()) {
+                (Ok(stream), Ok(slot)) => {
+                    let slot = Slot(Arc::new(slot));
+                    let serving = http(router.clone(), stream, slot);
+                    let serving = until_stopped(
+                        stopped.clone(),
+                        self.env.clone(),
+                        serving,
+                        self.config.idle_timeout,
+                    );
+                    tokio::spawn(serving);
+                }
+                // One too many: dropping it closes it.
+                (Ok(_), Err(_)) => {}
+                (Err(_), _) => sleep(&self.env, ACCEPT_PAUSE).await,
+            }
+        }
+        drop(self.listener);
+        rethrow(replica.await);
+        drop(stop);
+        // All slots come back when all connections have ended. If one is stuck it is left alone.
+        let all = u32::try_from(self.config.connections_max).unwrap_or(u32::MAX);
+        let _ = timeout(&self.env, 2 * CLOSE_GRACE, self.slots.acquire_many(all)).await;
+    }
+}
+
+/// Stops the server when its `run` is dropped.
+struct StopOnDrop(watch::Sender<bool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// Passes a panic of the replica on: a server whose invariants are broken must not go on.
+fn rethrow(ended: Result<(), tokio::task::JoinError>) {
+    // Another error than a panic is that of a runtime that shuts down.
+    if let Err(Ok(panic)) = ended.map_err(tokio::task::JoinError::try_into_panic) {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn check(config: &ServerConfig) -> Result<(), BindError> {
+    let at_least = |setting, got: u64, min| {
+        if got < min {
+            return Err(BindError::Config { setting, got, min });
+        }
+        Ok(())
+    };
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let idle_ms = u64::try_from(config.idle_timeout.as_millis()).unwrap_or(u64::MAX);
+    at_least("idle_timeout", idle_ms, 1)?;
+    at_least("message_bytes_max", count(config.message_bytes_max), 1)?;
+    at_least("connections_max", count(config.connections_max), 1)?;
+    at_least("outgoing_max", count(config.outgoing_max), 2)
+}
+
+fn router<E: Env>(gate: Arc<Gate<E>>) -> Router {
+    Router::new()
+        .route(SESSION_PATH, get(session_endpoint::upgrade::<E>))
+        .route(HEALTH_PATH, get(|| async { "ok\n" }))
+        .with_state(gate)
+}
+
+/// Speaks HTTP on a connection. It is over when the connection closes, or becomes a WebSocket.
+async fn http<S>(router: Router, stream: S, slot: Slot)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let router = TowerToHyperService::new(router);
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request: Request = request.map(Body::new);
+        request.extensions_mut().insert(slot.clone());
+        hyper::service::Service::call(&router, request)
+    });
+    // No `date` header: it would come from a clock that is not the Env's.
+    let connection = hyper::server::conn::http1::Builder::new()
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    // What goes wrong here concerns this connection only, and its client knows.
+    let _ = connection.await;
+}
+
+/// Gives a connection `idle_timeout` to become a session's, so that one that says nothing does not
+/// keep its slot.
+async fn until_stopped<E: Env>(
+    mut stopped: watch::Receiver<bool>,
+    env: E,
+    serving: impl Future<Output = ()>,
+    idle_timeout: Duration,
+) {
+    tokio::select! {
+        biased;
+        _ = stopped.wait_for(|stop| *stop) => {}
+        _ = timeout(&env, idle_timeout, serving) => {}
+    }
+}

@@ -1,0 +1,220 @@
+//! A session's WebSocket: reads frames, hands them to the replica, and writes what comes back.
+
+use crate::{
+    ServerConfig,
+    connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
+    listen::CLOSE_GRACE,
+    replica::{Ask, Input},
+    translate::Rejection,
+};
+use axum::{
+    Extension,
+    extract::{
+        State,
+        ws::{Message as Frame, WebSocket, WebSocketUpgrade},
+    },
+    response::Response,
+};
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use lockwright_env::{Env, timeout};
+use lockwright_protocol::{ClientFrame, Request, Seq};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// A frame this many times as large as the largest message ends the connection instead of being
+/// answered, since it is not read at all.
+const UNREAD_FACTOR: usize = 4;
+
+/// Bytes of the buffers of a connection. Messages are small, and connections many.
+const BUFFER_BYTES: usize = 4096;
+
+/// A connection's place among those that may be open at once; given back when all clones are gone.
+#[derive(Clone)]
+#[expect(dead_code, reason = "it is held for what its drop does")]
+pub(crate) struct Slot(pub(crate) Arc<OwnedSemaphorePermit>);
+
+/// What all connections share.
+pub(crate) struct Gate<E> {
+    env: E,
+    idle_timeout: Duration,
+    message_bytes_max: usize,
+    outgoing_max: usize,
+    inputs: mpsc::Sender<Input>,
+    next_id: AtomicU64,
+}
+
+impl<E: Env> Gate<E> {
+    pub(crate) fn new(env: E, config: &ServerConfig, inputs: mpsc::Sender<Input>) -> Gate<E> {
+        Gate {
+            env,
+            idle_timeout: config.idle_timeout,
+            message_bytes_max: config.message_bytes_max,
+            outgoing_max: config.outgoing_max,
+            inputs,
+            next_id: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn inputs(&self) -> mpsc::Sender<Input> {
+        self.inputs.clone()
+    }
+}
+
+/// Turns an HTTP request into a session's WebSocket.
+pub(crate) async fn upgrade<E: Env>(
+    State(gate): State<Arc<Gate<E>>>,
+    Extension(slot): Extension<Slot>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let unread_bytes = gate.message_bytes_max.saturating_mul(UNREAD_FACTOR);
+    upgrade
+        .max_message_size(unread_bytes)
+        .max_frame_size(unread_bytes)
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .on_upgrade(move |socket| async move {
+            serve(&gate, socket).await;
+            drop(slot);
+        })
+}
+
+/// Serves a connection to its end.
+async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket) {
+    let id = ConnectionId(gate.next_id.fetch_add(1, Ordering::Relaxed));
+    let (outgoing, mut queue) = mpsc::channel(gate.outgoing_max);
+    let (close, closed) = oneshot::channel();
+    let end = ConnectionEnd { outgoing, close };
+    if gate
+        .inputs
+        .send(Input::Connected { id, end })
+        .await
+        .is_err()
+    {
+        return;
+    }
+    let (mut sink, stream) = socket.split();
+    let reason = tokio::select! {
+        biased;
+        reason = closed => reason.unwrap_or(CloseReason::Shutdown),
+        reason = read(gate, id, stream) => reason,
+        reason = write(&mut sink, &mut queue) => reason,
+    };
+    // It fails when the replica has stopped, and then there is nothing to tell it.
+    let _ = gate.inputs.send(Input::Disconnected { id }).await;
+    let _ = timeout(&gate.env, CLOSE_GRACE, finish(sink, queue, reason)).await;
+}
+
+/// Reads messages until there are no more. Gives the reason.
+async fn read<E: Env>(
+    gate: &Gate<E>,
+    id: ConnectionId,
+    mut stream: SplitStream<WebSocket>,
+) -> CloseReason {
+    // Half of the queue is for answers: a client that does not read them is not read from either.
+    let shares = Arc::new(Semaphore::new(gate.outgoing_max / 2));
+    loop {
+        let Ok(next) = timeout(&gate.env, gate.idle_timeout, stream.next()).await else {
+            return CloseReason::Idle;
+        };
+        let (seq, request, last) = match next {
+            None | Some(Ok(Frame::Close(_))) => return CloseReason::Gone,
+            Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => continue,
+            Some(Ok(Frame::Text(text))) => {
+                let (seq, request) = understand(&text, gate.message_bytes_max);
+                (seq, request, false)
+            }
+            Some(Ok(Frame::Binary(_))) => {
+                let rejection = "expected one JSON object in a text frame, got a binary frame";
+                (None, Err(Rejection::invalid(rejection)), false)
+            }
+            Some(Err(error)) => {
+                let rejection = format!("what came cannot be read on: {error}");
+                (None, Err(Rejection::invalid(rejection)), true)
+            }
+        };
+        let share = shares.clone().acquire_owned();
+        let Ok(share) = timeout(&gate.env, gate.idle_timeout, share).await else {
+            return CloseReason::SlowReader;
+        };
+        let share = share.expect("this semaphore is never closed");
+        let ask = Ask {
+            seq,
+            request,
+            share,
+        };
+        if gate.inputs.send(Input::Asked { id, ask }).await.is_err() {
+            return CloseReason::Shutdown;
+        }
+        if last {
+            return CloseReason::Unreadable;
+        }
+    }
+}
+
+/// Reads one message.
+fn understand(text: &str, bytes_max: usize) -> (Option<Seq>, Result<Request, Rejection>) {
+    if text.len() > bytes_max {
+        let rejection = format!(
+            "a message has at most {bytes_max} bytes, this one has {}: ask for less at once",
+            text.len()
+        );
+        return (None, Err(Rejection::invalid(rejection)));
+    }
+    match ClientFrame::decode(text) {
+        Ok(frame) => (Some(frame.seq), Ok(frame.request)),
+        Err(error) => (error.seq(), Err(Rejection::from(&error))),
+    }
+}
+
+/// Writes messages for as long as that works.
+async fn write(
+    sink: &mut SplitSink<WebSocket, Frame>,
+    queue: &mut mpsc::Receiver<Outbound>,
+) -> CloseReason {
+    while let Some(message) = queue.recv().await {
+        if send(sink, queue, message).await.is_err() {
+            return CloseReason::Gone;
+        }
+    }
+    // The replica has dropped its end, and says why.
+    std::future::pending().await
+}
+
+/// Writes a message and those that have come meanwhile, and flushes once.
+async fn send(
+    sink: &mut SplitSink<WebSocket, Frame>,
+    queue: &mut mpsc::Receiver<Outbound>,
+    message: Outbound,
+) -> Result<(), axum::Error> {
+    let mut next = Some(message);
+    while let Some(Outbound { frame, share }) = next {
+        sink.feed(Frame::text(frame.encode())).await?;
+        drop(share);
+        next = queue.try_recv().ok();
+    }
+    sink.flush().await
+}
+
+/// Writes what is still queued, and the reason for closing.
+async fn finish(
+    mut sink: SplitSink<WebSocket, Frame>,
+    mut queue: mpsc::Receiver<Outbound>,
+    reason: CloseReason,
+) -> Result<(), axum::Error> {
+    let Some(frame) = reason.frame() else {
+        return Ok(());
+    };
+    while let Some(message) = queue.recv().await {
+        send(&mut sink, &mut queue, message).await?;
+    }
+    sink.send(Frame::Close(Some(frame))).await
+}

@@ -1,0 +1,241 @@
+//! Between the words of the wire and those of the engine.
+
+use lockwright_engine::{
+    Command, DurationMs, EndReason, ErrorCode, EventKind, LimitName, LockInfo, LockKey, LockState,
+    Owner, Refusal, SessionChange, SessionKey, TimeMs,
+};
+use lockwright_protocol::{ClaimError, DecodeError, LockStatus, Message, Request};
+
+/// Why a message is refused, as the client is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+    pub(crate) limit: Option<LimitName>,
+}
+
+impl Rejection {
+    /// The message is malformed, or comes at the wrong time.
+    pub(crate) fn invalid(message: impl Into<String>) -> Rejection {
+        Rejection {
+            code: ErrorCode::InvalidRequest,
+            message: message.into(),
+            limit: None,
+        }
+    }
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Rejection {
+        Rejection {
+            code: refusal.code(),
+            message: refusal.to_string(),
+            limit: match refusal {
+                Refusal::LimitExceeded { limit, .. } => Some(limit),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl From<&DecodeError> for Rejection {
+    fn from(error: &DecodeError) -> Rejection {
+        Rejection {
+            code: error.code(),
+            message: error.to_string(),
+            limit: None,
+        }
+    }
+}
+
+impl From<ClaimError> for Rejection {
+    fn from(error: ClaimError) -> Rejection {
+        Rejection {
+            code: error.code(),
+            message: error.to_string(),
+            limit: None,
+        }
+    }
+}
+
+impl From<Rejection> for Message {
+    fn from(rejection: Rejection) -> Message {
+        Message::Error {
+            error: rejection.code,
+            message: rejection.message,
+            limit: rejection.limit,
+        }
+    }
+}
+
+/// The command that a session's request stands for.
+pub(crate) fn command(session: &SessionKey, request: Request) -> Result<Command, Rejection> {
+    let lock = |id| LockKey {
+        namespace: session.namespace.clone(),
+        owner: Owner::Session(session.session.clone()),
+        id,
+    };
+    Ok(match request {
+        Request::Open { .. } | Request::Resume { .. } => {
+            return Err(Rejection::invalid(
+                "this connection speaks for a session already: open another connection",
+            ));
+        }
+        Request::Acquire {
+            id,
+            claims,
+            ttl_ms,
+            wait,
+        } => Command::Acquire {
+            lock: lock(id),
+            claims: claims
+                .iter()
+                .map(|claim| claim.parse())
+                .collect::<Result<_, _>>()?,
+            ttl: ttl_ms,
+            wait: wait.0,
+        },
+        Request::Cancel { id } => Command::Cancel { lock: lock(id) },
+        Request::Release { id, token } => Command::Release {
+            lock: lock(id),
+            token,
+        },
+        Request::Renew { id, token, ttl_ms } => Command::Renew {
+            lock: lock(id),
+            token,
+            ttl: ttl_ms,
+        },
+        Request::KeepAlive {} => Command::KeepAlive {
+            session: session.clone(),
+        },
+        Request::Close {} => Command::CloseSession {
+            session: session.clone(),
+        },
+    })
+}
+
+/// Whether `event` is what `command` itself did, so that the answer takes its place. What was due
+/// before the command, and the grants that it set free, are not.
+pub(crate) fn is_own_effect(command: &Command, event: &EventKind) -> bool {
+    match (command, event) {
+        (
+            Command::Acquire { lock, .. },
+            EventKind::Queued { lock: of } | EventKind::Granted { lock: of, .. },
+        )
+        | (Command::Renew { lock, .. }, EventKind::Renewed { lock: of, .. })
+        | (
+            Command::Cancel { lock },
+            EventKind::Ended {
+                lock: of,
+                reason: EndReason::Cancelled,
+            },
+        )
+        | (
+            Command::Release { lock, .. },
+            EventKind::Ended {
+                lock: of,
+                reason: EndReason::Released,
+            },
+        ) => lock == of,
+        (
+            Command::CloseSession { session },
+            EventKind::Session {
+                session: of,
+                change: SessionChange::Ended,
+            },
+        ) => session == of,
+        _ => false,
+    }
+}
+
+/// How a request stands, as the answer to its `acquire` at time `at`.
+pub(crate) fn acquired(lock: &LockInfo, at: TimeMs) -> Message {
+    let id = lock.key.id.clone();
+    match lock.state {
+        LockState::Queued { .. } => Message::Queued { id },
+        LockState::Held {
+            token,
+            granted_at,
+            expires,
+        } => Message::Granted {
+            id,
+            token,
+            lease_ms: expires.map(|expires| expires.since(at)),
+            waited_ms: granted_at.since(lock.arrived_at),
+        },
+        LockState::Ended { reason, .. } => Message::Ended { id, reason },
+    }
+}
+
+/// How a live lock stands at time `at`.
+pub(crate) fn status(lock: &LockInfo, at: TimeMs) -> LockStatus {
+    let id = lock.key.id.clone();
+    match lock.state {
+        LockState::Queued { .. } => LockStatus::Queued {
+            id,
+            waited_ms: at.since(lock.arrived_at),
+        },
+        LockState::Held {
+            token,
+            granted_at,
+            expires,
+        } => LockStatus::Held {
+            id,
+            token,
+            lease_ms: expires.map(|expires| expires.since(at)),
+            waited_ms: granted_at.since(lock.arrived_at),
+        },
+        LockState::Ended { .. } => panic!("a live lock was asked for, {lock:?} has ended"),
+    }
+}
+
+/// The push that tells a lock's owner of an event at time `at`; none for what a client learns
+/// otherwise: what it did itself is in the answer, and the end of a session closes it.
+pub(crate) fn push(
+    event: &EventKind,
+    at: TimeMs,
+    arrived_at: impl FnOnce(&LockKey) -> Option<TimeMs>,
+) -> Option<Message> {
+    match event {
+        EventKind::Granted {
+            lock,
+            token,
+            expires,
+        } => Some(Message::Granted {
+            id: lock.id.clone(),
+            token: *token,
+            lease_ms: expires.map(|expires| expires.since(at)),
+            // Forgotten already only when it ended within this very step. Zero is the safe side:
+            // it makes the client's own deadline earlier.
+            waited_ms: arrived_at(lock).map_or(DurationMs::ZERO, |arrived| at.since(arrived)),
+        }),
+        EventKind::Ended { lock, reason } if *reason != EndReason::SessionEnded => {
+            Some(Message::Ended {
+                id: lock.id.clone(),
+                reason: *reason,
+            })
+        }
+        EventKind::Ended { .. }
+        | EventKind::Queued { .. }
+        | EventKind::Renewed { .. }
+        | EventKind::Session { .. } => None,
+    }
+}
+
+/// The session that an event's lock belongs to, if it belongs to one.
+pub(crate) fn session_of(event: &EventKind) -> Option<SessionKey> {
+    let lock = match event {
+        EventKind::Queued { lock }
+        | EventKind::Granted { lock, .. }
+        | EventKind::Renewed { lock, .. }
+        | EventKind::Ended { lock, .. } => lock,
+        EventKind::Session { .. } => return None,
+    };
+    match &lock.owner {
+        Owner::Session(session) => Some(SessionKey {
+            namespace: lock.namespace.clone(),
+            session: session.clone(),
+        }),
+        Owner::Named(_) => None,
+    }
+}
