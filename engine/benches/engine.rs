@@ -35,6 +35,7 @@ fn write(path: &str) -> Claim {
 fn engine() -> Engine {
     let limits = Limits {
         retention: DurationMs::ZERO,
+        locks_per_owner: u32::MAX,
         ..Limits::default()
     };
     Engine::new(EngineConfig {
