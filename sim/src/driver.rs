@@ -79,6 +79,11 @@ impl EngineDriver {
         &self.engine
     }
 
+    /// The engine, to be put in the place of another that has applied the same commands.
+    pub fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
     /// Why the latest op was refused, if it was.
     #[must_use]
     pub fn rejection(&self) -> Option<Rejection> {

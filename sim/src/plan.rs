@@ -1,6 +1,23 @@
 //! Plans: everything that a run will do, as data, drawn from (profile, seed).
+//!
+//! A trace is a plan with its outcome, replay needs no generator, and shrinking is deleting parts
+//! of a plan. Each profile has a module here for its plans and one under [`crate::world`] for the
+//! world that runs them.
 
-use crate::outcome::Outcome;
+mod engine;
+mod guard;
+mod service;
+
+pub use engine::{EngineChecks, EnginePlan, LimitOverrides};
+pub(crate) use guard::catch as catch_panic;
+pub use service::ServicePlan;
+
+use crate::{
+    draw::{Draw, Stream},
+    oracle::no_panic,
+    outcome::{HistoryHash, Outcome},
+    world,
+};
 use serde::{Deserialize, Serialize};
 
 /// What kind of world a seed is drawn for.
@@ -15,6 +32,9 @@ pub enum Profile {
     Swarm,
 }
 
+/// What profile `swarm` draws from, each as likely as the next.
+const SWARM: &[Profile] = &[Profile::Engine, Profile::Service];
+
 /// A complete plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -24,17 +44,6 @@ pub enum Plan {
     /// Of profile `service`.
     Service(ServicePlan),
 }
-
-/// To be written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EnginePlan {
-    /// To be written.
-    pub ops: Vec<crate::op::Op>,
-}
-
-/// To be written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ServicePlan {}
 
 /// How large a plan is, for people and for the shrinker's report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,17 +63,42 @@ pub struct RunOptions {
     pub keep_history: bool,
 }
 
+impl Profile {
+    /// The profile that the world of `seed` has: itself, or what `swarm` draws.
+    #[must_use]
+    pub fn of_seed(self, seed: u64) -> Profile {
+        match self {
+            Profile::Swarm => *Draw::new(self, seed, Stream::Swarm).pick(SWARM),
+            Profile::Engine | Profile::Service => self,
+        }
+    }
+}
+
 /// Draws the plan of (profile, seed).
 #[must_use]
-pub fn generate(_profile: Profile, _seed: u64) -> Plan {
-    unimplemented!()
+pub fn generate(profile: Profile, seed: u64) -> Plan {
+    match profile.of_seed(seed) {
+        Profile::Engine => Plan::Engine(EnginePlan::generate(seed)),
+        Profile::Service => Plan::Service(ServicePlan::generate(seed)),
+        Profile::Swarm => unreachable!("`swarm` draws one of the others"),
+    }
 }
 
 /// Runs a plan. A pure function of the plan when it is the first run in its process; a panic in
 /// what is simulated is a violation of oracle `no_panic`, not a panic of this function.
 #[must_use]
-pub fn run(_plan: &Plan, _options: RunOptions) -> Outcome {
-    unimplemented!()
+pub fn run(plan: &Plan, options: RunOptions) -> Outcome {
+    let run = catch_panic(|| match plan {
+        Plan::Engine(plan) => world::engine::run(plan, options),
+        Plan::Service(plan) => plan.run(options),
+    });
+    run.unwrap_or_else(|panic| Outcome {
+        history_hash: HistoryHash::default(),
+        commands: 0,
+        simulated_ms: 0,
+        violation: Some(no_panic::violation(0, &panic)),
+        history: None,
+    })
 }
 
 impl Plan {
@@ -80,12 +114,19 @@ impl Plan {
     /// How large it is.
     #[must_use]
     pub fn size(&self) -> PlanSize {
-        unimplemented!()
+        match self {
+            Plan::Engine(plan) => plan.size(),
+            Plan::Service(plan) => plan.size(),
+        }
     }
 
     /// Smaller plans that may show the same violation, the boldest first. The shrinker tries them
-    /// in turn, keeps the first that does, and asks again.
+    /// in turn, keeps the first that does, and asks again. It comes to an end: each candidate is
+    /// strictly smaller in a measure that cannot fall for ever.
     pub fn reductions(&self) -> Box<dyn Iterator<Item = Plan> + '_> {
-        unimplemented!()
+        match self {
+            Plan::Engine(plan) => Box::new(plan.reductions().map(Plan::Engine)),
+            Plan::Service(plan) => Box::new(plan.reductions().map(Plan::Service)),
+        }
     }
 }

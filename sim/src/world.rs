@@ -1,0 +1,4 @@
+//! Worlds: what runs a plan, one for each profile.
+
+pub mod engine;
+mod engine_checks;
