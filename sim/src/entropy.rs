@@ -71,7 +71,8 @@ unsafe extern "C" fn getrandom(buffer: *mut c_void, len: usize, flags: c_uint) -
     let Some(mut state) = GENERATOR.get() else {
         // SAFETY: the arguments are passed on as they came; the system call checks them itself.
         let got = unsafe { libc::syscall(libc::SYS_getrandom, buffer, len, flags) };
-        return got as isize;
+        // No buffer is larger.
+        return isize::try_from(got).unwrap_or(-1);
     };
     let out = buffer.cast::<u8>();
     let mut filled = 0;

@@ -123,7 +123,7 @@ pub enum TraceError {
     },
 }
 
-impl<P: Serialize + DeserializeOwned> Trace<P> {
+impl<P: DeserializeOwned> Trace<P> {
     /// Reads the trace at `path`.
     ///
     /// # Errors
@@ -174,7 +174,9 @@ impl<P: Serialize + DeserializeOwned> Trace<P> {
         }
         serde_json::from_slice(bytes).map_err(|source| TraceError::WrongShape { path, source })
     }
+}
 
+impl<P: Serialize> Trace<P> {
     /// Writes the trace to `path`, whole or not at all: into a file beside it, which then takes
     /// its name.
     ///

@@ -1,0 +1,138 @@
+//! Plans, told to a person.
+
+use lockwright_sim::op::{Action, Op, OpLock, OpOwner, OpWait};
+use lockwright_sim::plan::{EnginePlan, Plan};
+use serde_json::Value;
+
+/// A plan, a line for each thing in it.
+pub(super) fn of_plan(plan: &Plan) -> Vec<String> {
+    match plan {
+        Plan::Engine(plan) => of_engine(plan),
+        Plan::Service(plan) => of_any(&serde_json::to_value(plan).unwrap_or(Value::Null)),
+    }
+}
+
+fn of_engine(plan: &EnginePlan) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !plan.shape.is_empty() {
+        lines.push(format!("drawn as: {}", plan.shape));
+    }
+    if !plan.limits.is_empty() {
+        let limits = serde_json::to_string(&plan.limits).unwrap_or_default();
+        lines.push(format!("limits: {limits}"));
+    }
+    if !plan.checks.is_empty() {
+        let checks = serde_json::to_string(&plan.checks).unwrap_or_default();
+        lines.push(format!("checked besides: {checks}"));
+    }
+    lines.extend(plan.ops.iter().map(of_op));
+    lines
+}
+
+fn of_op(op: &Op) -> String {
+    let what = match &op.action {
+        Action::Acquire {
+            id,
+            owner,
+            claims,
+            ttl,
+            wait,
+        } => {
+            let claims: Vec<String> = claims
+                .iter()
+                .map(|claim| format!("{} {}", if claim.write { "w" } else { "r" }, claim.path))
+                .collect();
+            let ttl = ttl.map_or_else(String::new, |ttl| format!(", for {ttl} ms"));
+            let wait = match wait {
+                OpWait::No => "at once or not at all".to_owned(),
+                OpWait::For(ms) => format!("waiting up to {ms} ms"),
+                OpWait::Forever => "waiting for ever".to_owned(),
+            };
+            format!(
+                "{} asks for {} as {id}{ttl}, {wait}",
+                of_owner(owner),
+                claims.join(" and ")
+            )
+        }
+        Action::Release { lock, token } => format!("release {}{}", of_lock(lock), with(*token)),
+        Action::Renew { lock, token, ttl } => {
+            format!("renew {}{} for {ttl} ms", of_lock(lock), with(*token))
+        }
+        Action::Cancel { lock } => format!("cancel {}", of_lock(lock)),
+        Action::Break { lock, token } => format!("break {}{}", of_lock(lock), with(*token)),
+        Action::OpenSession { session, abandon } => {
+            format!("session {session} opens, abandoned after {abandon} ms")
+        }
+        Action::Attach { session } => format!("session {session} attaches"),
+        Action::Detach { session } => format!("session {session} detaches"),
+        Action::KeepAlive { session } => format!("session {session} is kept alive"),
+        Action::CloseSession { session } => format!("session {session} closes"),
+        Action::Tick => "time passes".to_owned(),
+        Action::Inspect { path } => format!("inspect {path}"),
+    };
+    let namespace = op
+        .namespace
+        .as_ref()
+        .map_or_else(String::new, |namespace| format!(" [{namespace}]"));
+    format!("{:>8} ms{namespace}  {what}", op.at)
+}
+
+fn of_owner(owner: &OpOwner) -> String {
+    match owner {
+        OpOwner::Named(name) => name.to_string(),
+        OpOwner::Session(name) => format!("session {name}"),
+    }
+}
+
+fn of_lock(lock: &OpLock) -> String {
+    match &lock.owner {
+        Some(owner) => format!("{} of {}", lock.id, of_owner(owner)),
+        None => lock.id.to_string(),
+    }
+}
+
+fn with(token: Option<u64>) -> String {
+    token.map_or_else(String::new, |token| format!(" with token {token}"))
+}
+
+/// Any plan: its fields, a line for each element of its lists.
+fn of_any(plan: &Value) -> Vec<String> {
+    let Value::Object(fields) = plan else {
+        return vec![plan.to_string()];
+    };
+    let mut lines = Vec::new();
+    for (name, value) in fields {
+        let name = name.replace('_', " ");
+        match value {
+            Value::Array(elements) if !elements.is_empty() => {
+                lines.push(format!("{name}:"));
+                for (number, element) in elements.iter().enumerate() {
+                    lines.push(format!("  {:>3}  {}", number + 1, of_value(element)));
+                }
+            }
+            Value::Object(_) => lines.push(format!("{name}: {}", of_value(value))),
+            _ => lines.push(format!("{name}: {value}")),
+        }
+    }
+    lines
+}
+
+/// A value in a line, with no more signs than it needs.
+fn of_value(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| match value {
+                Value::Object(_) => format!("{name} ({})", of_value(value)),
+                _ => format!("{name} {}", of_value(value)),
+            })
+            .collect::<Vec<_>>()
+            .join(", "),
+        Value::Array(elements) => {
+            let elements: Vec<String> = elements.iter().map(of_value).collect();
+            format!("[{}]", elements.join("; "))
+        }
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}

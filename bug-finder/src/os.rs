@@ -1,0 +1,119 @@
+//! The only module that talks to the system without a net: fork, signals and sudden exit.
+#![expect(
+    unsafe_code,
+    reason = "fork, signal handlers and _exit have no safe form"
+)]
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd::{ForkResult, Pid};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+/// Which side of a fork this is.
+#[derive(Debug)]
+pub enum Fork {
+    /// The process that forked, with the id of the new one.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// Forks.
+///
+/// # Errors
+/// When the system has no room for another process.
+///
+/// # Panics
+/// When this process has more than one thread: the others would be missing in the child, and so
+/// would be whatever they held locked.
+pub fn fork() -> io::Result<Fork> {
+    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    assert_eq!(threads, 1, "fork from a process with {threads} threads");
+    // SAFETY: this is the only thread, so the child finds every lock free and every invariant
+    // whole, and may do whatever the parent may.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Fork::Parent(child)),
+        ForkResult::Child => Ok(Fork::Child),
+    }
+}
+
+/// Ends this process at once: nothing is dropped, nothing buffered is written. For forked
+/// children, whose buffers are copies of their parent's.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes any status and never returns.
+    unsafe { nix::libc::_exit(code) }
+}
+
+/// How many signals that ask this process to end have come.
+static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
+/// Where the handler writes to wake whoever waits; -1 before there is one.
+static WAKE_FD: AtomicI32 = AtomicI32::new(-1);
+
+/// Exit status of a process that was asked to end.
+const INTERRUPTED: i32 = 130;
+
+extern "C" fn on_interrupt(_signal: i32) {
+    if INTERRUPTS.fetch_add(1, Ordering::Relaxed) > 0 {
+        // The second request does not wait for anything. Children see their parent die, and die.
+        exit_now(INTERRUPTED);
+    }
+    let errno = nix::errno::Errno::last();
+    // SAFETY: write is async-signal-safe, and the buffer is one static byte. If the pipe is full,
+    // somebody is awake already.
+    unsafe { nix::libc::write(WAKE_FD.load(Ordering::Relaxed), b"!".as_ptr().cast(), 1) };
+    errno.set();
+}
+
+/// Ctrl-C and SIGTERM, turned into something that can be asked and waited for. The second of them
+/// ends the process at once.
+#[derive(Debug)]
+pub struct Interrupts {
+    wake: OwnedFd,
+}
+
+impl Interrupts {
+    /// Starts to catch the signals. Once per process: a second call takes over from the first.
+    ///
+    /// # Errors
+    /// When the system refuses the pipe or the handler.
+    pub fn catch() -> io::Result<Interrupts> {
+        use nix::fcntl::OFlag;
+        let (wake, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        WAKE_FD.store(write.as_raw_fd(), Ordering::Relaxed);
+        // The handler may use it as long as the process lives.
+        std::mem::forget(write);
+        let action = SigAction::new(
+            SigHandler::Handler(on_interrupt),
+            SaFlags::SA_RESTART,
+            SigSet::empty(),
+        );
+        for signal in [Signal::SIGINT, Signal::SIGTERM] {
+            // SAFETY: the handler touches atomics, write and _exit only, all of them
+            // async-signal-safe, and restores errno.
+            unsafe { sigaction(signal, &action) }?;
+        }
+        Ok(Interrupts { wake })
+    }
+
+    /// Whether this process was asked to end.
+    #[must_use]
+    pub fn pending(&self) -> bool {
+        INTERRUPTS.load(Ordering::Relaxed) > 0
+    }
+
+    /// Readable from the first signal on.
+    #[must_use]
+    pub fn wake(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+/// Gives the signals that [`Interrupts`] catches their default meaning back; for children.
+pub fn default_interrupts() {
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        // SAFETY: the default action runs no code of ours. It cannot fail for these signals.
+        let _ = unsafe { sigaction(signal, &action) };
+    }
+}

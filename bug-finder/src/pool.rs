@@ -1,0 +1,281 @@
+//! Children: forked, watched, timed, killed.
+//!
+//! Every run happens in a process of its own kind: what it breaks dies with it, and it starts from
+//! the same state whatever ran before.
+
+use crate::frame::{Receiver, Sender};
+use crate::os::{self, Fork, Interrupts};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// One child of a [`Pool`]; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChildId(u64);
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// As it should.
+    Clean,
+    /// It sent nothing for as long as its limit, and was killed for it.
+    TimedOut,
+    /// By a signal that this process did not send.
+    Signal(Signal),
+    /// With this status, or in the middle of a message.
+    Status(i32),
+}
+
+/// What happened to a child.
+#[derive(Debug)]
+pub enum Event {
+    /// It sent this.
+    Message(ChildId, Vec<u8>),
+    /// It ended; its last event.
+    Ended(ChildId, End),
+}
+
+struct Child {
+    pid: Pid,
+    pipe: OwnedFd,
+    receiver: Receiver,
+    /// It is killed when it sends nothing for so long.
+    silence_max: Duration,
+    heard_at: Instant,
+}
+
+/// The children of this process.
+pub struct Pool<'a> {
+    interrupts: &'a Interrupts,
+    children: BTreeMap<ChildId, Child>,
+    next_id: u64,
+    mute: bool,
+}
+
+impl<'a> Pool<'a> {
+    /// A pool without children. `mute` says whether what children print on stderr is dropped.
+    #[must_use]
+    pub fn new(interrupts: &'a Interrupts, mute: bool) -> Pool<'a> {
+        Pool {
+            interrupts,
+            children: BTreeMap::new(),
+            next_id: 0,
+            mute,
+        }
+    }
+
+    /// How many children live.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.children.len()
+    }
+
+    /// Whether none does.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.children.is_empty()
+    }
+
+    /// Whether this process was asked to end.
+    #[must_use]
+    pub fn interrupted(&self) -> bool {
+        self.interrupts.pending()
+    }
+
+    /// Forks a child that does `body`, sends what it sends, and ends. It is killed when it sends
+    /// nothing for `silence_max`.
+    ///
+    /// # Errors
+    /// When the system has no room for another process or pipe.
+    pub fn spawn(
+        &mut self,
+        silence_max: Duration,
+        body: impl FnOnce(&mut Sender<File>) -> io::Result<()>,
+    ) -> io::Result<ChildId> {
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let parent = nix::unistd::getpid();
+        match os::fork()? {
+            Fork::Child => {
+                drop(read);
+                be_a_child(parent, self.mute, Sender(File::from(write)), body)
+            }
+            Fork::Parent(pid) => {
+                drop(write);
+                let id = ChildId(self.next_id);
+                self.next_id += 1;
+                let child = Child {
+                    pid,
+                    pipe: read,
+                    receiver: Receiver::default(),
+                    silence_max,
+                    heard_at: Instant::now(),
+                };
+                self.children.insert(id, child);
+                Ok(id)
+            }
+        }
+    }
+
+    /// Waits until a child has something to tell, this process is asked to end, or it is `until`.
+    ///
+    /// # Errors
+    /// When the system refuses to wait.
+    pub fn wait(&mut self, until: Option<Instant>) -> io::Result<Vec<Event>> {
+        let ready = self.poll(until)?;
+        let mut events = Vec::new();
+        for id in ready {
+            self.hear(id, &mut events)?;
+        }
+        let now = Instant::now();
+        let silent: Vec<ChildId> = self
+            .children
+            .iter()
+            .filter(|(_, child)| now >= child.heard_at + child.silence_max)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in silent {
+            self.kill(id);
+            events.push(Event::Ended(id, End::TimedOut));
+        }
+        Ok(events)
+    }
+
+    /// The children that have something to tell, or have ended.
+    fn poll(&self, until: Option<Instant>) -> io::Result<Vec<ChildId>> {
+        let deadlines = self.children.values().map(|c| c.heard_at + c.silence_max);
+        let timeout = match deadlines.chain(until).min() {
+            None => PollTimeout::NONE,
+            Some(at) => {
+                let left = at.saturating_duration_since(Instant::now());
+                // Rounded up, so as not to spin through the last fraction of a millisecond.
+                let ms = i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+                PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        let mut fds: Vec<PollFd<'_>> = self
+            .children
+            .values()
+            .map(|child| PollFd::new(child.pipe.as_fd(), PollFlags::POLLIN))
+            .collect();
+        if !self.interrupted() {
+            fds.push(PollFd::new(self.interrupts.wake(), PollFlags::POLLIN));
+        }
+        match nix::poll::poll(&mut fds, timeout) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        }
+        let ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+        Ok(self
+            .children
+            .keys()
+            .zip(&fds)
+            .filter(|(_, fd)| ready(fd))
+            .map(|(id, _)| *id)
+            .collect())
+    }
+
+    /// Takes what a child has sent.
+    fn hear(&mut self, id: ChildId, events: &mut Vec<Event>) -> io::Result<()> {
+        let Some(child) = self.children.get_mut(&id) else {
+            return Ok(());
+        };
+        let mut bytes = [0; 1 << 16];
+        let got = match nix::unistd::read(&child.pipe, &mut bytes) {
+            Ok(got) => got,
+            Err(Errno::EINTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if got > 0 {
+            child.receiver.push(&bytes[..got]);
+            while let Some(message) = child.receiver.next_message() {
+                child.heard_at = Instant::now();
+                events.push(Event::Message(id, message));
+            }
+            return Ok(());
+        }
+        let torn = child.receiver.is_torn();
+        let pid = child.pid;
+        self.children.remove(&id);
+        let end = match reap(pid)? {
+            WaitStatus::Signaled(_, signal, _) => End::Signal(signal),
+            WaitStatus::Exited(_, 0) if !torn => End::Clean,
+            WaitStatus::Exited(_, status) => End::Status(status),
+            other => return Err(io::Error::other(format!("child {pid}: {other:?}"))),
+        };
+        events.push(Event::Ended(id, end));
+        Ok(())
+    }
+
+    /// Kills a child; nothing more is heard of it.
+    pub fn kill(&mut self, id: ChildId) {
+        if let Some(child) = self.children.remove(&id) {
+            // It may have ended already, which is as good.
+            let _ = nix::sys::signal::kill(child.pid, Signal::SIGKILL);
+            let _ = reap(child.pid);
+        }
+    }
+
+    /// Kills all children.
+    pub fn kill_all(&mut self) {
+        while let Some(id) = self.children.keys().next().copied() {
+            self.kill(id);
+        }
+    }
+}
+
+impl Drop for Pool<'_> {
+    fn drop(&mut self) {
+        self.kill_all();
+    }
+}
+
+fn reap(pid: Pid) -> io::Result<WaitStatus> {
+    loop {
+        match waitpid(pid, None) {
+            Ok(status) => return Ok(status),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The life of a child.
+fn be_a_child(
+    parent: Pid,
+    mute: bool,
+    mut sender: Sender<File>,
+    body: impl FnOnce(&mut Sender<File>) -> io::Result<()>,
+) -> ! {
+    /// The status of a child that could not do its work; never that of what it simulates.
+    const FAILED: i32 = 70;
+    // Ctrl-C on a terminal goes to the whole process group: only the parent is to act on it.
+    let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    os::default_interrupts();
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    if nix::unistd::getppid() != parent {
+        // It died before it could be watched.
+        os::exit_now(FAILED);
+    }
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        // The child's stdin and stdout are the parent's, and not for it to use.
+        let _ = nix::unistd::dup2_stdin(&null);
+        let _ = nix::unistd::dup2_stdout(&null);
+        if mute {
+            let _ = nix::unistd::dup2_stderr(&null);
+        }
+    }
+    // What is simulated may panic as it likes, but no panic may unwind into the parent's frames.
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&mut sender)));
+    os::exit_now(match done {
+        Ok(Ok(())) => 0,
+        Ok(Err(_)) | Err(_) => FAILED,
+    })
+}

@@ -1,0 +1,188 @@
+//! What a child does: runs plans, and tells what came of them.
+
+use crate::frame::Sender;
+use crate::world::World;
+use lockwright_sim::entropy;
+use lockwright_sim::outcome::{HistoryHash, Outcome, Violation};
+use lockwright_sim::plan::{PlanSize, Profile, RunOptions};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Write};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// A seed that was run to its end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ran {
+    /// The seed.
+    pub seed: u64,
+    /// The profile that was drawn, never `swarm`.
+    pub profile: Profile,
+    /// The size of the plan that was drawn.
+    pub size: PlanSize,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// CPU time in microseconds, from drawing the plan to the end of the run.
+    pub cpu_us: u64,
+}
+
+/// What a child that runs seeds sends for each.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SeedReport<P> {
+    /// What came of it.
+    pub ran: Ran,
+    /// Its plan, if it broke a rule.
+    pub plan: Option<P>,
+}
+
+/// Runs `seeds` in turn and sends a [`SeedReport`] for each. Stops early, with at least one seed
+/// run, when what is left needs a process of its own.
+///
+/// # Errors
+/// When nobody listens any more.
+pub fn run_seeds<W: World + Sync>(
+    world: &W,
+    profile: Profile,
+    seeds: &[u64],
+    sender: &mut Sender<impl Write>,
+) -> io::Result<()> {
+    keep_panics_quiet();
+    let mut cpu_before_us = 0;
+    for (index, &seed) in seeds.iter().enumerate() {
+        let plan = world.generate(profile, seed);
+        let isolated = world.is_isolated(&plan);
+        if isolated && index > 0 {
+            return Ok(());
+        }
+        let outcome = run_alone(world, &plan, seed, RunOptions::default());
+        let cpu_us = cpu_us();
+        let ran = Ran {
+            seed,
+            profile: world.profile(&plan),
+            size: world.size(&plan),
+            cpu_us: cpu_us - cpu_before_us,
+            outcome,
+        };
+        cpu_before_us = cpu_us;
+        let plan = ran.outcome.violation.is_some().then_some(plan);
+        sender.send(&SeedReport { ran, plan })?;
+        if isolated {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Runs one plan and sends its [`Outcome`].
+///
+/// # Errors
+/// When nobody listens any more.
+pub fn run_plan<W: World + Sync>(
+    world: &W,
+    plan: &W::Plan,
+    seed: u64,
+    options: RunOptions,
+    sender: &mut Sender<impl Write>,
+) -> io::Result<()> {
+    keep_panics_quiet();
+    sender.send(&run_alone(world, plan, seed, options))
+}
+
+/// Runs a plan on a thread of its own, whose thread-locals (the keys of hash maps among them) are
+/// as fresh in the hundredth run of a process as in the first.
+fn run_alone<W: World + Sync>(
+    world: &W,
+    plan: &W::Plan,
+    seed: u64,
+    options: RunOptions,
+) -> Outcome {
+    const STACK_BYTES: usize = 16 << 20;
+    std::thread::scope(|scope| {
+        let run = std::thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, || {
+                entropy::seed(seed);
+                // Caught here and not at the join, so that it is this thread that knows.
+                let run =
+                    std::panic::catch_unwind(AssertUnwindSafe(|| world.run(plan, seed, options)));
+                entropy::release();
+                run
+            });
+        let run = match run {
+            Ok(run) => run.join().unwrap_or_else(Err),
+            Err(error) => panic!("no thread to run a plan on: {error}"),
+        };
+        run.unwrap_or_else(|_| escaped_panic())
+    })
+}
+
+/// Where the last panic was and what it said.
+static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
+
+/// Panics of what is simulated are findings, not news for the terminal.
+fn keep_panics_quiet() {
+    std::panic::set_hook(Box::new(|info| {
+        let mut last = LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = info.to_string();
+    }));
+}
+
+/// The outcome of a run whose panic the simulator did not catch.
+fn escaped_panic() -> Outcome {
+    let panic = LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner);
+    broken(crash(&format!("a panic escaped the simulator: {panic}")))
+}
+
+/// The outcome of a run that told nothing itself.
+#[must_use]
+pub fn broken(violation: Violation) -> Outcome {
+    Outcome {
+        history_hash: HistoryHash::default(),
+        commands: 0,
+        simulated_ms: 0,
+        violation: Some(violation),
+        history: None,
+    }
+}
+
+/// A run whose process died.
+#[must_use]
+pub fn crash(message: &str) -> Violation {
+    Violation {
+        oracle: "crash".to_owned(),
+        rule: "a run ends by itself".to_owned(),
+        at_ms: 0,
+        message: message.to_owned(),
+    }
+}
+
+/// A run that did not end.
+#[must_use]
+pub fn hang(limit: Duration) -> Violation {
+    Violation {
+        oracle: "hang".to_owned(),
+        rule: "a run ends within its time limit".to_owned(),
+        at_ms: 0,
+        message: format!("the run did not end within {limit:?} of real time"),
+    }
+}
+
+/// CPU time of this process so far, in microseconds.
+#[must_use]
+pub fn cpu_us() -> u64 {
+    cpu_us_of(UsageWho::RUSAGE_SELF)
+}
+
+/// CPU time of the children that have ended, in microseconds.
+#[must_use]
+pub fn children_cpu_us() -> u64 {
+    cpu_us_of(UsageWho::RUSAGE_CHILDREN)
+}
+
+fn cpu_us_of(who: UsageWho) -> u64 {
+    let usage = getrusage(who).expect("a process may always ask for its own usage");
+    let us = (usage.user_time() + usage.system_time()).num_microseconds();
+    u64::try_from(us).unwrap_or(0)
+}

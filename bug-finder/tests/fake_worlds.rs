@@ -1,0 +1,2 @@
+//! Fake worlds.
+fn main() {}
