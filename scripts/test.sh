@@ -1,0 +1,47 @@
+#!/bin/sh
+# All tests: of the crates, of the traces, of determinism, and of the pipeline itself.
+set -eu
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "dependencies between the crates"
+sh scripts/check_dependencies.sh
+
+step "tests of the crates"
+cargo test --workspace --locked -q
+
+step "the bug finder"
+cargo build --release --locked -q -p bug-finder
+finder="${CARGO_TARGET_DIR:-target}/release/bug-finder"
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+
+step "scripts and traces"
+"$finder" regress traces
+
+# Each seed twice, in two processes; the service takes more time per seed.
+step "determinism, and a short hunt"
+"$finder" run --profile engine --seeds 0..200 --check-determinism --out findings
+"$finder" run --profile service --seeds 0..200 --check-determinism --out findings
+
+# A hunt that cannot fail says nothing by its silence.
+for canary in violation abort; do
+    step "the canary must be found: $canary"
+    status=0
+    "$finder" run --profile engine --seeds 0..100 --canary "$canary" --out "$out" || status=$?
+    if [ "$status" -ne 1 ]; then
+        echo "a world that is broken on purpose was not found: exit $status instead of 1" >&2
+        exit 1
+    fi
+done
+step "the canary must be found: nondeterminism"
+status=0
+"$finder" run --profile engine --seeds 0..100 --canary nondeterminism --check-determinism \
+    --out "$out" || status=$?
+if [ "$status" -ne 3 ]; then
+    echo "a world that is not deterministic was not found: exit $status instead of 3" >&2
+    exit 1
+fi
+
+step "all passed"
