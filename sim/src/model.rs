@@ -262,7 +262,8 @@ impl Model {
     }
 
     /// Forgets the ends that were remembered long enough: for the retention time, and at least as
-    /// long as the request's session lives (section 4).
+    /// long as the request's session lives (section 4). A session is what its name says: one that
+    /// was opened again before the retention time was over keeps them too.
     fn forget(&mut self) {
         while let Some((ended_at, _)) = self.to_forget.front()
             && ended_at + self.limits.retention <= self.now

@@ -1,8 +1,8 @@
 //! Scripts: the engine driven by hand, a JSON object a line in, a JSON object a line out.
 //!
 //! [`run_script`] runs one, [`check_script`] runs one that carries its expected output and says
-//! where the two differ, and [`rewrite_script`] puts the expected output in. All three also compare
-//! the engine with the reference model, unless that is turned off. The language is described in
+//! where the two differ, and [`rewrite_script`] puts the expected output in. All three also let
+//! the oracles and the reference model judge the engine, unless that is turned off. The language is described in
 //! `docs/scripts.md`.
 
 mod expected;
@@ -21,8 +21,8 @@ use std::io::{self, BufRead, Write};
 pub struct ScriptOptions {
     /// Limits that replace the defaults, and those that the script itself sets.
     pub limits: Vec<LimitSetting>,
-    /// Whether each op is also carried out by the reference model, whose lines must be the same,
-    /// and the engine's state is checked against its invariants.
+    /// Whether the oracles judge each op, the reference model carries it out too and must give the
+    /// same lines, and the engine's state is checked against its invariants.
     pub check: bool,
 }
 
@@ -46,7 +46,7 @@ pub enum ScriptError {
         /// What is wrong, and what was expected.
         message: String,
     },
-    /// Engine and reference model differ, or the engine broke down.
+    /// An oracle or the reference model found the engine wrong, or the engine broke down.
     #[error("line {line}: violation of {}: {}", violation.rule, violation.message)]
     Violation {
         /// Which line, counted from 1.

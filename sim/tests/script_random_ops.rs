@@ -5,6 +5,7 @@ use lockwright_engine::{DurationMs, Engine, EngineConfig, Limits};
 use lockwright_sim::driver::EngineDriver;
 use lockwright_sim::model::{Model, ModelLimits};
 use lockwright_sim::op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait, Text};
+use lockwright_sim::script::{ScriptOptions, run_script};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -108,6 +109,15 @@ impl Random {
             _ => Action::Inspect { path: self.path() },
         }
     }
+
+    fn op(&mut self, at: &mut u64) -> Op {
+        *at += [0, 0, 1, 1, 2, 3, 7][usize::try_from(self.below(7)).unwrap()];
+        Op {
+            at: *at,
+            namespace: self.one_in(6).then(|| self.pick(&["n", "m", "o"])),
+            action: self.action(),
+        }
+    }
 }
 
 fn limits(random: &mut Random) -> Limits {
@@ -140,20 +150,13 @@ fn engine_and_model_print_the_same_lines() {
             limits,
             ..EngineConfig::default()
         }));
-        let namespaces = ["n", "m", "o"];
         let mut at = 0_u64;
         let mut history = Vec::new();
         for _ in 0..300 {
-            at += [0, 0, 1, 1, 2, 3, 7][usize::try_from(random.below(7)).unwrap()];
-            let op = Op {
-                at: if random.one_in(40) {
-                    at.saturating_sub(3)
-                } else {
-                    at
-                },
-                namespace: random.one_in(6).then(|| random.pick(&namespaces)),
-                action: random.action(),
-            };
+            let mut op = random.op(&mut at);
+            if random.one_in(40) {
+                op.at = at.saturating_sub(3);
+            }
             history.push(serde_json::to_string(&op).unwrap());
             let (mut from_model, mut from_engine) = (Vec::new(), Vec::new());
             model.step(&op, &mut from_model);
@@ -165,5 +168,54 @@ fn engine_and_model_print_the_same_lines() {
                 history.join("\n")
             );
         }
+    }
+}
+
+/// Makes ids unique, as they are in a script, by putting namespace and owner into them.
+fn with_unique_ids(op: &mut Op, leave_out_owner: bool) {
+    let namespace = op.namespace_or_default().to_owned();
+    let unique = |id: &Text, owner: &OpOwner| match owner {
+        OpOwner::Named(name) => Text::from(format!("{namespace}.owner-{name}.{id}")),
+        OpOwner::Session(name) => Text::from(format!("{namespace}.session-{name}.{id}")),
+    };
+    match &mut op.action {
+        Action::Acquire { id, owner, .. } => *id = unique(id, owner),
+        Action::Release { lock, .. }
+        | Action::Renew { lock, .. }
+        | Action::Cancel { lock }
+        | Action::Break { lock, .. } => {
+            lock.id = unique(&lock.id, lock.owner.as_ref().unwrap());
+            if leave_out_owner {
+                lock.owner = None;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The oracles take scripts as they are, with owners and tokens left out.
+#[test]
+fn random_scripts_run_clean() {
+    for seed in 0..300 {
+        let mut random = Random(ChaCha8Rng::seed_from_u64(seed));
+        let mut script = String::new();
+        if random.one_in(2) {
+            script.push_str("#! limit retention=0 sessions=2 locks_per_owner=3\n");
+        }
+        let mut at = 0;
+        for _ in 0..300 {
+            let mut op = random.op(&mut at);
+            with_unique_ids(&mut op, random.one_in(2));
+            script.push_str(&serde_json::to_string(&op).unwrap());
+            script.push('\n');
+        }
+        let mut output = Vec::new();
+        let options = ScriptOptions::default();
+        let result = run_script(script.as_bytes(), &mut output, std::io::sink(), &options);
+        assert!(
+            result.is_ok(),
+            "seed {seed}: {}\n{script}",
+            result.unwrap_err()
+        );
     }
 }

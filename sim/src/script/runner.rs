@@ -5,6 +5,7 @@ use crate::driver::EngineDriver;
 use crate::line::Line;
 use crate::model::{Model, ModelLimits};
 use crate::op::{Action, DEFAULT_NAMESPACE, Op, OpOwner, Text};
+use crate::oracle::{Panel, PanelConfig, no_panic};
 use crate::outcome::Violation;
 use lockwright_engine::{Engine, EngineConfig, Limits};
 use std::collections::BTreeMap;
@@ -34,9 +35,10 @@ pub(super) struct Runner {
     note: Option<String>,
 }
 
-/// The engine, and what it is compared with.
+/// The engine, and what judges it.
 struct World {
     driver: EngineDriver,
+    oracles: Option<Panel>,
     model: Option<Model>,
     /// How many ops may still go by before the engine's state is checked. Its check walks over
     /// everything, so it is done less often the more there is.
@@ -170,6 +172,12 @@ impl Runner {
             let code = rejection.code();
             self.note = Some(format!("line {}: {code}: {rejection}", self.line));
         }
+        if let Some(oracles) = &mut world.oracles {
+            // They say more plainly than a difference from the model what is wrong.
+            oracles
+                .step(op, &self.lines)
+                .map_err(|violation| self.violation(violation))?;
+        }
         self.compare_with_model(&mut world, op)?;
         self.world = Some(world);
         Ok(())
@@ -181,12 +189,19 @@ impl Runner {
         }
         let limits = self.limits.clone();
         let model = self.check.then(|| Model::new(ModelLimits::from(&limits)));
+        let oracles = self.check.then(|| {
+            Panel::new(PanelConfig {
+                retention: limits.retention.as_ms(),
+                ..PanelConfig::default()
+            })
+        });
         let engine = Engine::new(EngineConfig {
             limits,
             ..EngineConfig::default()
         });
         World {
             driver: EngineDriver::new(engine),
+            oracles,
             model,
             unchecked_ops_left: 0,
         }
@@ -199,15 +214,18 @@ impl Runner {
         let mut expected = Vec::new();
         model.step(op, &mut expected);
         if expected != self.lines {
-            return Err(self.violation(
-                "model",
-                "SEMANTICS 2, exactly the grants and ends of the reference model",
-                format!(
+            return Err(self.violation(Violation {
+                oracle: "exact_grants".to_owned(),
+                rule: "SEMANTICS 2, FIFO and nothing else: what happens is exactly what the \
+                       reference model says"
+                    .to_owned(),
+                at_ms: op.at,
+                message: format!(
                     "engine and reference model differ\n  model:  {}\n  engine: {}",
                     joined(&expected),
                     joined(&self.lines)
                 ),
-            ));
+            }));
         }
         if world.driver.engine().usage().live_requests > MODELLED_REQUESTS_MAX {
             world.model = None;
@@ -225,22 +243,14 @@ impl Runner {
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied());
-        self.violation(
-            "no_panic",
-            "the engine's assertions hold",
-            format!("the engine panicked: {}", said.unwrap_or("no message")),
-        )
+        let message = format!("the engine panicked: {}", said.unwrap_or("no message"));
+        self.violation(no_panic::violation(self.latest_at, &message))
     }
 
-    fn violation(&self, oracle: &str, rule: &str, message: String) -> ScriptError {
+    fn violation(&self, violation: Violation) -> ScriptError {
         ScriptError::Violation {
             line: self.line,
-            violation: Box::new(Violation {
-                oracle: oracle.to_owned(),
-                rule: rule.to_owned(),
-                at_ms: self.latest_at,
-                message,
-            }),
+            violation: Box::new(violation),
         }
     }
 }
