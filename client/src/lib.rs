@@ -1,1 +1,38 @@
-//! To be written.
+//! The client of the lock service.
+//!
+//! A [`Client`] is one session: it opens it, keeps it alive, and takes it up again on a new
+//! connection when one breaks, so that locks outlive connections. [`Client::acquire`] gives a
+//! [`Lock`]; read these two first. Many locks can be held, and many calls be under way, at once.
+//!
+//! What a holder may rely on is its **deadline**, counted on its own clock and always on the safe
+//! side (module [`deadline`] has the arithmetic): [`Lock::believes_held`] is true only while the
+//! server holds the lock for it, as long as the rates of the two clocks differ by no more than the
+//! configured bound. A holder that was cut off learns that its lock is lost when the deadline
+//! passes, not when the network comes back.
+//!
+//! All decisions are made in [`SessionCore`], which does no I/O; `shell` is the one task that
+//! moves its messages.
+
+mod belief;
+mod client;
+mod config;
+mod connection;
+pub mod core;
+mod credentials;
+pub mod deadline;
+mod error;
+mod lock;
+mod notice;
+mod request;
+mod shell;
+
+pub use crate::core::SessionCore;
+pub use belief::{Belief, SessionBelief};
+pub use client::Client;
+pub use config::{ClientConfig, ConfigError};
+pub use credentials::Credentials;
+pub use deadline::ClockRateBound;
+pub use error::{AcquireError, CallError, Refused};
+pub use lock::Lock;
+pub use notice::{Lost, Notice};
+pub use request::AcquireRequest;

@@ -1,0 +1,118 @@
+//! How a client is set up.
+
+use crate::ClockRateBound;
+use lockwright_engine::{DurationMs, Name};
+use std::time::Duration;
+
+/// How a client is set up. Start from [`ClientConfig::new`] and change what should differ.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// Where the server listens, written `host:port`.
+    pub address: String,
+    /// The namespace of the session and its locks. Default `default`.
+    pub namespace: Name,
+    /// How long the session, and with it every lock, lives on without a connection. A client that
+    /// is cut off stops believing in its locks after this time at the latest. Default 30 s.
+    pub abandon: DurationMs,
+    /// When nothing was sent for this long, a sign of life is. At most a third of the abandon
+    /// timeout; a server that is less patient makes it shorter. Default 3 s.
+    pub keep_alive: Duration,
+    /// A connection on which something is not answered for this long is given up for another.
+    /// Default 5 s.
+    pub call_timeout: Duration,
+    /// The wait before the first try to connect again; it doubles from try to try. Default 50 ms.
+    pub reconnect_min: Duration,
+    /// The longest wait between two tries to connect. Default 5 s.
+    pub reconnect_max: Duration,
+    /// By how much the rates of the client's and the server's clock may differ.
+    pub clock_rate_bound: ClockRateBound,
+}
+
+/// Why a configuration makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The session could end between two signs of life.
+    #[error(
+        "`keep_alive` is {keep_alive:?}, expected more than 0 and at most a third of `abandon`, which is {abandon}"
+    )]
+    KeepAlive {
+        /// The setting.
+        keep_alive: Duration,
+        /// What it must fit into.
+        abandon: DurationMs,
+    },
+    /// Nothing could ever be answered in time.
+    #[error("`call_timeout` is 0: expected the time that an answer may take")]
+    CallTimeout,
+    /// The waits between tries to connect contradict each other.
+    #[error(
+        "`reconnect_min` is {min:?} and `reconnect_max` {max:?}: expected 0 < min, and min <= max"
+    )]
+    Reconnect {
+        /// `reconnect_min`.
+        min: Duration,
+        /// `reconnect_max`.
+        max: Duration,
+    },
+}
+
+impl ClientConfig {
+    /// The defaults, with the server at `address`.
+    #[must_use]
+    pub fn new(address: impl Into<String>) -> ClientConfig {
+        ClientConfig {
+            address: address.into(),
+            namespace: Name::new("default").expect("it is a name"),
+            abandon: DurationMs::from_secs(30),
+            keep_alive: Duration::from_secs(3),
+            call_timeout: Duration::from_secs(5),
+            reconnect_min: Duration::from_millis(50),
+            reconnect_max: Duration::from_secs(5),
+            clock_rate_bound: ClockRateBound::default(),
+        }
+    }
+
+    /// Says whether the settings make sense together.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says which do not, and what is expected.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let abandon = Duration::from_millis(self.abandon.as_ms());
+        if self.keep_alive.is_zero() || self.keep_alive > abandon / 3 {
+            return Err(ConfigError::KeepAlive {
+                keep_alive: self.keep_alive,
+                abandon: self.abandon,
+            });
+        }
+        if self.call_timeout.is_zero() {
+            return Err(ConfigError::CallTimeout);
+        }
+        if self.reconnect_min.is_zero() || self.reconnect_min > self.reconnect_max {
+            return Err(ConfigError::Reconnect {
+                min: self.reconnect_min,
+                max: self.reconnect_max,
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_make_sense() {
+        assert_eq!(ClientConfig::new("localhost:1").check(), Ok(()));
+    }
+
+    #[test]
+    fn a_contradiction_is_refused() {
+        let mut config = ClientConfig::new("localhost:1");
+        config.keep_alive = Duration::from_secs(11);
+        assert!(matches!(config.check(), Err(ConfigError::KeepAlive { .. })));
+        let mut config = ClientConfig::new("localhost:1");
+        config.reconnect_min = Duration::from_secs(6);
+        assert!(matches!(config.check(), Err(ConfigError::Reconnect { .. })));
+    }
+}

@@ -1,0 +1,500 @@
+//! What callers want, and what the server says of it.
+
+use super::{Ask, CallId, Holding, Link, LockEntry, LockId, Outcome, Pending, Phase, SessionCore};
+use crate::{AcquireRequest, Belief, CallError, Lost, Notice, Refused};
+use lockwright_engine::{DurationMs, EndReason, ErrorCode, Name, Token};
+use lockwright_protocol::{ClaimText, Message, Seq, WaitMs};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+impl SessionCore {
+    /// A caller asks for locks. `belief` is one of this session.
+    pub fn request(
+        &mut self,
+        now: Duration,
+        lock: LockId,
+        id: Name,
+        request: &AcquireRequest,
+        belief: Arc<Belief>,
+    ) {
+        self.pass_deadlines(now);
+        if self.is_closed() {
+            return self.tell(lock, Notice::Lost(Lost::Closed));
+        }
+        let chosen = request.id.is_some();
+        if self.by_id.contains_key(&id) || (chosen && id.as_str().starts_with('#')) {
+            let refused = Refused::new(
+                ErrorCode::InvalidRequest,
+                "the request's id is in use, or starts with `#`: choose another",
+            );
+            return self.tell(lock, Notice::Refused(refused));
+        }
+        self.by_id.insert(id.clone(), lock);
+        let seq = self.draw_seq();
+        let entry = LockEntry {
+            id,
+            claims: request.claims.iter().map(ClaimText::from).collect(),
+            ttl: request.ttl,
+            wait: WaitMs(request.wait),
+            phase: Phase::Asking { seq },
+            anchor: None,
+            belief,
+            abandoned: false,
+        };
+        let before = self.locks.insert(lock, entry);
+        assert!(before.is_none(), "{lock:?} was used twice");
+        self.ask_as(now, seq, Ask::Acquire { lock });
+    }
+
+    /// A caller ends a lock. The client stops believing in it at once.
+    pub fn release(&mut self, now: Duration, lock: LockId, call: CallId) {
+        self.pass_deadlines(now);
+        match self.holding(lock) {
+            Ok(token) => {
+                let entry = self.forget(lock);
+                let call = Some(call);
+                let id = entry.id;
+                self.ask(
+                    now,
+                    Ask::Release {
+                        lock,
+                        id,
+                        token,
+                        call,
+                    },
+                );
+            }
+            Err(error) => self.reply(Some(call), Err(error)),
+        }
+    }
+
+    /// A caller sets a lease anew.
+    pub fn renew(&mut self, now: Duration, lock: LockId, ttl: DurationMs, call: CallId) {
+        self.pass_deadlines(now);
+        let zero = || {
+            let message = "a ttl must be at least 1 ms: release the lock instead";
+            CallError::Refused(Refused::new(ErrorCode::InvalidRequest, message))
+        };
+        let token = self.holding(lock);
+        match token.and_then(|token| {
+            if ttl.is_zero() {
+                Err(zero())
+            } else {
+                Ok(token)
+            }
+        }) {
+            Ok(token) => {
+                let id = self.locks[&lock].id.clone();
+                self.ask(
+                    now,
+                    Ask::Renew {
+                        lock,
+                        id,
+                        token,
+                        ttl,
+                        call,
+                    },
+                );
+            }
+            Err(error) => self.reply(Some(call), Err(error)),
+        }
+    }
+
+    /// A caller gives up a request that is queued.
+    pub fn cancel(&mut self, now: Duration, lock: LockId, call: CallId) {
+        self.pass_deadlines(now);
+        match self.locks.get(&lock) {
+            Some(entry) if !matches!(entry.phase, Phase::Held(_)) => {
+                self.cancel_waiting(now, lock, Some(call));
+            }
+            _ => {
+                let message = "the request is not queued: it was granted, or is over";
+                let refused = Refused::new(ErrorCode::NotQueued, message);
+                self.reply(Some(call), Err(refused.into()));
+            }
+        }
+    }
+
+    /// Nobody wants a lock any more: it is given back, and nobody is told.
+    pub fn abandon(&mut self, now: Duration, lock: LockId) {
+        self.pass_deadlines(now);
+        let Some(entry) = self.locks.get_mut(&lock) else {
+            return;
+        };
+        if let Phase::Held(holding) = &entry.phase {
+            let token = holding.token;
+            self.give_back(now, lock, token);
+        } else {
+            entry.abandoned = true;
+            self.cancel_waiting(now, lock, None);
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closing.is_some() || matches!(self.link, Link::Closed)
+    }
+
+    /// The token of a lock that is held.
+    fn holding(&self, lock: LockId) -> Result<Token, CallError> {
+        match self.locks.get(&lock).map(|entry| &entry.phase) {
+            Some(Phase::Held(holding)) => Ok(holding.token),
+            _ if self.is_closed() => Err(CallError::Closed),
+            _ => {
+                let message = "the lock is not held: it still waits, or is over";
+                Err(Refused::new(ErrorCode::NotHeld, message).into())
+            }
+        }
+    }
+
+    fn cancel_waiting(&mut self, now: Duration, lock: LockId, call: Option<CallId>) {
+        let entry = &self.locks[&lock];
+        if entry.anchor.is_none() {
+            // It was never sent: nobody else needs to know.
+            self.end_lock(lock, Notice::Ended(EndReason::Cancelled));
+            self.reply(call, Ok(Outcome::Done));
+        } else {
+            let id = entry.id.clone();
+            self.ask(now, Ask::Cancel { lock, id, call });
+        }
+    }
+
+    /// Ends a lock that is held, and that nobody waits for the release of.
+    fn give_back(&mut self, now: Duration, lock: LockId, token: Token) {
+        let id = self.forget(lock).id;
+        let call = None;
+        self.ask(
+            now,
+            Ask::Release {
+                lock,
+                id,
+                token,
+                call,
+            },
+        );
+    }
+
+    /// Forgets a lock, and stops believing in it.
+    fn forget(&mut self, lock: LockId) -> LockEntry {
+        let entry = self.locks.remove(&lock).expect("the lock is known");
+        entry.belief.end();
+        let owner = self.by_id.remove(&entry.id);
+        assert_eq!(owner, Some(lock), "an id belongs to one lock");
+        match &entry.phase {
+            Phase::Asking { seq } => {
+                self.unanswered.remove(seq);
+            }
+            Phase::Queued => {}
+            Phase::Held(holding) => {
+                self.held -= 1;
+                if let Some(until) = holding.lease_until() {
+                    let listed = self.leases.remove(&(until, lock));
+                    assert!(listed, "the end of each lease is listed");
+                }
+            }
+        }
+        entry
+    }
+
+    /// Forgets a lock and tells why.
+    pub(super) fn end_lock(&mut self, lock: LockId, notice: Notice) {
+        assert!(notice.is_last(), "{notice:?} is not an end");
+        self.forget(lock);
+        self.tell(lock, notice);
+    }
+
+    /// Stops believing in a lock whose time has passed without news. The server may still hold
+    /// it, for whatever is left of the safety margin or because a renewal has arrived after all:
+    /// it is given back.
+    fn lose(&mut self, now: Duration, lock: LockId, why: Lost) {
+        let Phase::Held(holding) = &self.locks[&lock].phase else {
+            panic!("only a lock that is held has a deadline");
+        };
+        let token = holding.token;
+        self.give_back(now, lock, token);
+        self.tell(lock, Notice::Lost(why));
+    }
+
+    /// Tells of each lock whose deadline has passed.
+    pub(super) fn pass_deadlines(&mut self, now: Duration) {
+        while let Some(&(until, lock)) = self.leases.first()
+            && now >= until
+        {
+            self.lose(now, lock, Lost::LeaseOver);
+        }
+        if self.held > 0 && now >= self.belief.until() {
+            let held = |entry: &LockEntry| matches!(entry.phase, Phase::Held(_));
+            let lost: Vec<LockId> = self
+                .locks
+                .iter()
+                .filter(|(_, entry)| held(entry))
+                .map(|(lock, _)| *lock)
+                .collect();
+            for lock in lost {
+                self.lose(now, lock, Lost::OutOfTouch);
+            }
+            assert_eq!(self.held, 0, "the session's deadline is that of each lock");
+        }
+    }
+
+    /// Changes what is known of the lease of a lock that is held with `token`. Nothing happens if
+    /// it is not held, or no longer.
+    pub(super) fn change_lease(
+        &mut self,
+        lock: LockId,
+        token: Token,
+        change: impl FnOnce(&mut Holding),
+    ) {
+        let Some(entry) = self.locks.get_mut(&lock) else {
+            return;
+        };
+        let Phase::Held(holding) = &mut entry.phase else {
+            return;
+        };
+        if holding.token != token {
+            return;
+        }
+        if let Some(until) = holding.lease_until() {
+            self.leases.remove(&(until, lock));
+        }
+        change(holding);
+        let until = holding.lease_until();
+        entry.belief.set_lease(until);
+        if let Some(until) = until {
+            self.leases.insert((until, lock));
+        }
+    }
+
+    /// A lock was granted, with a lease until `lease` on the client's clock.
+    pub(super) fn granted(
+        &mut self,
+        now: Duration,
+        lock: LockId,
+        token: Token,
+        lease: Option<Duration>,
+    ) {
+        let entry = self.locks.get_mut(&lock).expect("the caller looked it up");
+        match &entry.phase {
+            Phase::Held(holding) if holding.token == token => {
+                // Told twice: by a push and by an answer. Both are right, and the later counts.
+                self.change_lease(lock, token, |holding| holding.lease = lease);
+            }
+            // A request is granted once. Whatever this is, it cannot be relied on.
+            Phase::Held(_) => self.hang_up(now),
+            phase @ (Phase::Asking { .. } | Phase::Queued) => {
+                if let Phase::Asking { seq } = phase {
+                    self.unanswered.remove(seq);
+                }
+                entry.phase = Phase::Held(Holding {
+                    token,
+                    lease: None,
+                    renewals: BTreeMap::new(),
+                });
+                self.held += 1;
+                let abandoned = entry.abandoned;
+                self.change_lease(lock, token, |holding| holding.lease = lease);
+                if abandoned {
+                    self.give_back(now, lock, token);
+                } else {
+                    let deadline = self.locks[&lock].belief.deadline();
+                    let deadline = deadline.expect("a lock that is held has a deadline");
+                    self.tell(lock, Notice::Granted { token, deadline });
+                    self.pass_deadlines(now);
+                }
+            }
+        }
+    }
+
+    /// The server tells of its own accord.
+    pub(super) fn pushed(&mut self, now: Duration, message: Message) {
+        match message {
+            Message::Granted {
+                id,
+                token,
+                lease_ms,
+                waited_ms,
+            } => {
+                // One that is unknown was given up meanwhile, and its cancel or release is on
+                // the way.
+                let Some(&lock) = self.by_id.get(&id) else {
+                    return;
+                };
+                let Some(anchor) = self.locks[&lock].anchor else {
+                    return self.hang_up(now);
+                };
+                let bound = self.config.clock_rate_bound;
+                let lease = lease_ms.map(|lease| anchor.deadline(bound, waited_ms, lease));
+                self.granted(now, lock, token, lease);
+            }
+            Message::Ended { id, reason } => {
+                if let Some(&lock) = self.by_id.get(&id) {
+                    self.end_lock(lock, Notice::Ended(reason));
+                }
+            }
+            // The server could not read what was sent: nothing will come of waiting for answers.
+            _ => self.hang_up(now),
+        }
+    }
+
+    /// What was asked is answered.
+    pub(super) fn answered(&mut self, now: Duration, seq: Seq, pending: Pending, message: Message) {
+        let sent = pending.sent.expect("what is answered was sent");
+        let refused = match message {
+            Message::Error {
+                error: ErrorCode::UnknownSession,
+                ..
+            } => {
+                self.unanswered.insert(seq, pending);
+                self.lose_session();
+                if self.closing.is_some() {
+                    return self.finish(&Ok(Outcome::Done));
+                }
+                return self.hang_up(now);
+            }
+            Message::Error {
+                error,
+                message,
+                limit,
+            } => Err(Refused {
+                code: error,
+                message,
+                limit,
+            }),
+            message => Ok(message),
+        };
+        self.prove_session(sent);
+        match (pending.ask, refused) {
+            (
+                ask @ Ask::Acquire { .. },
+                Ok(
+                    Message::Opened { .. }
+                    | Message::Resumed { .. }
+                    | Message::Renewed { .. }
+                    | Message::Done {},
+                ),
+            ) => self.misfit(now, seq, ask),
+            (Ask::Acquire { lock }, outcome) => self.acquire_answered(now, sent, lock, outcome),
+            (Ask::Cancel { lock, call, .. }, Ok(Message::Done {})) => {
+                if self.locks.contains_key(&lock) {
+                    self.end_lock(lock, Notice::Ended(EndReason::Cancelled));
+                }
+                self.reply(call, Ok(Outcome::Done));
+            }
+            (Ask::Cancel { call, .. }, Err(refused)) => {
+                // It was granted, or is over: that is told of by itself.
+                self.reply(call, Err(refused.into()));
+            }
+            (Ask::Release { lock, call, .. }, Ok(Message::Done {})) => {
+                self.tell(lock, Notice::Ended(EndReason::Released));
+                self.reply(call, Ok(Outcome::Done));
+            }
+            (Ask::Release { lock, call, .. }, Err(refused)) => {
+                self.tell(lock, Notice::Lost(Lost::GoneMeanwhile));
+                let sent_before = pending.sends > 1;
+                let ended = refused.code == ErrorCode::NotHeld && sent_before;
+                self.reply(
+                    call,
+                    if ended {
+                        Ok(Outcome::Done)
+                    } else {
+                        Err(refused.into())
+                    },
+                );
+            }
+            (
+                Ask::Renew {
+                    lock, token, call, ..
+                },
+                Ok(Message::Renewed { lease_ms, .. }),
+            ) => {
+                let until = self.config.clock_rate_bound.deadline(sent, lease_ms);
+                self.renewed(now, seq, lock, token, until, call);
+            }
+            (
+                Ask::Renew {
+                    lock, token, call, ..
+                },
+                Err(refused),
+            ) => {
+                let over = matches!(
+                    refused.code,
+                    ErrorCode::NotHeld | ErrorCode::StaleToken | ErrorCode::UnknownLock
+                );
+                if over && self.holding(lock).is_ok_and(|held| held == token) {
+                    self.end_lock(lock, Notice::Lost(Lost::GoneMeanwhile));
+                }
+                self.change_lease(lock, token, |holding| {
+                    holding.renewals.remove(&seq);
+                });
+                self.reply(Some(call), Err(refused.into()));
+            }
+            (Ask::KeepAlive, Ok(Message::Done {})) => {}
+            (Ask::Close { call }, Ok(Message::Done {})) => {
+                self.unanswered
+                    .insert(seq, Pending::new(Ask::Close { call }));
+                self.finish(&Ok(Outcome::Done));
+            }
+            // An answer that does not fit, or a refusal of what cannot be refused.
+            (ask, _) => self.misfit(now, seq, ask),
+        }
+    }
+
+    /// An answer that cannot be one to what was asked: that is asked again, elsewhere.
+    fn misfit(&mut self, now: Duration, seq: Seq, ask: Ask) {
+        self.unanswered.insert(seq, Pending::new(ask));
+        self.hang_up(now);
+    }
+
+    fn acquire_answered(
+        &mut self,
+        now: Duration,
+        sent: Duration,
+        lock: LockId,
+        outcome: Result<Message, Refused>,
+    ) {
+        let entry = self.locks.get_mut(&lock);
+        let entry = entry.expect("an unanswered acquire has its lock");
+        match outcome {
+            Ok(Message::Queued { .. }) => {
+                entry.phase = Phase::Queued;
+                self.tell(lock, Notice::Queued);
+            }
+            Ok(Message::Granted {
+                token, lease_ms, ..
+            }) => {
+                let bound = self.config.clock_rate_bound;
+                let lease = lease_ms.map(|lease| bound.deadline(sent, lease));
+                self.granted(now, lock, token, lease);
+            }
+            Ok(Message::Ended { reason, .. }) => self.end_lock(lock, Notice::Ended(reason)),
+            Err(refused) => self.end_lock(lock, Notice::Refused(refused)),
+            Ok(message) => panic!("{message:?} was sorted out before"),
+        }
+    }
+
+    /// A renewal gave a lease until `until`.
+    fn renewed(
+        &mut self,
+        now: Duration,
+        seq: Seq,
+        lock: LockId,
+        token: Token,
+        until: Duration,
+        call: CallId,
+    ) {
+        self.change_lease(lock, token, |holding| {
+            holding.renewals.remove(&seq);
+            holding.lease = Some(until);
+        });
+        let outcome = match self.holding(lock) {
+            Ok(held) if held == token => {
+                let deadline = self.locks[&lock].belief.deadline();
+                let deadline = deadline.expect("a lock that is held has a deadline");
+                Ok(Outcome::Renewed { deadline })
+            }
+            // It was given up here before the answer came, and is being given back.
+            Ok(_) => Err(CallError::Lost(Lost::LeaseOver)),
+            Err(error) => Err(error),
+        };
+        self.reply(Some(call), outcome);
+        self.pass_deadlines(now);
+    }
+}
