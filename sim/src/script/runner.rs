@@ -14,9 +14,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// What a header line that sets limits starts with.
 const LIMIT_DIRECTIVE: &str = "#! limit";
 
-/// With more live requests than this the reference model, which compares all with all, would take
-/// too long, and is left behind.
-const MODELLED_REQUESTS_MAX: usize = 1_000;
+/// With more live requests than this the oracles and the reference model, which compare all with
+/// all, would take too long, and are left behind.
+const JUDGED_REQUESTS_MAX: usize = 2_000;
 
 /// A script that is being run.
 pub(super) struct Runner {
@@ -179,6 +179,15 @@ impl Runner {
                 .map_err(|violation| self.violation(violation))?;
         }
         self.compare_with_model(&mut world, op)?;
+        if world.is_judged() && world.driver.engine().usage().live_requests > JUDGED_REQUESTS_MAX {
+            world.oracles = None;
+            world.model = None;
+            self.note = Some(format!(
+                "line {}: more than {JUDGED_REQUESTS_MAX} live requests: from here on the oracles \
+                 and the reference model do not judge the engine",
+                self.line
+            ));
+        }
         self.world = Some(world);
         Ok(())
     }
@@ -227,14 +236,6 @@ impl Runner {
                 ),
             }));
         }
-        if world.driver.engine().usage().live_requests > MODELLED_REQUESTS_MAX {
-            world.model = None;
-            self.note = Some(format!(
-                "line {}: more than {MODELLED_REQUESTS_MAX} live requests: from here on the \
-                 engine is not compared with the reference model",
-                self.line
-            ));
-        }
         Ok(())
     }
 
@@ -256,6 +257,10 @@ impl Runner {
 }
 
 impl World {
+    fn is_judged(&self) -> bool {
+        self.oracles.is_some() || self.model.is_some()
+    }
+
     fn check_engine(&mut self) {
         if self.unchecked_ops_left > 0 {
             self.unchecked_ops_left -= 1;
