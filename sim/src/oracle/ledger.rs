@@ -66,6 +66,8 @@ pub struct Request {
     pub state: State,
     /// When it arrived, in ms.
     pub arrived: u64,
+    /// In which command it ended, if it has.
+    ended_in: u64,
     namespace: NamespaceId,
     claims: Range<u32>,
     /// Requests that arrived earlier, were live then, and conflict with it.
@@ -115,6 +117,10 @@ pub struct Session {
     pub name: Text,
     /// Whether it is open.
     pub open: bool,
+    /// When it was last opened, in ms.
+    pub opened: u64,
+    /// By which command it was last opened.
+    opened_in: u64,
     /// How often it was opened.
     pub openings: u32,
     /// How long it lives without a connection, in ms.
@@ -217,6 +223,8 @@ pub enum Fact {
 #[derive(Debug, Default)]
 pub struct Ledger {
     now: u64,
+    /// How many commands have begun.
+    command: u64,
     retention: u64,
     paths: Paths,
     claims: Vec<(PathId, bool)>,
@@ -322,6 +330,7 @@ impl Ledger {
     /// Begins a command. Time never goes back.
     pub(super) fn begin(&mut self, op: &Op) {
         self.now = self.now.max(op.at);
+        self.command += 1;
         self.freed.clear();
         self.asked = match &op.action {
             Action::Acquire { id, owner, .. } => Some(LineLock {
@@ -459,6 +468,7 @@ impl Ledger {
             ttl: *ttl,
             state: State::Queued { deadline },
             arrived: at,
+            ended_in: 0,
             namespace,
             claims: first_claim..number(self.claims.len()),
             earlier,
@@ -499,6 +509,7 @@ impl Ledger {
     fn end(&mut self, id: RequestId, reason: &'static str, at: u64) {
         let request = &mut self.requests[id.0 as usize];
         request.state = State::Ended { reason, at };
+        request.ended_in = self.command;
         let mut later = std::mem::take(&mut request.later);
         let mut earlier = std::mem::take(&mut request.earlier);
         let namespace = request.namespace;
@@ -531,6 +542,8 @@ impl Ledger {
         match state {
             "open" => {
                 session.open = true;
+                session.opened = at;
+                session.opened_in = self.command;
                 session.openings += 1;
                 session.live = 0;
                 session.deadline = None;
@@ -561,11 +574,13 @@ impl Ledger {
         let State::Ended { at, .. } = request.state else {
             return Some(id);
         };
-        let session_lives = request.session.is_some_and(|(session, opening)| {
+        let forgotten = at.saturating_add(self.retention);
+        // An opening of its session that is there when it would be forgotten keeps it.
+        let kept = request.session.is_some_and(|(session, _)| {
             let session = self.session(session);
-            session.open && session.openings == opening
+            session.open && (session.opened < forgotten || session.opened_in < request.ended_in)
         });
-        let remembered = session_lives || self.now < at.saturating_add(self.retention);
+        let remembered = kept || self.now < forgotten;
         remembered.then_some(id)
     }
 
@@ -597,6 +612,8 @@ impl Ledger {
             namespace: namespace.clone(),
             name: name.clone(),
             open: false,
+            opened: 0,
+            opened_in: 0,
             openings: 0,
             abandon: 0,
             deadline: None,

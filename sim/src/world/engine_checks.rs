@@ -12,7 +12,7 @@ use lockwright_engine::{Command, Engine, HashKey, MAX_MS, Path, Reply};
 
 /// After how many rounds the memory is looked at. Twice as many each time, since a table that
 /// grows does so by doubling.
-const CHECKPOINTS: [u32; 4] = [2, 4, 8, 16];
+const CHECKPOINTS: [u32; 4] = [1, 2, 4, 8];
 
 /// An idle engine holds nothing.
 pub(super) fn nothing_left(engine: &Engine) -> Result<(), Violation> {

@@ -1,18 +1,21 @@
 //! Draws a plan of profile `engine` from a seed.
 //!
-//! The generator does not run the engine. It keeps a rough idea of which requests may be live, so
-//! that most commands find what they are about; being wrong now and then is welcome, as commands
-//! on what has ended must be refused rightly too.
+//! The generator does not run the engine. It keeps an idea of what is live and what is held, so
+//! that most commands find what they are about. The idea knows nothing of limits and little of
+//! remembered ids; being wrong now and then is welcome, as commands on what has ended must be
+//! refused rightly too.
 
 use super::{
     EnginePlan,
     shape::{Kind, Shape},
+    tree::PathIndex,
 };
 use crate::{
     draw::{Draw, Stream},
     op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait, Text},
     plan::Profile,
 };
+use lockwright_engine::DurationMs;
 
 /// How many ended requests are remembered, for retries and for commands that come too late.
 const PAST_MAX: usize = 32;
@@ -42,6 +45,26 @@ struct Asked {
     id: Text,
 }
 
+/// A request that is live, as far as is known.
+struct Open {
+    asked: Asked,
+    claims: Vec<(PathIndex, bool)>,
+    ttl: Option<u64>,
+    /// When it is over by itself, in ms: its lease if it is held, its wait if not.
+    until: Option<u64>,
+    /// It is held.
+    held: bool,
+}
+
+/// A session, and whether it is probably open.
+struct SessionGuess {
+    namespace: Text,
+    session: Text,
+    abandon: u64,
+    /// Until when it is open, in ms: 0 if it is not, the largest number while it is attached.
+    until: u64,
+}
+
 struct Generator<'a> {
     shape: &'a Shape,
     kind: Draw,
@@ -52,9 +75,13 @@ struct Generator<'a> {
     fault: Draw,
     now: u64,
     /// Requests that may be live, in the order in which they were asked for.
-    open: Vec<Asked>,
-    /// Requests that are probably over; a ring.
-    past: Vec<Asked>,
+    open: Vec<Open>,
+    sessions: Vec<SessionGuess>,
+    /// Requests that are probably over but may yet live. Each gets one more command, so that what
+    /// the generator lost sight of does not stand in the way of all others for ever.
+    doubtful: Vec<Asked>,
+    /// Requests that are over, and when they ended in ms; a ring.
+    past: Vec<(Asked, u64)>,
     past_next: usize,
     ids: u32,
 }
@@ -72,6 +99,8 @@ impl<'a> Generator<'a> {
             fault: draw(Stream::Fault),
             now: 0,
             open: Vec::new(),
+            sessions: Vec::new(),
+            doubtful: Vec::new(),
             past: Vec::with_capacity(PAST_MAX),
             past_next: 0,
             ids: 0,
@@ -85,6 +114,7 @@ impl<'a> Generator<'a> {
         }
         while ops.len() < self.shape.commands as usize {
             let at = self.step_time();
+            self.let_time_pass();
             let (namespace, action) = self.action();
             ops.push(Op {
                 at,
@@ -98,16 +128,21 @@ impl<'a> Generator<'a> {
     fn open_all_sessions(&mut self, ops: &mut Vec<Op>) {
         for namespace in &self.shape.namespaces {
             for session in &self.shape.sessions {
-                let abandon = *self.lease.pick(&self.shape.durations.abandons);
-                ops.push(Op {
-                    at: 0,
-                    namespace: Some(namespace.clone()),
-                    action: Action::OpenSession {
-                        session: session.clone(),
-                        abandon: self.in_ms(abandon),
-                    },
+                self.sessions.push(SessionGuess {
+                    namespace: namespace.clone(),
+                    session: session.clone(),
+                    abandon: 0,
+                    until: 0,
                 });
             }
+        }
+        for place in 0..self.sessions.len() {
+            let (namespace, action) = self.open_session(place);
+            ops.push(Op {
+                at: 0,
+                namespace: Some(namespace),
+                action,
+            });
         }
     }
 
@@ -134,7 +169,77 @@ impl<'a> Generator<'a> {
         self.now
     }
 
+    /// Takes note of what is over by now, in the order in which it ends.
+    fn let_time_pass(&mut self) {
+        loop {
+            let request = (0..self.open.len())
+                .filter_map(|place| Some((self.open[place].until?, place)))
+                .min();
+            let session = (0..self.sessions.len())
+                .map(|place| (self.sessions[place].until, place))
+                .filter(|(until, _)| *until > 0)
+                .min();
+            match (request, session) {
+                (Some((until, place)), _)
+                    if until <= self.now && session.is_none_or(|(end, _)| until <= end) =>
+                {
+                    let asked = self.end(place, until);
+                    self.doubt(asked);
+                }
+                (_, Some((until, place))) if until <= self.now => {
+                    self.sessions[place].until = 0;
+                    self.end_session_requests(place, until);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Takes note that a request is over at time `at`, and of what that sets free.
+    fn end(&mut self, place: usize, at: u64) -> Asked {
+        let asked = self.open.remove(place).asked;
+        self.push_past(asked.clone(), at);
+        self.grant(place, at);
+        asked
+    }
+
+    /// Takes note of grants among the requests from `place` on.
+    fn grant(&mut self, place: usize, at: u64) {
+        for place in place..self.open.len() {
+            if !self.open[place].held && !self.waits(place) {
+                let open = &mut self.open[place];
+                open.held = true;
+                open.until = open.ttl.map(|ttl| at + ttl);
+            }
+        }
+    }
+
+    /// Whether an earlier request conflicts.
+    fn waits(&self, place: usize) -> bool {
+        let tree = &self.shape.tree;
+        let open = &self.open[place];
+        self.open[..place].iter().any(|other| {
+            other.asked.namespace == open.asked.namespace
+                && other.claims.iter().any(|&(path, write)| {
+                    open.claims.iter().any(|&(own, own_write)| {
+                        (write || own_write) && tree.overlap(path, own)
+                    })
+                })
+        })
+    }
+
+    /// Keeps in mind that a request which should be over may live. Only where limits or ids make
+    /// the idea of what is live a guess.
+    fn doubt(&mut self, asked: Asked) {
+        if self.shape.ids > 0 || !self.shape.limits.is_empty() {
+            self.doubtful.push(asked);
+        }
+    }
+
     fn action(&mut self) -> (Text, Action) {
+        if !self.doubtful.is_empty() && self.target.chance(1, 6) {
+            return self.end_doubtful();
+        }
         let mut kind = self.shape.weights.kind(&mut self.kind);
         // Keep about as many requests live as the shape says.
         let live = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
@@ -153,7 +258,8 @@ impl<'a> Generator<'a> {
             Kind::Session => self.session(),
             Kind::Tick => (self.namespace(), Action::Tick),
             Kind::Inspect => {
-                let path = self.shape.tree.path(&mut self.claim).clone();
+                let path = self.shape.tree.draw_path(&mut self.claim);
+                let path = self.shape.tree.text(path).clone();
                 (self.namespace(), Action::Inspect { path })
             }
             Kind::Refused => self.refused(),
@@ -165,10 +271,18 @@ impl<'a> Generator<'a> {
     }
 
     fn acquire_anew(&mut self) -> (Text, Action) {
-        let owner = if self.target.chance(self.shape.session_percent, 100) {
-            OpOwner::Session(self.target.pick(&self.shape.sessions).clone())
+        let of_session = self.target.chance(self.shape.session_percent, 100);
+        let (namespace, owner) = if of_session {
+            let place = self.target.index(self.sessions.len());
+            let guess = &self.sessions[place];
+            if guess.until <= self.now && self.target.chance(9, 10) {
+                return self.open_session(place);
+            }
+            let owner = OpOwner::Session(guess.session.clone());
+            (guess.namespace.clone(), owner)
         } else {
-            OpOwner::Named(self.target.pick(&self.shape.owners).clone())
+            let owner = OpOwner::Named(self.target.pick(&self.shape.owners).clone());
+            (self.namespace(), owner)
         };
         let number = if self.shape.ids == 0 {
             self.ids += 1;
@@ -176,21 +290,21 @@ impl<'a> Generator<'a> {
         } else {
             self.target.between(1, self.shape.ids)
         };
-        let asked = Asked {
-            namespace: self.namespace(),
+        self.acquire(Asked {
+            namespace,
             owner,
             id: id_text(number),
-        };
-        self.open.push(asked.clone());
-        self.acquire(asked)
+        })
     }
 
+    /// Asks, and takes note that the request may be live.
     fn acquire(&mut self, asked: Asked) -> (Text, Action) {
         let durations = &self.shape.durations;
         let ttl = self
             .lease
             .chance(durations.ttl_percent, 100)
             .then(|| *self.lease.pick(&durations.ttls));
+        let ttl = ttl.map(|ttl| self.in_ms(ttl));
         let wait = self.lease.below(100);
         let wait = if wait < durations.busy_percent {
             OpWait::No
@@ -200,28 +314,73 @@ impl<'a> Generator<'a> {
         } else {
             OpWait::Forever
         };
+        let claims = self.claims();
         let action = Action::Acquire {
-            id: asked.id,
-            owner: asked.owner,
-            claims: self.claims(),
-            ttl: ttl.map(|ttl| self.in_ms(ttl)),
+            id: asked.id.clone(),
+            owner: asked.owner.clone(),
+            claims: claims
+                .iter()
+                .map(|&(path, write)| OpClaim {
+                    write,
+                    path: self.shape.tree.text(path).clone(),
+                })
+                .collect(),
+            ttl,
             wait,
         };
-        (asked.namespace, action)
+        let namespace = asked.namespace.clone();
+        self.note_open(asked, claims, ttl, wait);
+        (namespace, action)
     }
 
-    fn claims(&mut self) -> Vec<OpClaim> {
+    fn note_open(
+        &mut self,
+        asked: Asked,
+        claims: Vec<(PathIndex, bool)>,
+        ttl: Option<u64>,
+        wait: OpWait,
+    ) {
+        // A retry changes nothing while the first request lives or is remembered.
+        let is_same = |other: &Asked| {
+            *other.id == *asked.id && other.owner == asked.owner && other.namespace == asked.namespace
+        };
+        let retention = self.shape.limits.retention.map_or(60_000, DurationMs::as_ms);
+        let remembered = |(other, ended): &(Asked, u64)| {
+            is_same(other) && self.now < ended.saturating_add(retention)
+        };
+        if self.open.iter().any(|open| is_same(&open.asked)) || self.past.iter().any(remembered) {
+            return;
+        }
+        self.open.push(Open {
+            asked,
+            claims,
+            ttl,
+            until: match wait {
+                OpWait::For(wait) => Some(self.now + wait),
+                OpWait::No | OpWait::Forever => None,
+            },
+            held: false,
+        });
+        let place = self.open.len() - 1;
+        self.grant(place, self.now);
+        if !self.open[place].held && matches!(wait, OpWait::No | OpWait::For(0)) {
+            // Refused as busy.
+            let refused = self.open.remove(place).asked;
+            self.doubt(refused);
+        }
+    }
+
+    fn claims(&mut self) -> Vec<(PathIndex, bool)> {
         let wide = self.shape.wide_permille;
         let count = if wide > 0 && self.claim.chance(wide, 1000) {
             self.claim.between(7, 64)
         } else {
             self.claim.between(1, self.shape.claims_max)
         };
-        // Wide requests that are all `write` on one path would teach nothing.
         (0..count)
-            .map(|_| OpClaim {
-                write: self.claim.chance(self.shape.write_percent, 100),
-                path: self.shape.tree.path(&mut self.claim).clone(),
+            .map(|_| {
+                let write = self.claim.chance(self.shape.write_percent, 100);
+                (self.shape.tree.draw_path(&mut self.claim), write)
             })
             .collect()
     }
@@ -237,53 +396,61 @@ impl<'a> Generator<'a> {
     fn live_or_past(&mut self) -> Option<Asked> {
         let live = !self.open.is_empty() && (self.past.is_empty() || self.target.chance(1, 2));
         if live {
-            Some(self.target.pick(&self.open).clone())
+            Some(self.target.pick(&self.open).asked.clone())
         } else if self.past.is_empty() {
             None
         } else {
-            Some(self.target.pick(&self.past).clone())
+            Some(self.target.pick(&self.past).0.clone())
         }
     }
 
-    /// Takes note that a request is over.
-    fn close(&mut self, index: usize) -> Asked {
-        let asked = self.open.remove(index);
-        self.push_past(asked.clone());
-        asked
-    }
-
-    fn push_past(&mut self, asked: Asked) {
+    fn push_past(&mut self, asked: Asked, ended: u64) {
         if self.past.len() < PAST_MAX {
-            self.past.push(asked);
+            self.past.push((asked, ended));
         } else {
-            self.past[self.past_next] = asked;
+            self.past[self.past_next] = (asked, ended);
             self.past_next = (self.past_next + 1) % PAST_MAX;
         }
     }
 
-    /// A request that is probably held: an early one.
-    fn early(&mut self) -> Option<usize> {
+    /// A live request that is probably held, or one that is probably queued.
+    fn pick_open(&mut self, held: bool) -> Option<usize> {
         let len = self.open.len();
-        (len > 0).then(|| {
-            let index = self.target.index(len);
-            index.min(self.target.index(len))
-        })
+        if len == 0 {
+            return None;
+        }
+        let mut place = 0;
+        for _ in 0..4 {
+            place = self.target.index(len);
+            if self.open[place].held == held {
+                break;
+            }
+        }
+        Some(place)
     }
 
     fn release(&mut self) -> (Text, Action) {
-        let Some(index) = self.early() else {
+        let Some(place) = self.pick_open(true) else {
             return self.acquire_anew();
         };
         let token = self.token();
-        // The earliest that may be live is held if it lives, so that it is over now. Another may
-        // have been queued, and is left for later.
-        let asked = if index == 0 && token.is_none() {
-            self.close(0)
+        let asked = if token.is_none() && self.open[place].held {
+            let asked = self.end(place, self.now);
+            if self.target.chance(1, 4) {
+                self.doubt(asked.clone());
+            }
+            asked
         } else {
-            self.open[index].clone()
+            self.open[place].asked.clone()
         };
         let (namespace, lock) = lock_of(asked);
         (namespace, Action::Release { lock, token })
+    }
+
+    /// Ends the oldest request that may live against all expectation.
+    fn end_doubtful(&mut self) -> (Text, Action) {
+        let (namespace, lock) = lock_of(self.doubtful.remove(0));
+        (namespace, Action::Break { lock, token: None })
     }
 
     /// Mostly none: the one that the request got.
@@ -294,24 +461,29 @@ impl<'a> Generator<'a> {
     }
 
     fn renew(&mut self) -> (Text, Action) {
-        let Some(index) = self.early() else {
+        let Some(place) = self.pick_open(true) else {
             return self.acquire_anew();
         };
         let token = self.token();
         let ttl = *self.lease.pick(&self.shape.durations.ttls);
-        let (namespace, lock) = lock_of(self.open[index].clone());
         let ttl = self.in_ms(ttl);
+        if token.is_none() && self.open[place].held {
+            self.open[place].until = Some(self.now + ttl);
+        }
+        let (namespace, lock) = lock_of(self.open[place].asked.clone());
         (namespace, Action::Renew { lock, token, ttl })
     }
 
-    /// Of a late request, which is probably queued.
     fn cancel(&mut self) -> (Text, Action) {
-        let len = self.open.len();
-        if len == 0 {
+        let Some(place) = self.pick_open(false) else {
             return self.acquire_anew();
-        }
-        let index = self.target.index(len).max(self.target.index(len));
-        let (namespace, lock) = lock_of(self.open[index].clone());
+        };
+        let asked = if self.open[place].held {
+            self.open[place].asked.clone()
+        } else {
+            self.end(place, self.now)
+        };
+        let (namespace, lock) = lock_of(asked);
         (namespace, Action::Cancel { lock })
     }
 
@@ -322,46 +494,88 @@ impl<'a> Generator<'a> {
         let index = self.target.index(self.open.len());
         let token = self.token();
         let asked = if token.is_none() {
-            self.close(index)
+            self.end(index, self.now)
         } else {
-            self.open[index].clone()
+            self.open[index].asked.clone()
         };
         let (namespace, lock) = lock_of(asked);
         (namespace, Action::Break { lock, token })
     }
 
     fn session(&mut self) -> (Text, Action) {
-        let namespace = self.namespace();
-        let session = self.target.pick(&self.shape.sessions).clone();
-        let action = match self.kind.weighted(&[6, 2, 4, 2, 1]) {
-            0 => {
-                let abandon = *self.lease.pick(&self.shape.durations.abandons);
-                let abandon = self.in_ms(abandon);
-                Action::OpenSession { session, abandon }
+        let place = self.target.index(self.sessions.len());
+        let guess = &mut self.sessions[place];
+        let is_open = guess.until > self.now;
+        let weights = if is_open {
+            [1, 6, 12, 6, 3]
+        } else {
+            [12, 1, 1, 1, 1]
+        };
+        let kind = self.kind.weighted(&weights);
+        if kind == 0 {
+            return self.open_session(place);
+        }
+        let session = guess.session.clone();
+        let namespace = guess.namespace.clone();
+        let detached = guess.until != u64::MAX;
+        let action = match kind {
+            1 => {
+                if is_open {
+                    guess.until = u64::MAX;
+                }
+                Action::Attach { session }
             }
-            1 => Action::Attach { session },
-            2 => Action::Detach { session },
-            3 => Action::KeepAlive { session },
+            2 => {
+                if is_open && !detached {
+                    guess.until = self.now + guess.abandon;
+                }
+                Action::Detach { session }
+            }
+            3 => {
+                if is_open && detached {
+                    guess.until = self.now + guess.abandon;
+                }
+                Action::KeepAlive { session }
+            }
             _ => {
-                self.forget_session(&namespace, &session);
+                guess.until = 0;
+                self.end_session_requests(place, self.now);
                 Action::CloseSession { session }
             }
         };
         (namespace, action)
     }
 
-    /// Takes note that all requests of a session are over.
-    fn forget_session(&mut self, namespace: &str, session: &str) {
-        let mut index = 0;
-        while index < self.open.len() {
-            let asked = &self.open[index];
-            let is_of = matches!(&asked.owner, OpOwner::Session(name) if **name == *session);
-            if is_of && *asked.namespace == *namespace {
-                self.close(index);
-            } else {
-                index += 1;
-            }
+    fn open_session(&mut self, place: usize) -> (Text, Action) {
+        let abandon = *self.lease.pick(&self.shape.durations.abandons);
+        let abandon = self.in_ms(abandon);
+        let guess = &mut self.sessions[place];
+        let session = guess.session.clone();
+        let namespace = guess.namespace.clone();
+        if guess.until <= self.now {
+            guess.until = u64::MAX;
+            guess.abandon = abandon;
         }
+        (namespace, Action::OpenSession { session, abandon })
+    }
+
+    /// Takes note that a session ends at time `at`.
+    fn end_session_requests(&mut self, session: usize, at: u64) {
+        let guess = &self.sessions[session];
+        let owner = OpOwner::Session(guess.session.clone());
+        let namespace = guess.namespace.clone();
+        let mut ended = Vec::new();
+        self.open.retain(|open| {
+            let lives = open.asked.owner != owner || open.asked.namespace != namespace;
+            if !lives {
+                ended.push(open.asked.clone());
+            }
+            lives
+        });
+        for asked in ended {
+            self.push_past(asked, at);
+        }
+        self.grant(0, at);
     }
 
     /// A command that must be refused, whatever the state.
@@ -375,7 +589,10 @@ impl<'a> Generator<'a> {
                     owner: OpOwner::Named(self.target.pick(&self.shape.owners).clone()),
                     id: format!("bad{}", self.ids).into(),
                 };
-                self.acquire(asked)
+                let live = self.open.len();
+                let acquire = self.acquire(asked);
+                self.open.truncate(live);
+                acquire
             }
             3 => {
                 let path = Text::from(*self.fault.pick(&BAD_PATHS));

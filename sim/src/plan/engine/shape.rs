@@ -161,7 +161,7 @@ impl Shape {
     /// Draws the knobs of a seed.
     pub(super) fn draw(seed: u64) -> Shape {
         let mut draw = Draw::new(Profile::Engine, seed, Stream::Shape);
-        let large = draw.chance(1, 50);
+        let large = draw.chance(1, 64);
         let crowd = if large {
             draw.between(60, 200)
         } else {
@@ -170,12 +170,13 @@ impl Shape {
         let session_percent = *draw.pick(&[0, 0, 20, 50, 80, 100]);
         let times = Times::draw(&mut draw);
         let mut tree = Draw::new(Profile::Engine, seed, Stream::Tree);
+        let commands = if large {
+            draw.between(300, 600)
+        } else {
+            *draw.pick(&[200, 300, 400, 600, 800, 1200, 2000])
+        };
         Shape {
-            commands: if large {
-                draw.between(400, 800)
-            } else {
-                *draw.pick(&[200, 300, 400, 600, 800, 1200, 2000])
-            },
+            commands,
             crowd,
             tree: Tree::draw(&mut tree, large),
             namespaces: names(&mut draw, DEFAULT_NAMESPACE, "n", &[1, 1, 1, 2, 3]),
@@ -190,7 +191,7 @@ impl Shape {
             stale_percent: *draw.pick(&[0, 5, 5, 20]),
             durations: Durations::draw(&mut draw),
             limits: limits(&mut draw, times.unit),
-            checks: checks(seed, large),
+            checks: checks(seed, commands, large),
             times,
         }
     }
@@ -259,16 +260,16 @@ fn limits(draw: &mut Draw, unit: u32) -> LimitOverrides {
     limits
 }
 
-fn checks(seed: u64, large: bool) -> EngineChecks {
+fn checks(seed: u64, commands: u32, large: bool) -> EngineChecks {
     let mut draw = Draw::new(Profile::Engine, seed, Stream::Check);
     EngineChecks {
         twin: draw.chance(1, 16),
         restore_every: if draw.chance(1, 16) {
-            *draw.pick(&[7, 40, 200])
+            commands / draw.between(1, 5)
         } else {
             0
         },
-        leak: !large && draw.chance(1, 16),
+        leak: !large && commands <= 800 && draw.chance(1, 40),
     }
 }
 

@@ -31,8 +31,10 @@ const KINDS: [TreeKind; 5] = [
 pub(super) struct Tree {
     /// What kind it is.
     pub(super) kind: TreeKind,
+    /// The paths; the last is the whole namespace.
     paths: Vec<Text>,
-    root: Text,
+    /// Whether two of them overlap, row by row.
+    overlaps: Vec<bool>,
     /// How many of a hundred claims are on the whole namespace.
     root_percent: u32,
     /// Whether the first paths are claimed more often than the last.
@@ -47,17 +49,18 @@ impl Tree {
         } else {
             *draw.pick(&KINDS)
         };
-        let paths = match kind {
+        let mut paths = match kind {
             TreeKind::Hot => hot(draw),
             TreeKind::Chain => chain(draw),
             TreeKind::Fan => fan(draw, large),
             TreeKind::Bushy => bushy(draw, large),
             TreeKind::LookAlikes => look_alikes(),
         };
+        paths.push(Text::from("/"));
         Tree {
             kind,
+            overlaps: overlaps(&paths),
             paths,
-            root: Text::from("/"),
             root_percent: if large {
                 0
             } else {
@@ -69,20 +72,53 @@ impl Tree {
 
     /// How many paths it has beside the whole namespace.
     pub(super) fn len(&self) -> usize {
-        self.paths.len()
+        self.paths.len() - 1
+    }
+
+    /// The text of a path.
+    pub(super) fn text(&self, path: PathIndex) -> &Text {
+        &self.paths[usize::from(path.0)]
     }
 
     /// One of its paths, or the whole namespace.
-    pub(super) fn path(&self, draw: &mut Draw) -> &Text {
+    pub(super) fn draw_path(&self, draw: &mut Draw) -> PathIndex {
         if self.root_percent > 0 && draw.chance(self.root_percent, 100) {
-            return &self.root;
+            return index(self.len());
         }
-        let mut index = draw.index(self.paths.len());
+        let mut place = draw.index(self.len());
         if self.skewed {
-            index = index.min(draw.index(self.paths.len()));
+            place = place.min(draw.index(self.len()));
         }
-        &self.paths[index]
+        index(place)
     }
+
+    /// Whether two of its paths overlap.
+    pub(super) fn overlap(&self, one: PathIndex, other: PathIndex) -> bool {
+        self.overlaps[usize::from(one.0) * self.paths.len() + usize::from(other.0)]
+    }
+}
+
+/// A path of a [`Tree`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PathIndex(u16);
+
+fn index(place: usize) -> PathIndex {
+    PathIndex(u16::try_from(place).expect("a tree has a few hundred paths"))
+}
+
+fn overlaps(paths: &[Text]) -> Vec<bool> {
+    let covers = |one: &str, other: &str| {
+        let rest = other.strip_prefix(one);
+        one == "/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    paths
+        .iter()
+        .flat_map(|one| {
+            paths
+                .iter()
+                .map(move |other| covers(one, other) || covers(other, one))
+        })
+        .collect()
 }
 
 /// A segment for each number: `a` to `z`, then `a1` and so on.

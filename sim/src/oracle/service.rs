@@ -1,0 +1,254 @@
+//! Oracles of a whole service: what clients were told and may believe, held against what the
+//! server's engine did. What the engine itself does is judged by the [`Panel`](super::Panel).
+
+pub mod client_lease;
+pub mod fidelity;
+pub mod liveness;
+pub mod news;
+pub mod prompt_news;
+pub mod restarts;
+pub mod stamps;
+
+use super::Verdict;
+use crate::{
+    op::{OpClaim, OpWait, Text},
+    outcome::Violation,
+    plan::ServicePlan,
+};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// Something that happened in the world. Requests are named by ids that are unique in the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// The server has started, empty.
+    ServerUp {
+        /// The token of its first grant.
+        first_token: u64,
+    },
+    /// The server died, with all that it had in memory.
+    ServerDown,
+    /// A clients' host died.
+    HostDown {
+        /// Which.
+        host: usize,
+    },
+    /// All faults are over.
+    Healed,
+    /// A client asked for locks.
+    Asked {
+        /// The request.
+        id: Text,
+        /// The client's host.
+        host: usize,
+        /// What it asked for.
+        wanted: Wanted,
+    },
+    /// A client asked for something about one of its locks, or its session.
+    Called {
+        /// The request; none for the session.
+        id: Option<Text>,
+        /// What.
+        call: Call,
+    },
+    /// A client got the answer to that.
+    Answered {
+        /// The request; none for the session.
+        id: Option<Text>,
+        /// What was asked.
+        call: Call,
+        /// Why not, if not.
+        error: Option<String>,
+    },
+    /// A client was told of one of its locks.
+    Told {
+        /// The request.
+        id: Text,
+        /// What.
+        news: News,
+    },
+    /// A client has no more interest in a request.
+    Left {
+        /// The request.
+        id: Text,
+    },
+    /// The server's engine was given a command.
+    Stamped {
+        /// The time that came with it, in ms.
+        at: u64,
+        /// What the server's clock showed, in ms.
+        shown: u64,
+        /// How long ago on that clock the earliest thing happened that this command let happen.
+        late_ms: u64,
+    },
+    /// An acquire among the engine's commands.
+    Applied {
+        /// The request.
+        id: Text,
+        /// What reached the engine.
+        wanted: Wanted,
+    },
+    /// The engine queued a request.
+    Queued {
+        /// The request.
+        id: Text,
+    },
+    /// The engine granted a request.
+    Granted {
+        /// The request.
+        id: Text,
+        /// The token.
+        token: u64,
+    },
+    /// The engine refused a request.
+    Refused {
+        /// The request.
+        id: Text,
+        /// The error code.
+        code: &'static str,
+    },
+    /// The engine ended a request.
+    Ended {
+        /// The request.
+        id: Text,
+        /// Why.
+        reason: &'static str,
+        /// The simulated instant at which the server's clock showed the time of the end.
+        ended_at: Duration,
+        /// The simulated instant up to which its client believes that it holds it, if it does.
+        believed_until: Option<Duration>,
+    },
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The namespace.
+    pub namespace: Text,
+    /// The claims.
+    pub claims: Vec<OpClaim>,
+    /// The lease in ms, if any.
+    pub ttl: Option<u64>,
+    /// How long it waits.
+    pub wait: OpWait,
+}
+
+/// What a client can ask beside locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// The end of a held lock.
+    Release,
+    /// A longer lease.
+    Renew,
+    /// The end of a queued request.
+    Cancel,
+    /// The end of its session.
+    Close,
+}
+
+/// What a client is told of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// It waits.
+    Queued,
+    /// It is held.
+    Granted {
+        /// With this token.
+        token: u64,
+    },
+    /// It was refused.
+    Refused {
+        /// The error code.
+        code: &'static str,
+    },
+    /// The server says that it ended.
+    Ended {
+        /// Why.
+        reason: &'static str,
+    },
+    /// The client must not believe in it any more.
+    Lost {
+        /// Why, as the client says.
+        why: String,
+        /// Whether that says that the session, or the lock, is gone on the server's side.
+        gone: bool,
+    },
+}
+
+impl News {
+    /// Whether it is the last of its request.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        !matches!(self, News::Queued | News::Granted { .. })
+    }
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            News::Queued => f.write_str("queued"),
+            News::Granted { token } => write!(f, "granted with token {token}"),
+            News::Refused { code } => write!(f, "refused: {code}"),
+            News::Ended { reason } => write!(f, "ended: {reason}"),
+            News::Lost { why, .. } => write!(f, "lost: {why}"),
+        }
+    }
+}
+
+/// One rule of a service and its judge.
+pub trait ServiceOracle {
+    /// The oracle's name, which is its file's.
+    fn name(&self) -> &'static str;
+
+    /// The rule that it guards, with its section of SEMANTICS.md.
+    fn rule(&self) -> &'static str;
+
+    /// Judges what happens at `now`, simulated time since the start.
+    ///
+    /// # Errors
+    /// The rule is broken: what happened, to whom.
+    fn see(&mut self, now: Duration, happening: &Happening) -> Verdict;
+}
+
+/// All oracles of a service.
+pub struct ServicePanel {
+    oracles: Vec<Box<dyn ServiceOracle>>,
+}
+
+impl ServicePanel {
+    /// The oracles that a plan's world is judged by.
+    #[must_use]
+    pub fn new(plan: &Arc<ServicePlan>) -> ServicePanel {
+        let mut oracles: Vec<Box<dyn ServiceOracle>> = vec![
+            Box::new(stamps::Stamps::new(plan)),
+            Box::new(fidelity::Fidelity::default()),
+            Box::new(restarts::Restarts::default()),
+            Box::new(news::TrueNews::default()),
+            Box::new(prompt_news::PromptNews::new(plan.clone())),
+        ];
+        if plan.server_clock_is_steady() {
+            oracles.push(Box::new(client_lease::ClientLease));
+        }
+        ServicePanel { oracles }
+    }
+
+    /// Judges what happens.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn see(&mut self, now: Duration, happening: &Happening) -> Result<(), Violation> {
+        for oracle in &mut self.oracles {
+            oracle.see(now, happening).map_err(|message| Violation {
+                oracle: oracle.name().to_owned(),
+                rule: oracle.rule().to_owned(),
+                at_ms: in_ms(now),
+                message,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Whole milliseconds.
+pub(crate) fn in_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
