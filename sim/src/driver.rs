@@ -246,36 +246,13 @@ impl EngineDriver {
     /// Makes lines of the events, and learns tokens from them.
     fn say_events(&mut self, lines: &mut Vec<Line>) {
         for event in self.events.drain(..) {
-            let what = match event.kind {
-                EventKind::Queued { lock } => {
-                    self.known.queued(&lock);
-                    What::Queued {
-                        lock: line_lock(lock),
-                    }
+            match &event.kind {
+                EventKind::Queued { lock } => self.known.queued(lock),
+                EventKind::Granted { lock, token, .. } => self.known.granted(lock, *token),
+                EventKind::Renewed { .. } | EventKind::Ended { .. } | EventKind::Session { .. } => {
                 }
-                EventKind::Granted { lock, token, .. } => {
-                    self.known.granted(&lock, token);
-                    What::Granted {
-                        lock: line_lock(lock),
-                        token: token.0,
-                    }
-                }
-                EventKind::Renewed { lock, expires } => What::Renewed {
-                    lock: line_lock(lock),
-                    expires: expires.as_ms(),
-                },
-                EventKind::Ended { lock, reason } => What::Ended {
-                    lock: line_lock(lock),
-                    reason: reason.as_str(),
-                },
-                EventKind::Session { session, change } => What::Session {
-                    namespace: session.namespace.into(),
-                    session: session.session.into(),
-                    state: change.as_str(),
-                },
-            };
-            let at = event.at.as_ms();
-            lines.push(Line { at, what });
+            }
+            lines.push(line_of(event));
         }
     }
 
@@ -393,7 +370,38 @@ fn in_range<T>(number: Result<T, OutOfRange>) -> T {
     number.unwrap_or_else(|error| panic!("an op has a number that no op can have: {error}"))
 }
 
-fn line_lock(lock: LockKey) -> LineLock {
+/// The line that an event is.
+pub(crate) fn line_of(event: Event) -> Line {
+    let what = match event.kind {
+        EventKind::Queued { lock } => What::Queued {
+            lock: line_lock(lock),
+        },
+        EventKind::Granted { lock, token, .. } => What::Granted {
+            lock: line_lock(lock),
+            token: token.0,
+        },
+        EventKind::Renewed { lock, expires } => What::Renewed {
+            lock: line_lock(lock),
+            expires: expires.as_ms(),
+        },
+        EventKind::Ended { lock, reason } => What::Ended {
+            lock: line_lock(lock),
+            reason: reason.as_str(),
+        },
+        EventKind::Session { session, change } => What::Session {
+            namespace: session.namespace.into(),
+            session: session.session.into(),
+            state: change.as_str(),
+        },
+    };
+    Line {
+        at: event.at.as_ms(),
+        what,
+    }
+}
+
+/// A lock's identity as lines have it.
+pub(crate) fn line_lock(lock: LockKey) -> LineLock {
     LineLock {
         namespace: lock.namespace.into(),
         owner: match lock.owner {
@@ -405,7 +413,7 @@ fn line_lock(lock: LockKey) -> LineLock {
 }
 
 /// The state of a request as a line says it, in answer to a retry.
-fn state_line(lock: LineLock, state: LockState) -> What {
+pub(crate) fn state_line(lock: LineLock, state: LockState) -> What {
     match state {
         LockState::Queued { .. } => What::Queued { lock },
         LockState::Held { token, .. } => What::Granted {

@@ -200,7 +200,7 @@ fn random_scripts_run_clean() {
         let mut random = Random(ChaCha8Rng::seed_from_u64(seed));
         let mut script = String::new();
         if random.one_in(2) {
-            script.push_str("#! limit retention=0 sessions=2 locks_per_owner=3\n");
+            script.push_str("#! limit retention=5 sessions=2 locks_per_owner=3\n");
         }
         let mut at = 0;
         for _ in 0..300 {
