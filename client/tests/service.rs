@@ -226,7 +226,7 @@ async fn two_clients_take_turns() {
     };
     let (alice, bob) = (turns(service.client()), turns(service.client()));
     within(async { tokio::join!(alice, bob) }).await;
-    let grants = grants.0.lock().unwrap();
+    let grants = std::mem::take(&mut *grants.0.lock().unwrap());
     assert_eq!(grants.len(), 100);
     assert!(grants.is_sorted_by(|a, b| a < b), "{grants:?}");
     service.stop().await;

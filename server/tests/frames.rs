@@ -1,0 +1,493 @@
+//! The server against hand-written frames: what clients in other languages see, and what hostile
+//! ones try. No test asserts how long something takes.
+
+use futures_util::{SinkExt, StreamExt};
+use lockwright_env::{Env, TokioEnv, sleep, timeout};
+use lockwright_server::{BindError, Server, ServerConfig, ServerHandle, Usage};
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+
+const SECRET: &str = "0123456789abcdef";
+
+struct Service {
+    address: String,
+    handle: ServerHandle,
+    task: JoinHandle<()>,
+}
+
+impl Service {
+    async fn start(change: impl FnOnce(&mut ServerConfig)) -> Service {
+        let mut config = ServerConfig::new("127.0.0.1:0");
+        change(&mut config);
+        let server = Server::bind(TokioEnv, config).await.unwrap();
+        let address = server.local_address().unwrap().to_string();
+        let handle = server.handle();
+        let task = tokio::spawn(server.run());
+        Service {
+            address,
+            handle,
+            task,
+        }
+    }
+
+    async fn connect(&self) -> Socket {
+        let stream = TokioEnv.connect(&self.address).await.unwrap();
+        let url = format!("ws://{}/v1/session", self.address);
+        let (socket, response) = client_async(url, stream).await.unwrap();
+        assert!(
+            response.headers().get("date").is_none(),
+            "no wall clock is shown"
+        );
+        Socket(socket)
+    }
+
+    /// A connection with session `name`, which outlives it by `abandon_ms`.
+    async fn open(&self, name: &str, abandon_ms: u64) -> Socket {
+        let mut socket = self.connect().await;
+        let open = format!(
+            r#"{{"type":"open","seq":1,"namespace":"n","session":"{name}","secret":"{SECRET}","abandon_ms":{abandon_ms}}}"#
+        );
+        let opened = socket.ask(&open).await;
+        assert!(
+            opened.starts_with(r#"{"seq":1,"type":"opened""#),
+            "{opened}"
+        );
+        socket
+    }
+
+    async fn until(&self, wanted: impl Fn(&Usage) -> bool) {
+        within(async {
+            while !wanted(&self.handle.usage().await.unwrap()) {
+                sleep(&TokioEnv, Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+
+    async fn stop(self) {
+        self.handle.shutdown();
+        within(self.task).await.unwrap();
+    }
+}
+
+struct Socket(WebSocketStream<TcpStream>);
+
+impl Socket {
+    async fn send(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> String {
+        match within(self.0.next()).await {
+            Some(Ok(Message::Text(text))) => text.as_str().to_owned(),
+            other => panic!("expected a message, got {other:?}"),
+        }
+    }
+
+    async fn ask(&mut self, text: &str) -> String {
+        self.send(text).await;
+        self.hear().await
+    }
+
+    /// The code of the close frame that comes next, messages left aside.
+    async fn closed(&mut self) -> u16 {
+        loop {
+            match within(self.0.next()).await {
+                Some(Ok(Message::Text(_))) => {}
+                Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+                other => panic!("expected the close, got {other:?}"),
+            }
+        }
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(&TokioEnv, Duration::from_secs(20), future)
+        .await
+        .expect("the test hangs")
+}
+
+#[tokio::test]
+async fn a_malformed_message_is_answered_and_the_connection_goes_on() {
+    let service = Service::start(|config| config.message_bytes_max = 1000).await;
+    let mut socket = service.open("s", 1000).await;
+    let large = format!(r#"{{"type":"close","seq":1,"x":"{}"}}"#, "x".repeat(1000));
+    let cases = [
+        ("", r#"{"type":"error","error":"invalid_request""#),
+        ("nonsense", r#"{"type":"error","error":"invalid_request""#),
+        (
+            r#"{"type":"close"}"#,
+            r#"{"type":"error","error":"invalid_request","message":"expected `seq`"#,
+        ),
+        (
+            r#"{"type":"lock","seq":5}"#,
+            r#"{"seq":5,"type":"error","error":"invalid_request","message":"unknown variant `lock`"#,
+        ),
+        (
+            r#"{"type":"acquire","seq":6,"id":"L","claims":["w a//b"]}"#,
+            r#"{"seq":6,"type":"error","error":"invalid_path""#,
+        ),
+        (
+            r#"{"type":"acquire","seq":7,"id":"L","claims":["a"]}"#,
+            r#"{"seq":7,"type":"error","error":"invalid_request""#,
+        ),
+        (
+            r#"{"type":"acquire","seq":8,"id":"L","claims":[]}"#,
+            r#"{"seq":8,"type":"error","error":"invalid_request""#,
+        ),
+        (
+            r#"{"type":"acquire","seq":9,"id":"L","claims":["w a"],"ttl_ms":0}"#,
+            r#"{"seq":9,"type":"error","error":"invalid_request""#,
+        ),
+        (
+            r#"{"type":"release","seq":10,"id":"L","token":1}"#,
+            r#"{"seq":10,"type":"error","error":"unknown_lock""#,
+        ),
+        (
+            &large,
+            r#"{"type":"error","error":"invalid_request","message":"a message has at most 1000 bytes"#,
+        ),
+    ];
+    for (sent, expected) in cases {
+        let got = socket.ask(sent).await;
+        assert!(got.starts_with(expected), "{sent} gave {got}");
+    }
+    socket.0.send(Message::binary(vec![1])).await.unwrap();
+    let got = socket.hear().await;
+    assert!(got.contains("binary frame"), "{got}");
+    let fine = socket.ask(r#"{"type":"keep_alive","seq":11}"#).await;
+    assert_eq!(fine, r#"{"seq":11,"type":"done"}"#);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_comes_first_and_once() {
+    let service = Service::start(|_| {}).await;
+    let mut socket = service.connect().await;
+    let early = socket
+        .ask(r#"{"type":"acquire","seq":3,"id":"L","claims":["w a"]}"#)
+        .await;
+    assert!(early.contains("send `open` or `resume` first"), "{early}");
+    let mut socket = service.open("s", 1000).await;
+    let twice = socket
+        .ask(&format!(
+            r#"{{"type":"resume","seq":2,"namespace":"n","session":"s","secret":"{SECRET}"}}"#
+        ))
+        .await;
+    assert!(twice.contains("speaks for a session already"), "{twice}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_even_read_ends_the_connection() {
+    let service = Service::start(|config| config.message_bytes_max = 100).await;
+    let mut socket = service.open("s", 1000).await;
+    // Its length is announced, and is enough: nothing more of it is sent.
+    let header = [0x81, 0x80 | 126, 0x10, 0x00, 0, 0, 0, 0];
+    socket.0.get_mut().write_all(&header).await.unwrap();
+    let got = socket.hear().await;
+    assert!(got.contains("cannot be read on"), "{got}");
+    assert_eq!(socket.closed().await, 1002);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn the_life_of_a_lock_on_the_wire() {
+    let service = Service::start(|_| {}).await;
+    let mut one = service.open("one", 1000).await;
+    let mut two = service.open("two", 1000).await;
+    let granted = one
+        .ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a","w a/b"],"ttl_ms":60000}"#)
+        .await;
+    let token = granted.split(r#""token":"#).nth(1).unwrap();
+    let token: u64 = token.split(',').next().unwrap().parse().unwrap();
+    assert_eq!(
+        granted,
+        format!(
+            r#"{{"seq":2,"type":"granted","id":"L","token":{token},"lease_ms":60000,"waited_ms":0}}"#
+        )
+    );
+    let acquire = r#"{"type":"acquire","seq":2,"id":"M","claims":["r a/b"],"wait":"forever"}"#;
+    assert_eq!(
+        two.ask(acquire).await,
+        r#"{"seq":2,"type":"queued","id":"M"}"#
+    );
+    assert_eq!(
+        two.ask(acquire).await,
+        r#"{"seq":2,"type":"queued","id":"M"}"#,
+        "asked again, it is the same request"
+    );
+    let stale = format!(
+        r#"{{"type":"release","seq":3,"id":"L","token":{}}}"#,
+        token + 1
+    );
+    assert!(one.ask(&stale).await.contains(r#""error":"stale_token""#));
+    let release = format!(r#"{{"type":"release","seq":4,"id":"L","token":{token}}}"#);
+    assert_eq!(one.ask(&release).await, r#"{"seq":4,"type":"done"}"#);
+    let pushed = two.hear().await;
+    let expected = format!(r#"{{"type":"granted","id":"M","token":{},"#, token + 1);
+    assert!(pushed.starts_with(&expected), "{pushed}");
+    assert!(one.ask(&release).await.contains(r#""error":"not_held""#));
+    assert_eq!(
+        one.ask(r#"{"type":"acquire","seq":6,"id":"L","claims":["w a"]}"#)
+            .await,
+        r#"{"seq":6,"type":"ended","id":"L","reason":"released"}"#
+    );
+    assert_eq!(
+        one.ask(r#"{"type":"close","seq":7}"#).await,
+        r#"{"seq":7,"type":"done"}"#
+    );
+    assert_eq!(one.closed().await, 1000);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn an_own_release_is_answered_before_the_grant_that_it_sets_free() {
+    let service = Service::start(|_| {}).await;
+    let mut socket = service.open("s", 1000).await;
+    let granted = socket
+        .ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"]}"#)
+        .await;
+    let token = granted.split(r#""token":"#).nth(1).unwrap();
+    let token = token.split(',').next().unwrap();
+    socket
+        .ask(r#"{"type":"acquire","seq":3,"id":"M","claims":["w a"]}"#)
+        .await;
+    let release = format!(r#"{{"type":"release","seq":4,"id":"L","token":{token}}}"#);
+    assert_eq!(socket.ask(&release).await, r#"{"seq":4,"type":"done"}"#);
+    let pushed = socket.hear().await;
+    assert!(
+        pushed.starts_with(r#"{"type":"granted","id":"M""#),
+        "{pushed}"
+    );
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_and_a_wait_run_out_in_a_push() {
+    let service = Service::start(|_| {}).await;
+    let mut socket = service.open("s", 60_000).await;
+    socket
+        .ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"],"ttl_ms":40}"#)
+        .await;
+    socket
+        .ask(r#"{"type":"acquire","seq":3,"id":"M","claims":["w a"],"wait":10}"#)
+        .await;
+    assert_eq!(
+        socket.hear().await,
+        r#"{"type":"ended","id":"M","reason":"timed_out"}"#
+    );
+    assert_eq!(
+        socket.hear().await,
+        r#"{"type":"ended","id":"L","reason":"expired"}"#
+    );
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_with_its_secret_and_by_nobody_else() {
+    let service = Service::start(|_| {}).await;
+    let mut socket = service.open("s", 60_000).await;
+    socket
+        .ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"]}"#)
+        .await;
+    socket
+        .ask(r#"{"type":"acquire","seq":3,"id":"M","claims":["w a"]}"#)
+        .await;
+    drop(socket);
+    let resume = |secret: &str| {
+        format!(r#"{{"type":"resume","seq":1,"namespace":"n","session":"s","secret":"{secret}"}}"#)
+    };
+    let mut thief = service.connect().await;
+    let got = thief.ask(&resume("fedcba9876543210")).await;
+    assert!(got.contains(r#""error":"unknown_session""#), "{got}");
+    let open = r#"{"type":"open","seq":2,"namespace":"n","session":"s","secret":"fedcba9876543210","abandon_ms":1}"#;
+    let got = thief.ask(open).await;
+    assert!(got.contains("open with another secret"), "{got}");
+    let mut socket = service.connect().await;
+    let got = socket.ask(&resume(SECRET)).await;
+    assert!(
+        got.contains(r#""locks":[{"state":"held","id":"L","token""#),
+        "{got}"
+    );
+    assert!(got.contains(r#"{"state":"queued","id":"M""#), "{got}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_newer_connection_takes_the_session_and_the_end_of_the_older_does_not_matter() {
+    let service = Service::start(|_| {}).await;
+    // With an abandon timeout of zero, a detach ends the session.
+    let mut old = service.open("s", 0).await;
+    let mut new = service.open("s", 0).await;
+    assert_eq!(old.closed().await, 4001);
+    drop(old);
+    service.until(|usage| usage.connections == 1).await;
+    assert_eq!(
+        new.ask(r#"{"type":"keep_alive","seq":2}"#).await,
+        r#"{"seq":2,"type":"done"}"#
+    );
+    drop(new);
+    service
+        .until(|usage| usage.connections == 0 && usage.engine.sessions == 0 && usage.secrets == 0)
+        .await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_ends_when_nobody_comes_back() {
+    let service = Service::start(|_| {}).await;
+    let mut gone = service.open("gone", 20).await;
+    let mut other = service.open("other", 60_000).await;
+    gone.ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"]}"#)
+        .await;
+    other
+        .ask(r#"{"type":"acquire","seq":2,"id":"M","claims":["w a"]}"#)
+        .await;
+    drop(gone);
+    let pushed = other.hear().await;
+    assert!(pushed.starts_with(r#"{"type":"granted""#), "{pushed}");
+    let mut late = service.connect().await;
+    let got = late
+        .ask(&format!(
+            r#"{{"type":"resume","seq":1,"namespace":"n","session":"gone","secret":"{SECRET}"}}"#
+        ))
+        .await;
+    assert!(got.contains("unknown_session"), "{got}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_let_go() {
+    let service = Service::start(|config| config.idle_timeout = Duration::from_millis(30)).await;
+    let mut socket = service.open("s", 60_000).await;
+    assert_eq!(socket.closed().await, 4000);
+    service
+        .until(|usage| usage.attached_sessions == 0 && usage.engine.sessions == 1)
+        .await;
+    // So is one that never says what it wants.
+    let mut mute = TokioEnv.connect(&service.address).await.unwrap();
+    let mut nothing = [0];
+    assert_eq!(within(mute.read(&mut nothing)).await.unwrap(), 0);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_pushes_is_closed_and_its_session_lives() {
+    const LOCKS: usize = 20_000;
+    let service = Service::start(|config| config.outgoing_max = 16).await;
+    let mut holder = service.open("holder", 60_000).await;
+    let granted = holder
+        .ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"]}"#)
+        .await;
+    let token = granted.split(r#""token":"#).nth(1).unwrap();
+    let token = token.split(',').next().unwrap();
+    let mut slow = service.open("slow", 60_000).await;
+    for n in 0..LOCKS {
+        let acquire = format!(r#"{{"type":"acquire","seq":3,"id":"{n}","claims":["r a/{n}"]}}"#);
+        assert!(slow.ask(&acquire).await.contains("queued"));
+    }
+    // One release grants all of them in one step, which is more than the queue takes.
+    holder
+        .ask(&format!(
+            r#"{{"type":"release","seq":4,"id":"L","token":{token}}}"#
+        ))
+        .await;
+    assert_eq!(slow.closed().await, 4002);
+    service
+        .until(|usage| {
+            usage.attached_sessions == 1
+                && usage.engine.sessions == 2
+                && usage.engine.live_requests == LOCKS
+        })
+        .await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_without_reading_is_not_read_from_but_not_lost() {
+    let service = Service::start(|config| config.outgoing_max = 4).await;
+    let mut socket = service.open("s", 60_000).await;
+    for seq in 0..2000 {
+        let text = format!(r#"{{"type":"keep_alive","seq":{seq}}}"#);
+        socket.0.feed(Message::text(text)).await.unwrap();
+    }
+    socket.0.flush().await.unwrap();
+    for seq in 0..2000 {
+        let expected = format!(r#"{{"seq":{seq},"type":"done"}}"#);
+        assert_eq!(socket.hear().await, expected);
+    }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_refused() {
+    let service = Service::start(|config| config.connections_max = 1).await;
+    let first = service.open("s", 1000).await;
+    let mut second = TokioEnv.connect(&service.address).await.unwrap();
+    let mut nothing = [0];
+    let read = within(second.read(&mut nothing)).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    drop(first);
+    service.until(|usage| usage.connections == 0).await;
+    within(async {
+        // The place is free a moment after the connection has gone.
+        loop {
+            let stream = TokioEnv.connect(&service.address).await.unwrap();
+            let url = format!("ws://{}/v1/session", service.address);
+            if client_async(url, stream).await.is_ok() {
+                return;
+            }
+        }
+    })
+    .await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn shutting_down_tells_the_clients_and_ends() {
+    let service = Service::start(|_| {}).await;
+    let mut socket = service.open("s", 1000).await;
+    service.handle.shutdown();
+    assert_eq!(socket.closed().await, 1001);
+    within(service.task).await.unwrap();
+    assert_eq!(service.handle.usage().await, None);
+    assert!(TokioEnv.connect(&service.address).await.is_err());
+}
+
+#[tokio::test]
+async fn health_is_plain_http() {
+    let service = Service::start(|_| {}).await;
+    let mut stream = TokioEnv.connect(&service.address).await.unwrap();
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut text = String::new();
+    within(stream.read_to_string(&mut text)).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+    assert!(text.ends_with("ok\n"), "{text}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_listened_on_is_a_clear_error() {
+    let service = Service::start(|_| {}).await;
+    let config = ServerConfig::new(service.address.clone());
+    let error = Server::bind(TokioEnv, config).await.err().unwrap();
+    assert!(matches!(error, BindError::Listen { .. }), "{error}");
+    assert!(error.to_string().contains(&service.address), "{error}");
+    let mut config = ServerConfig::new("127.0.0.1:0");
+    config.outgoing_max = 1;
+    let error = Server::bind(TokioEnv, config).await.err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "`outgoing_max` is 1, and must be at least 2"
+    );
+    service.stop().await;
+}
