@@ -3,7 +3,7 @@
 use crate::{
     AcquireError, AcquireRequest, Belief, CallError, ClientConfig, ConfigError, Lock,
     SessionBelief, SessionCore,
-    core::LockId,
+    core::{CoreUsage, LockId},
     shell::{self, Call},
 };
 use lockwright_engine::Name;
@@ -80,6 +80,13 @@ impl<E: Env> Client<E> {
             calls: self.calls.clone(),
             over: false,
         }
+    }
+
+    /// How much the client has in hand; none when it is closed.
+    pub async fn usage(&self) -> Option<CoreUsage> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(Call::Usage { reply }).ok()?;
+        answer.await.ok()
     }
 
     /// Ends the session and all its locks. The client stops believing in them at once.

@@ -3,7 +3,7 @@
 use crate::{
     AcquireRequest, Belief, CallError, Credentials, Notice, SessionCore,
     connection::{Connecting, Connection, connect},
-    core::{CallId, LockId, Outcome, Output},
+    core::{CallId, CoreUsage, LockId, Outcome, Output},
 };
 use lockwright_engine::{DurationMs, Name};
 use lockwright_env::Env;
@@ -41,6 +41,9 @@ pub(crate) enum Call {
     },
     Close {
         reply: Reply,
+    },
+    Usage {
+        reply: oneshot::Sender<CoreUsage>,
     },
 }
 
@@ -194,6 +197,10 @@ impl<E: Env> Shell<E> {
             Call::Close { reply } => {
                 let call = self.expect(reply);
                 self.core.close(now, Some(call));
+            }
+            Call::Usage { reply } => {
+                // It fails when the caller no longer waits.
+                let _ = reply.send(self.core.usage());
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use lockwright_client::{
     AcquireError, AcquireRequest, CallError, Client, ClientConfig, Lock, Lost, Notice,
+    core::CoreUsage,
 };
 use lockwright_engine::{
     Command, DurationMs, EndReason, ErrorCode, Event, LimitName, Name, Refusal, Reply, TimeMs,
@@ -247,6 +248,10 @@ async fn many_locks_are_under_way_at_once() {
         .await;
     drop(locks);
     service.until(|usage| usage.engine.live_requests == 0).await;
+    let nothing = CoreUsage::default();
+    while within(client.usage()).await != Some(nothing) {
+        pause().await;
+    }
     within(client.close()).await.unwrap();
     service.stop().await;
 }

@@ -9,7 +9,9 @@
 //! answers and events there.
 //!
 //! State is in memory only: a restart forgets every lock and session, and clients that come back
-//! are told `unknown_session`. Fencing tokens increase all the same, see [`first_token`].
+//! are told `unknown_session`. Until they do, a client may believe in a lock that the new server
+//! has granted to another: only fencing tokens protect from that, and they increase over restarts,
+//! see [`first_token`].
 
 mod config;
 mod connection;

@@ -19,6 +19,14 @@ impl SessionCore {
             .into_iter()
             .map(|status| (status.id().clone(), status))
             .collect();
+        // What is being released is nobody's any more, whatever name it has.
+        for pending in self.unanswered.values() {
+            if let Ask::Release { id, token, .. } = &pending.ask
+                && matches!(listed.get(id), Some(LockStatus::Held { token: of, .. }) if of == token)
+            {
+                listed.remove(id);
+            }
+        }
         let ours: Vec<LockId> = self.locks.keys().copied().collect();
         for lock in ours {
             // Giving one back, on the way, never ends another.
@@ -84,10 +92,10 @@ impl SessionCore {
     }
 
     /// Locks that the server has and nobody here knows of (any more) are given back, unless that
-    /// has been asked already.
+    /// has been asked already (releases were sorted out before).
     fn give_back_unknown(&mut self, now: Duration, mut listed: BTreeMap<Name, LockStatus>) {
         for pending in self.unanswered.values() {
-            if let Ask::Release { id, .. } | Ask::Cancel { id, .. } = &pending.ask {
+            if let Ask::Cancel { id, .. } = &pending.ask {
                 listed.remove(id);
             }
         }

@@ -664,6 +664,34 @@ fn an_abandoned_request_that_is_granted_is_given_back() {
 }
 
 #[test]
+fn a_lock_that_is_being_released_is_not_taken_for_another_of_its_name() {
+    let mut script = Script::open();
+    let old = script.hold(100, 1, None);
+    script.core.release(at(200), old, CallId(1));
+    script.take();
+    script.expect_sent();
+    let again = LockId(2);
+    let request = AcquireRequest::write("a").unwrap();
+    let belief = Arc::new(Belief::new(script.session.clone()));
+    script.beliefs.insert(again, belief.clone());
+    script
+        .core
+        .request(at(201), again, name("#1"), &request, belief);
+    script.take();
+    script.expect_sent();
+    let seq = script.reconnect(300);
+    // The release has not arrived, and its lock is listed.
+    script.answer(320, seq, resumed(vec![held("#1", 1, None)]));
+    assert!(!script.holds(again, 320));
+    let release = script.expect_sent();
+    assert!(matches!(release.request, Request::Release { .. }));
+    let acquire = script.expect_sent();
+    script.answer(330, release.seq, Message::Done {});
+    script.answer(331, acquire.seq, ended("#1", EndReason::Released));
+    script.nothing_left();
+}
+
+#[test]
 fn news_of_a_lock_that_is_over_here_is_passed_over() {
     let mut script = Script::open();
     let lock = script.hold(100, 1, None);
