@@ -278,6 +278,9 @@ fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     match text.strip_suffix(&place) {
+        Some(what) if error.is_data() && what.starts_with("invalid") => {
+            format!("{what} (column {})", error.column())
+        }
         Some(what) if error.is_data() => what.to_owned(),
         Some(what) => format!("not a JSON object: {what} at column {}", error.column()),
         None => text,
