@@ -56,36 +56,43 @@ impl SeedQueue {
         }
     }
 
-    /// The next seeds, at most `max` of one pass, in the order in which to run them; empty when
-    /// there are none left. The second pass runs them backwards, so that what one run leaves
-    /// behind for the next cannot be the same in both.
-    pub fn take(&mut self, max: usize) -> (Pass, Vec<u64>) {
-        if let Some((pass, seed)) = self.alone.pop_first() {
-            return (pass, vec![seed]);
+    /// The next seeds, at most `max` of one pass, only those lower than `below` if that is given,
+    /// in the order in which to run them; empty when there are none left. The second pass runs them
+    /// backwards, so that what one run leaves behind for the next cannot be the same in both.
+    pub fn take(&mut self, max: usize, below: Option<u64>) -> (Pass, Vec<u64>) {
+        let wanted = |(_, seed): &&(Pass, u64)| below.is_none_or(|below| *seed < below);
+        if let Some(alone) = self.alone.iter().find(wanted).copied() {
+            self.alone.remove(&alone);
+            return (alone.0, vec![alone.1]);
         }
-        if self.waiting.is_empty() {
-            let shard = self.shard;
-            for seed in self.fresh.by_ref().filter(|&s| shard.holds(s)).take(max) {
-                self.waiting.insert((Pass::First, seed));
-                if self.twice {
-                    self.waiting.insert((Pass::Second, seed));
-                }
-            }
+        if self.waiting.is_empty() && below.is_none() {
+            self.draw(max);
         }
-        let pass = self.waiting.first().map_or(Pass::First, |(pass, _)| *pass);
-        let mut seeds = Vec::new();
-        while seeds.len() < max {
-            match self.waiting.first() {
-                Some((next, _)) if *next == pass => {
-                    seeds.extend(self.waiting.pop_first().map(|(_, seed)| seed));
-                }
-                _ => break,
-            }
+        let mut candidates = self.waiting.iter().filter(wanted).copied().peekable();
+        let pass = candidates.peek().map_or(Pass::First, |(pass, _)| *pass);
+        let mut seeds: Vec<u64> = candidates
+            .take_while(|(of, _)| *of == pass)
+            .map(|(_, seed)| seed)
+            .take(max)
+            .collect();
+        for seed in &seeds {
+            self.waiting.remove(&(pass, *seed));
         }
         if pass == Pass::Second {
             seeds.reverse();
         }
         (pass, seeds)
+    }
+
+    /// Takes up to `max` seeds that were never handed out, for all passes.
+    fn draw(&mut self, max: usize) {
+        let shard = self.shard;
+        for seed in self.fresh.by_ref().filter(|&s| shard.holds(s)).take(max) {
+            self.waiting.insert((Pass::First, seed));
+            if self.twice {
+                self.waiting.insert((Pass::Second, seed));
+            }
+        }
     }
 
     /// Gives back what was not run.
@@ -133,7 +140,7 @@ mod tests {
     fn all(queue: &mut SeedQueue, max: usize) -> Vec<(Pass, u64)> {
         let mut all = Vec::new();
         loop {
-            let (pass, seeds) = queue.take(max);
+            let (pass, seeds) = queue.take(max, None);
             if seeds.is_empty() {
                 return all;
             }
@@ -164,26 +171,41 @@ mod tests {
     #[test]
     fn what_is_given_back_comes_first_and_alone_if_asked() {
         let mut queue = SeedQueue::new(0..=u64::MAX, Shard::WHOLE, false);
-        assert_eq!(queue.take(4).1, [0, 1, 2, 3]);
+        assert_eq!(queue.take(4, None).1, [0, 1, 2, 3]);
         queue.give_back(Pass::First, [2, 3]);
         queue.give_back_alone(Pass::First, 1);
-        assert_eq!(queue.take(4).1, [1]);
-        assert_eq!(queue.take(4).1, [2, 3]);
-        assert_eq!(queue.take(4).1, [4, 5, 6, 7]);
+        assert_eq!(queue.take(4, None).1, [1]);
+        assert_eq!(queue.take(4, None).1, [2, 3]);
+        assert_eq!(queue.take(4, None).1, [4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_bound_keeps_higher_seeds_back() {
+        let mut queue = SeedQueue::new(0..=9, Shard::WHOLE, false);
+        queue.take(6, None);
+        queue.give_back(Pass::First, [1, 2, 4]);
+        queue.give_back_alone(Pass::First, 5);
+        queue.give_back_alone(Pass::First, 0);
+        assert_eq!(queue.take(9, Some(4)).1, [0]);
+        assert_eq!(queue.take(9, Some(4)).1, [1, 2]);
+        assert!(queue.take(9, Some(4)).1.is_empty());
+        assert_eq!(queue.take(9, None).1, [5]);
+        assert_eq!(queue.take(9, None).1, [4]);
+        assert_eq!(queue.take(9, None).1, [6, 7, 8, 9]);
     }
 
     #[test]
     fn twice_means_two_passes_the_second_backwards() {
         let mut queue = SeedQueue::new(0..=2, Shard::WHOLE, true);
-        assert_eq!(queue.take(9), (Pass::First, vec![0, 1, 2]));
-        assert_eq!(queue.take(9), (Pass::Second, vec![2, 1, 0]));
-        assert!(queue.take(9).1.is_empty());
+        assert_eq!(queue.take(9, None), (Pass::First, vec![0, 1, 2]));
+        assert_eq!(queue.take(9, None), (Pass::Second, vec![2, 1, 0]));
+        assert!(queue.take(9, None).1.is_empty());
     }
 
     #[test]
     fn the_last_seed_of_all_is_reached() {
         let mut queue = SeedQueue::new(u64::MAX - 1..=u64::MAX, Shard::WHOLE, false);
-        assert_eq!(queue.take(9).1, [u64::MAX - 1, u64::MAX]);
-        assert!(queue.take(9).1.is_empty());
+        assert_eq!(queue.take(9, None).1, [u64::MAX - 1, u64::MAX]);
+        assert!(queue.take(9, None).1.is_empty());
     }
 }

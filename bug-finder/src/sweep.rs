@@ -154,11 +154,11 @@ impl<'a, W: World + Sync> Sweep<'a, W> {
             let time_is_up = self.options.until.is_some_and(|at| Instant::now() >= at);
             if time_is_up {
                 self.take_back(|_| true);
-            } else if let Some(found) = &self.found {
-                // Lower seeds may yet turn out to be findings; higher ones are of no use now.
-                let seed = found.seed;
-                self.take_back(|batch| batch.left.iter().all(|&left| left > seed));
             } else {
+                if let Some(seed) = self.found.as_ref().map(|found| found.seed) {
+                    // Lower seeds may yet turn out to be findings; higher ones are of no use now.
+                    self.take_back(|batch| batch.left.iter().all(|&left| left > seed));
+                }
                 self.hand_out()?;
             }
             if self.pool.is_empty() {
@@ -200,11 +200,12 @@ impl<'a, W: World + Sync> Sweep<'a, W> {
 
     /// Starts children until all jobs are taken.
     fn hand_out(&mut self) -> io::Result<()> {
+        let below = self.found.as_ref().map(|found| found.seed);
         while self.pool.len() < self.options.jobs {
             // Near the end, what is left is shared by all.
             let share = self.queue.left() / (2 * self.options.jobs as u64) + 1;
             let len = usize::try_from(share).unwrap_or(usize::MAX);
-            let (pass, seeds) = self.queue.take(len.min(self.batch_len));
+            let (pass, seeds) = self.queue.take(len.min(self.batch_len), below);
             if seeds.is_empty() {
                 break;
             }

@@ -240,6 +240,18 @@ impl Test<'_> {
         assert_eq!(self.oracle_found(&world), (37, "fake".to_owned()));
     }
 
+    fn the_lowest_violation_is_found_among_seeds_that_have_to_be_run_again(&self) {
+        let world = Fake {
+            special: |seed| match seed {
+                0..23 => 0,
+                23 => ABORT,
+                _ => BREAK_A_RULE,
+            },
+            isolated: |seed| seed % 3 != 1,
+        };
+        assert_eq!(self.oracle_found(&world), (23, "crash".to_owned()));
+    }
+
     fn a_hunt_goes_on_behind_a_finding(&self) {
         let world = Fake::new(|seed| if seed % 40 == 37 { BREAK_A_RULE } else { 0 });
         let mut sweep = self.sweep(&world, Test::options(3), 0..=99);
@@ -342,6 +354,7 @@ fn main() {
     run!(
         a_clean_hunt_runs_every_seed_once_and_the_same_way_at_any_number_of_jobs,
         the_lowest_violation_is_found,
+        the_lowest_violation_is_found_among_seeds_that_have_to_be_run_again,
         a_hunt_goes_on_behind_a_finding,
         a_hang_is_found,
         a_crash_is_found_in_the_middle_of_its_batch,
