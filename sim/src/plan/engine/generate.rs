@@ -290,15 +290,16 @@ impl<'a> Generator<'a> {
         } else {
             self.target.between(1, self.shape.ids)
         };
-        self.acquire(Asked {
+        let asked = Asked {
             namespace,
             owner,
             id: id_text(number),
-        })
+        };
+        self.acquire(asked, self.shape.ids == 0)
     }
 
-    /// Asks, and takes note that the request may be live.
-    fn acquire(&mut self, asked: Asked) -> (Text, Action) {
+    /// Asks, and takes note that the request may be live. Its id was never used if it is `fresh`.
+    fn acquire(&mut self, asked: Asked, fresh: bool) -> (Text, Action) {
         let durations = &self.shape.durations;
         let ttl = self
             .lease
@@ -329,13 +330,14 @@ impl<'a> Generator<'a> {
             wait,
         };
         let namespace = asked.namespace.clone();
-        self.note_open(asked, claims, ttl, wait);
+        self.note_open(asked, fresh, claims, ttl, wait);
         (namespace, action)
     }
 
     fn note_open(
         &mut self,
         asked: Asked,
+        fresh: bool,
         claims: Vec<(PathIndex, bool)>,
         ttl: Option<u64>,
         wait: OpWait,
@@ -348,7 +350,9 @@ impl<'a> Generator<'a> {
         let remembered = |(other, ended): &(Asked, u64)| {
             is_same(other) && self.now < ended.saturating_add(retention)
         };
-        if self.open.iter().any(|open| is_same(&open.asked)) || self.past.iter().any(remembered) {
+        let is_known =
+            || self.open.iter().any(|open| is_same(&open.asked)) || self.past.iter().any(remembered);
+        if !fresh && is_known() {
             return;
         }
         self.open.push(Open {
@@ -390,7 +394,7 @@ impl<'a> Generator<'a> {
         let Some(asked) = self.live_or_past() else {
             return self.acquire_anew();
         };
-        self.acquire(asked)
+        self.acquire(asked, false)
     }
 
     fn live_or_past(&mut self) -> Option<Asked> {
@@ -590,7 +594,7 @@ impl<'a> Generator<'a> {
                     id: format!("bad{}", self.ids).into(),
                 };
                 let live = self.open.len();
-                let acquire = self.acquire(asked);
+                let acquire = self.acquire(asked, true);
                 self.open.truncate(live);
                 acquire
             }

@@ -264,12 +264,12 @@ fn checks(seed: u64, commands: u32, large: bool) -> EngineChecks {
     let mut draw = Draw::new(Profile::Engine, seed, Stream::Check);
     EngineChecks {
         twin: draw.chance(1, 16),
-        restore_every: if draw.chance(1, 16) {
+        restore_every: if draw.chance(1, 32) {
             commands / draw.between(1, 5)
         } else {
             0
         },
-        leak: !large && commands <= 800 && draw.chance(1, 40),
+        leak: !large && commands <= 400 && draw.chance(1, 30),
     }
 }
 
