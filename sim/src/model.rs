@@ -99,10 +99,16 @@ impl Model {
     /// A model in which nothing has happened, at time zero.
     #[must_use]
     pub fn new(limits: ModelLimits) -> Model {
+        Model::with_first_token(limits, 1)
+    }
+
+    /// Such a model whose first grant takes `first_token`, at least 1.
+    #[must_use]
+    pub fn with_first_token(limits: ModelLimits, first_token: u64) -> Model {
         Model {
             limits,
             now: 0,
-            last_token: 0,
+            last_token: first_token - 1,
             live: Vec::new(),
             ended: BTreeMap::new(),
             to_forget: VecDeque::new(),

@@ -16,6 +16,7 @@ pub mod mutual_exclusion;
 pub mod no_panic;
 mod paths;
 pub mod retries;
+pub mod service;
 pub mod sessions;
 mod table;
 pub mod tokens;
@@ -35,7 +36,7 @@ use ledger::{Fact, Ledger};
 pub type Verdict = Result<(), String>;
 
 /// One rule and its judge.
-pub trait Oracle {
+pub trait Oracle: Send {
     /// The oracle's name, which is its file's.
     fn name(&self) -> &'static str;
 
@@ -109,7 +110,7 @@ impl Panel {
     #[must_use]
     pub fn with_model(config: PanelConfig, limits: ModelLimits) -> Panel {
         let mut panel = Panel::new(config);
-        let model = exact_grants::ExactGrants::new(limits);
+        let model = exact_grants::ExactGrants::new(limits, config.first_token);
         panel.oracles.push(Box::new(model));
         panel
     }

@@ -10,7 +10,10 @@ mod service;
 
 pub use engine::{EngineChecks, EnginePlan, LimitOverrides};
 pub(crate) use guard::catch as catch_panic;
-pub use service::ServicePlan;
+pub use service::{
+    Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, Fault, FaultKind, LatencyPlan, Place,
+    RenewPlan, ServerPlan, ServicePlan,
+};
 
 use crate::{
     draw::{Draw, Stream},
@@ -90,7 +93,7 @@ pub fn generate(profile: Profile, seed: u64) -> Plan {
 pub fn run(plan: &Plan, options: RunOptions) -> Outcome {
     let run = catch_panic(|| match plan {
         Plan::Engine(plan) => world::engine::run(plan, options),
-        Plan::Service(plan) => plan.run(options),
+        Plan::Service(plan) => world::service::run(plan, options),
     });
     run.unwrap_or_else(|panic| Outcome {
         history_hash: HistoryHash::default(),

@@ -2,3 +2,4 @@
 
 pub mod engine;
 mod engine_checks;
+pub mod service;

@@ -15,11 +15,11 @@ pub struct ExactGrants {
 }
 
 impl ExactGrants {
-    /// Against a model with these limits.
+    /// Against a model with these limits, whose first grant takes `first_token`.
     #[must_use]
-    pub fn new(limits: ModelLimits) -> ExactGrants {
+    pub fn new(limits: ModelLimits, first_token: u64) -> ExactGrants {
         ExactGrants {
-            model: Model::new(limits),
+            model: Model::with_first_token(limits, first_token),
             expected: Vec::new(),
         }
     }
@@ -68,7 +68,7 @@ mod tests {
     use lockwright_engine::Limits;
 
     fn story() -> Story<ExactGrants> {
-        Story::new(ExactGrants::new(ModelLimits::from(&Limits::default())))
+        Story::new(ExactGrants::new(ModelLimits::from(&Limits::default()), 1))
     }
 
     #[test]

@@ -32,6 +32,11 @@ pub enum Happening {
         /// Which.
         host: usize,
     },
+    /// A fault begins or ends.
+    Fault {
+        /// Which, and where.
+        what: String,
+    },
     /// All faults are over.
     Healed,
     /// A client asked for locks.
@@ -119,6 +124,55 @@ pub enum Happening {
     },
 }
 
+impl fmt::Display for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Happening::ServerUp { first_token } => {
+                write!(f, "the server starts; its first token is {first_token}")
+            }
+            Happening::ServerDown => f.write_str("the server dies"),
+            Happening::HostDown { host } => write!(f, "host {host} dies"),
+            Happening::Fault { what } => f.write_str(what),
+            Happening::Healed => f.write_str("all faults are over"),
+            Happening::Asked { id, host, wanted } => {
+                write!(f, "{id} on host {host} asks for {wanted}")
+            }
+            Happening::Called { id, call } => write!(f, "{} calls {call}", Who(id)),
+            Happening::Answered {
+                id,
+                call,
+                error: None,
+            } => {
+                write!(f, "{} is answered: {call} done", Who(id))
+            }
+            Happening::Answered {
+                id,
+                call,
+                error: Some(error),
+            } => {
+                write!(f, "{} is answered: {call}: {error}", Who(id))
+            }
+            Happening::Told { id, news } => write!(f, "{id} is told: {news}"),
+            Happening::Left { id } => write!(f, "{id} is left"),
+            Happening::Stamped { at, .. } => write!(f, "a command at {at} ms"),
+            Happening::Applied { id, wanted } => write!(f, "{id} is applied: {wanted}"),
+            Happening::Queued { id } => write!(f, "{id} is queued"),
+            Happening::Granted { id, token } => write!(f, "{id} is granted: {token}"),
+            Happening::Refused { id, code } => write!(f, "{id} is refused: {code}"),
+            Happening::Ended { id, reason, .. } => write!(f, "{id} ends: {reason}"),
+        }
+    }
+}
+
+/// A request, or its absence, in a sentence.
+struct Who<'a>(&'a Option<Text>);
+
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_deref().unwrap_or("a session"))
+    }
+}
+
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -130,6 +184,35 @@ pub struct Wanted {
     pub ttl: Option<u64>,
     /// How long it waits.
     pub wait: OpWait,
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[")?;
+        for (index, claim) in self.claims.iter().enumerate() {
+            write!(f, "{}{claim}", if index == 0 { "" } else { ", " })?;
+        }
+        write!(f, "] in {}", self.namespace)?;
+        if let Some(ttl) = self.ttl {
+            write!(f, ", ttl {ttl} ms")?;
+        }
+        match self.wait {
+            OpWait::No => f.write_str(", not waiting"),
+            OpWait::For(ms) => write!(f, ", waiting {ms} ms"),
+            OpWait::Forever => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Call::Release => "release",
+            Call::Renew => "renew",
+            Call::Cancel => "cancel",
+            Call::Close => "close",
+        })
+    }
 }
 
 /// What a client can ask beside locks.
@@ -195,7 +278,7 @@ impl fmt::Display for News {
 }
 
 /// One rule of a service and its judge.
-pub trait ServiceOracle {
+pub trait ServiceOracle: Send {
     /// The oracle's name, which is its file's.
     fn name(&self) -> &'static str;
 

@@ -1,42 +1,345 @@
 //! Plans of profile `service`: one server, its clients, and the faults between them.
 
-use super::{PlanSize, RunOptions};
-use crate::outcome::{HistoryHash, Outcome};
+mod generate;
+mod reduce;
+mod shape;
+
+use super::{LimitOverrides, PlanSize};
+use crate::op::{OpClaim, OpWait, Text};
+use lockwright_engine::{Name, Path};
 use serde::{Deserialize, Serialize};
 
-/// A plan of profile `service`.
+/// A plan of profile `service`. All times are simulated ms since the start, unless they say that
+/// they are by a host's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ServicePlan {}
+pub struct ServicePlan {
+    /// What the generator drew, in a line for people; the run does not read it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub shape: String,
+    /// Seeds what the world draws while it runs: the latency of each message, the randomness that
+    /// the programs ask the system for.
+    pub seed: u64,
+    /// How long the clients work under faults. Then everything heals.
+    pub active_ms: u64,
+    /// How long a message takes.
+    pub latency: LatencyPlan,
+    /// The server.
+    pub server: ServerPlan,
+    /// The hosts of the clients; several clients share one.
+    pub hosts: Vec<ClockPlan>,
+    /// The clients.
+    pub clients: Vec<ClientPlan>,
+    /// The faults.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+}
+
+/// How long a message takes, drawn for each between two bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatencyPlan {
+    /// At least this long, in ms, 1 or more.
+    pub min_ms: u64,
+    /// At most this long, in ms.
+    pub max_ms: u64,
+    /// The shape of the exponential distribution between them, in tenths: small is a long tail.
+    pub curve_tenths: u32,
+}
+
+/// The server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerPlan {
+    /// Its clock.
+    #[serde(default)]
+    pub clock: ClockPlan,
+    /// A connection that says nothing for this long is given up, in ms by its clock.
+    pub idle_timeout_ms: u64,
+    /// The limits of its engine that differ from the defaults.
+    #[serde(default, skip_serializing_if = "LimitOverrides::is_empty")]
+    pub limits: LimitOverrides,
+}
+
+/// A host's clock.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockPlan {
+    /// What it shows at the start, in ms.
+    #[serde(default)]
+    pub offset_ms: u64,
+    /// How much faster than simulated time it goes, in millionths; negative is slower.
+    #[serde(default)]
+    pub drift_ppm: i32,
+    /// When it leaps forward.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jumps: Vec<ClockJump>,
+}
+
+/// A leap of a clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockJump {
+    /// When.
+    pub at_ms: u64,
+    /// How far forward.
+    pub by_ms: u64,
+}
+
+/// One client: a session, and what it tries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientPlan {
+    /// The index of its host.
+    pub host: usize,
+    /// The namespace of its session.
+    pub namespace: Text,
+    /// The abandon timeout of its session, in ms.
+    pub abandon_ms: u64,
+    /// How long it is silent at most, in ms by its clock.
+    pub keep_alive_ms: u64,
+    /// After how long without an answer it makes a new connection, in ms by its clock.
+    pub call_timeout_ms: u64,
+    /// What it tries. Attempts overlap: a client has many locks at once.
+    pub attempts: Vec<Attempt>,
+    /// When it closes its session, if it does before the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closes_at_ms: Option<u64>,
+}
+
+/// One request and what the client does with the lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attempt {
+    /// When it asks.
+    pub at_ms: u64,
+    /// For what.
+    pub claims: Vec<OpClaim>,
+    /// The lease, in ms; none without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
+    /// How long it waits.
+    pub wait: OpWait,
+    /// How long after it asked it gives up, if it is queued then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_after_ms: Option<u64>,
+    /// How it renews while it holds, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew: Option<RenewPlan>,
+    /// How long it holds before it releases; it does not without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_ms: Option<u64>,
+}
+
+/// How a holder renews.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewPlan {
+    /// How long after the grant, and then after each renewal, in ms, 1 or more.
+    pub every_ms: u64,
+    /// The lease it asks for, in ms.
+    pub ttl_ms: u64,
+}
+
+/// A host, by its place in the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The server.
+    Server,
+    /// The clients' host with this index.
+    Host(usize),
+}
+
+/// Something that goes wrong for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// When it begins.
+    pub at_ms: u64,
+    /// How long it lasts; what cannot last (a reset) ignores it. Healing ends it in any case.
+    pub for_ms: u64,
+    /// What it is.
+    pub kind: FaultKind,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Messages between the server and a clients' host are lost.
+    Cut {
+        /// The clients' host.
+        host: usize,
+        /// Those that the clients send.
+        to_server: bool,
+        /// Those that the server sends.
+        from_server: bool,
+    },
+    /// Messages between the server and a clients' host are held back, and come when it ends.
+    Hold {
+        /// The clients' host.
+        host: usize,
+    },
+    /// Messages between the server and a clients' host take longer.
+    Slow {
+        /// The clients' host.
+        host: usize,
+        /// How long each takes at most, in ms.
+        max_ms: u64,
+    },
+    /// Every connection of a host breaks.
+    Reset {
+        /// The host.
+        place: Place,
+    },
+    /// A host dies with all that it had in memory, and starts again when the fault ends.
+    Crash {
+        /// The host.
+        place: Place,
+    },
+    /// A host computes nothing while time passes.
+    Pause {
+        /// The host.
+        place: Place,
+    },
+}
+
+/// Every clock's rate differs from simulated time by at most this many millionths, so that the
+/// rates of two differ by less than the bound of 1 % that clients are told (SEMANTICS section 7.4).
+pub const DRIFT_PPM_MAX: i32 = 4_000;
 
 impl ServicePlan {
-    /// Draws the plan of a seed.
-    pub(super) fn generate(_seed: u64) -> ServicePlan {
-        ServicePlan {}
-    }
-
-    /// Runs it.
-    pub(super) fn run(&self, _options: RunOptions) -> Outcome {
-        Outcome {
-            history_hash: HistoryHash::default(),
-            commands: 0,
-            simulated_ms: 0,
-            violation: None,
-            history: None,
-        }
-    }
-
     /// How large it is.
     pub(super) fn size(&self) -> PlanSize {
         PlanSize {
-            clients: 0,
-            commands: 0,
-            faults: 0,
+            clients: self.clients.len(),
+            commands: self
+                .clients
+                .iter()
+                .map(|client| client.attempts.len())
+                .sum(),
+            faults: self.faults.len(),
         }
     }
 
-    /// Smaller plans.
-    pub(super) fn reductions(&self) -> impl Iterator<Item = ServicePlan> + '_ {
-        std::iter::empty()
+    /// Whether the server's clock keeps its rate, so that clients may rely on their own deadlines.
+    #[must_use]
+    pub fn server_clock_is_steady(&self) -> bool {
+        self.server.clock.jumps.is_empty()
+    }
+
+    /// Whether the plan can be run: places that exist, clocks that go forward.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn validate(&self) -> Result<(), String> {
+        let hosts = self.hosts.len();
+        let host_exists = |host: usize| {
+            if host < hosts {
+                Ok(())
+            } else {
+                Err(format!("host {host} is not among the {hosts}"))
+            }
+        };
+        if self.latency.min_ms == 0 || self.latency.max_ms < self.latency.min_ms {
+            return Err("latency: min_ms must be at least 1 and at most max_ms".to_owned());
+        }
+        if self.latency.curve_tenths == 0 {
+            return Err("latency: curve_tenths must be at least 1".to_owned());
+        }
+        let longest = [
+            self.active_ms,
+            self.latency.max_ms,
+            self.server.idle_timeout_ms,
+        ];
+        if longest.iter().any(|ms| *ms > PHASE_MS_MAX) {
+            return Err(format!(
+                "active_ms, max_ms and idle_timeout_ms are at most {PHASE_MS_MAX}"
+            ));
+        }
+        for clock in self.hosts.iter().chain([&self.server.clock]) {
+            clock.validate()?;
+        }
+        for client in &self.clients {
+            host_exists(client.host)?;
+            client.validate()?;
+        }
+        self.faults.iter().try_for_each(|fault| match fault.kind {
+            FaultKind::Cut { host, .. } | FaultKind::Hold { host } => host_exists(host),
+            FaultKind::Slow { host, max_ms } if max_ms >= self.latency.min_ms => host_exists(host),
+            FaultKind::Slow { .. } => Err("slow: max_ms is below the latency's min_ms".to_owned()),
+            FaultKind::Reset { place }
+            | FaultKind::Crash { place }
+            | FaultKind::Pause { place } => match place {
+                Place::Server => Ok(()),
+                Place::Host(host) => host_exists(host),
+            },
+        })
+    }
+}
+
+impl Attempt {
+    fn validate(&self) -> Result<(), String> {
+        if self.renew.is_some_and(|renew| renew.every_ms == 0) {
+            return Err("renew: every_ms must be at least 1".to_owned());
+        }
+        let wait = match self.wait {
+            OpWait::For(ms) => Some(ms),
+            OpWait::No | OpWait::Forever => None,
+        };
+        let renewed = self.renew.map(|renew| renew.ttl_ms);
+        let times = [
+            self.ttl_ms,
+            wait,
+            renewed,
+            self.cancel_after_ms,
+            self.hold_ms,
+        ];
+        if times
+            .into_iter()
+            .flatten()
+            .chain([self.at_ms])
+            .any(|ms| ms > PHASE_MS_MAX)
+        {
+            return Err(format!(
+                "the times of an attempt are at most {PHASE_MS_MAX} ms"
+            ));
+        }
+        self.claims.iter().try_for_each(|claim| {
+            Path::parse(claim.path.clone())
+                .map(|_| ())
+                .map_err(|error| format!("{claim}: {error}"))
+        })
+    }
+}
+
+/// No phase or timeout of a plan is longer than this, in ms: a day.
+const PHASE_MS_MAX: u64 = 86_400_000;
+
+impl ClockPlan {
+    fn validate(&self) -> Result<(), String> {
+        if self.drift_ppm.abs() > DRIFT_PPM_MAX {
+            return Err(format!("drift_ppm is at most {DRIFT_PPM_MAX} either way"));
+        }
+        let leaps = self.jumps.iter().map(|jump| jump.by_ms.max(jump.at_ms));
+        if leaps.chain([self.offset_ms]).any(|ms| ms > 1 << 40) {
+            return Err("offset_ms, at_ms and by_ms of a clock are at most 2^40".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl ClientPlan {
+    fn validate(&self) -> Result<(), String> {
+        let timers = [self.abandon_ms, self.keep_alive_ms, self.call_timeout_ms];
+        if timers.iter().any(|ms| *ms == 0 || *ms > PHASE_MS_MAX) {
+            return Err(format!("a client's timers are from 1 to {PHASE_MS_MAX} ms"));
+        }
+        if self.keep_alive_ms > self.abandon_ms / 3 {
+            return Err("keep_alive_ms is at most a third of abandon_ms".to_owned());
+        }
+        Name::new(self.namespace.clone()).map_err(|error| format!("namespace: {error}"))?;
+        self.attempts.iter().try_for_each(Attempt::validate)
     }
 }

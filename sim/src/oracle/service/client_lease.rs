@@ -22,7 +22,12 @@ impl ServiceOracle for ClientLease {
     }
 
     fn see(&mut self, _now: Duration, happening: &Happening) -> Verdict {
-        let Happening::Ended { id, reason, ended_at, believed_until: Some(until) } = happening
+        let Happening::Ended {
+            id,
+            reason,
+            ended_at,
+            believed_until: Some(until),
+        } = happening
         else {
             return Ok(());
         };
@@ -56,6 +61,10 @@ mod tests {
         let see = |happening| ClientLease.see(Duration::ZERO, &happening);
         assert_eq!(see(ended(100, None)), Ok(()));
         assert_eq!(see(ended(100, Some(100))), Ok(()));
-        assert!(see(ended(100, Some(101))).unwrap_err().contains("until 101 ms"));
+        assert!(
+            see(ended(100, Some(101)))
+                .unwrap_err()
+                .contains("until 101 ms")
+        );
     }
 }

@@ -29,9 +29,11 @@ impl ServiceOracle for Fidelity {
             Happening::Applied { id, wanted } => match self.asked.get(id) {
                 Some(asked) if asked == wanted => Ok(()),
                 Some(asked) => Err(format!(
-                    "{id} reached the engine as {wanted:?}, and its client asked for {asked:?}"
+                    "{id} reached the engine as {wanted}, and its client asked for {asked}"
                 )),
-                None => Err(format!("{id} reached the engine, and no client asked for it")),
+                None => Err(format!(
+                    "{id} reached the engine, and no client asked for it"
+                )),
             },
             _ => Ok(()),
         }
@@ -46,7 +48,10 @@ mod tests {
     fn wanted(path: &str, ttl: Option<u64>) -> Wanted {
         Wanted {
             namespace: "default".into(),
-            claims: vec![OpClaim { write: true, path: path.into() }],
+            claims: vec![OpClaim {
+                write: true,
+                path: path.into(),
+            }],
             ttl,
             wait: OpWait::Forever,
         }
@@ -56,9 +61,15 @@ mod tests {
     fn a_request_that_changes_on_the_way_is_seen() {
         let mut oracle = Fidelity::default();
         let id = Text::from("L1");
-        let asked = Happening::Asked { id: id.clone(), host: 0, wanted: wanted("a", Some(10)) };
-        let applied =
-            |path, ttl| Happening::Applied { id: id.clone(), wanted: wanted(path, ttl) };
+        let asked = Happening::Asked {
+            id: id.clone(),
+            host: 0,
+            wanted: wanted("a", Some(10)),
+        };
+        let applied = |path, ttl| Happening::Applied {
+            id: id.clone(),
+            wanted: wanted(path, ttl),
+        };
         assert!(oracle.see(Duration::ZERO, &applied("a", Some(10))).is_err());
         oracle.see(Duration::ZERO, &asked).unwrap();
         assert_eq!(oracle.see(Duration::ZERO, &applied("a", Some(10))), Ok(()));

@@ -5,7 +5,8 @@ use super::in_ms;
 use crate::outcome::Violation;
 use std::time::Duration;
 
-const RULE: &str = "SEMANTICS 7.6 liveness: once faults stop, every live request is granted or ends";
+const RULE: &str =
+    "SEMANTICS 7.6 liveness: once faults stop, every live request is granted or ends";
 
 /// Nothing happens any more, and `waiting` describes who still waits.
 #[must_use]

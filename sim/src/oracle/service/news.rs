@@ -22,9 +22,16 @@ struct Known {
     told_queued: bool,
     told_granted: bool,
     told_last: bool,
+    /// It was told that it is cancelled before the engine had heard of it: it never must.
+    given_up_unheard: bool,
 }
 
 impl Known {
+    /// Whether the engine has not heard of it.
+    fn is_unheard(&self) -> bool {
+        !self.queued && self.token.is_none() && self.refused.is_none()
+    }
+
     /// Whether the engine is done with it.
     fn is_gone(&self) -> bool {
         self.ended.is_some() || self.forgotten
@@ -45,10 +52,15 @@ impl Known {
             News::Queued => self.queued,
             News::Granted { token } => self.token == Some(*token),
             News::Refused { code } => self.refused == Some(*code),
+            News::Ended {
+                reason: "cancelled",
+            } if self.is_unheard() => true,
             News::Ended { reason } => self.ended == Some(*reason),
             // A client may give a belief up for reasons of its own; but not say of the server's
             // side what is not so.
-            News::Lost { gone, .. } => !gone || self.is_gone() || !(self.queued || self.token.is_some()),
+            News::Lost { gone, .. } => {
+                !gone || self.is_gone() || !(self.queued || self.token.is_some())
+            }
         };
         (!true_so_far).then(|| format!("on the server it is {self:?}"))
     }
@@ -72,7 +84,14 @@ impl ServiceOracle for TrueNews {
     fn see(&mut self, _now: Duration, happening: &Happening) -> Verdict {
         match happening {
             Happening::ServerDown => {
-                self.requests.values_mut().for_each(|known| known.forgotten = true);
+                self.requests
+                    .values_mut()
+                    .for_each(|known| known.forgotten = true);
+            }
+            Happening::Applied { id, .. } if self.known(id).given_up_unheard => {
+                return Err(format!(
+                    "{id} reaches the engine, and its client was told that it is cancelled"
+                ));
             }
             Happening::Queued { id } => self.known(id).queued = true,
             Happening::Granted { id, token } => self.known(id).token = Some(*token),
@@ -83,6 +102,7 @@ impl ServiceOracle for TrueNews {
                 if let Some(lie) = known.lie(news) {
                     return Err(format!("the client of {id} is told `{news}`, but {lie}"));
                 }
+                known.given_up_unheard = matches!(news, News::Ended { .. }) && known.is_unheard();
                 known.told_queued |= *news == News::Queued;
                 known.told_granted |= matches!(news, News::Granted { .. });
                 known.told_last |= news.is_last();
@@ -105,13 +125,18 @@ mod tests {
         }
 
         fn told(&mut self, news: News) -> Verdict {
-            self.see(&Happening::Told { id: "L1".into(), news })
+            self.see(&Happening::Told {
+                id: "L1".into(),
+                news,
+            })
         }
     }
 
     fn story(happenings: &[Happening]) -> Story {
         let mut story = Story(TrueNews::default());
-        happenings.iter().for_each(|happening| story.see(happening).unwrap());
+        happenings
+            .iter()
+            .for_each(|happening| story.see(happening).unwrap());
         story
     }
 
@@ -120,7 +145,10 @@ mod tests {
     }
 
     fn granted() -> Happening {
-        Happening::Granted { id: "L1".into(), token: 3 }
+        Happening::Granted {
+            id: "L1".into(),
+            token: 3,
+        }
     }
 
     fn ended() -> Happening {
@@ -143,13 +171,27 @@ mod tests {
     #[test]
     fn a_grant_that_was_not_is_seen() {
         assert!(story(&[queued()]).told(News::Granted { token: 3 }).is_err());
-        assert!(story(&[granted()]).told(News::Granted { token: 4 }).is_err());
+        assert!(
+            story(&[granted()])
+                .told(News::Granted { token: 4 })
+                .is_err()
+        );
     }
 
     #[test]
     fn an_end_that_was_not_or_was_another_is_seen() {
-        assert!(story(&[granted()]).told(News::Ended { reason: "expired" }).is_err());
-        assert!(story(&[ended()]).told(News::Ended { reason: "timed_out" }).is_err());
+        assert!(
+            story(&[granted()])
+                .told(News::Ended { reason: "expired" })
+                .is_err()
+        );
+        assert!(
+            story(&[ended()])
+                .told(News::Ended {
+                    reason: "timed_out"
+                })
+                .is_err()
+        );
         assert!(story(&[]).told(News::Refused { code: "busy" }).is_err());
     }
 
@@ -166,9 +208,15 @@ mod tests {
 
     #[test]
     fn a_lock_that_is_there_is_not_gone() {
-        let lost = |gone| News::Lost { why: "away".into(), gone };
+        let lost = |gone| News::Lost {
+            why: "away".into(),
+            gone,
+        };
         assert!(story(&[granted()]).told(lost(true)).is_err());
         assert_eq!(story(&[granted()]).told(lost(false)), Ok(()));
-        assert_eq!(story(&[granted(), Happening::ServerDown]).told(lost(true)), Ok(()));
+        assert_eq!(
+            story(&[granted(), Happening::ServerDown]).told(lost(true)),
+            Ok(())
+        );
     }
 }

@@ -36,7 +36,10 @@ impl PromptNews {
     /// For a plan's world.
     #[must_use]
     pub fn new(plan: Arc<ServicePlan>) -> PromptNews {
-        let timers = plan.clients.iter().map(|client| client.call_timeout_ms + client.abandon_ms);
+        let timers = plan
+            .clients
+            .iter()
+            .map(|client| client.call_timeout_ms + client.abandon_ms);
         // Time to notice, to connect anew, and to resume, with all the patience that is allowed.
         let recovery = plan.server.idle_timeout_ms + 4 * timers.max().unwrap_or(0) + 1_000;
         PromptNews {
@@ -77,7 +80,9 @@ impl PromptNews {
     }
 
     fn expect(&mut self, now: Duration, id: &Text, what: &'static str) {
-        let Some(host) = self.listening.get(id) else { return };
+        let Some(host) = self.listening.get(id) else {
+            return;
+        };
         if self.undisturbed(*host, now) {
             self.due.insert((now, id.clone()), what);
         }
@@ -98,14 +103,14 @@ impl ServiceOracle for PromptNews {
     }
 
     fn see(&mut self, now: Duration, happening: &Happening) -> Verdict {
-        if let Some(((sent, id), what)) = self.due.first_key_value() {
-            if now > *sent + self.patience {
-                return Err(format!(
-                    "the client of {id} was not told that it {what} at {} ms, though nothing \
+        if let Some(((sent, id), what)) = self.due.first_key_value()
+            && now > *sent + self.patience
+        {
+            return Err(format!(
+                "the client of {id} was not told that it {what} at {} ms, though nothing \
                      disturbed its connection",
-                    in_ms(*sent)
-                ));
-            }
+                in_ms(*sent)
+            ));
         }
         match happening {
             Happening::Asked { id, host, .. } => {
@@ -130,7 +135,10 @@ impl ServiceOracle for PromptNews {
                 self.forget(|other| other == id);
             }
             // The answer tells of what happened meanwhile.
-            Happening::Called { id: Some(id), call: Call::Cancel | Call::Release } => {
+            Happening::Called {
+                id: Some(id),
+                call: Call::Cancel | Call::Release,
+            } => {
                 self.forget(|other| other == id);
             }
             Happening::Called { id: None, .. } | Happening::ServerDown => self.due.clear(),
@@ -178,40 +186,86 @@ mod tests {
             wait: OpWait::Forever,
         };
         let at = Duration::from_secs(99);
-        oracle.see(at, &Happening::Asked { id: "L1".into(), host: 0, wanted }).unwrap();
-        oracle.see(at, &Happening::Queued { id: "L1".into() }).unwrap();
-        let granted = Happening::Granted { id: "L1".into(), token: 1 };
+        oracle
+            .see(
+                at,
+                &Happening::Asked {
+                    id: "L1".into(),
+                    host: 0,
+                    wanted,
+                },
+            )
+            .unwrap();
+        oracle
+            .see(at, &Happening::Queued { id: "L1".into() })
+            .unwrap();
+        let granted = Happening::Granted {
+            id: "L1".into(),
+            token: 1,
+        };
         oracle.see(Duration::from_secs(100), &granted).unwrap();
         oracle
     }
 
     fn fault(at_s: u64, kind: FaultKind) -> Fault {
-        Fault { at_ms: at_s * 1_000, for_ms: 1, kind }
+        Fault {
+            at_ms: at_s * 1_000,
+            for_ms: 1,
+            kind,
+        }
     }
 
     #[test]
     fn a_grant_that_is_never_told_is_seen() {
         let mut oracle = story(Vec::new());
-        assert_eq!(oracle.see(Duration::from_millis(100_070), &Happening::Healed), Ok(()));
-        assert!(oracle.see(Duration::from_millis(100_071), &Happening::Healed).is_err());
+        assert_eq!(
+            oracle.see(Duration::from_millis(100_070), &Happening::Healed),
+            Ok(())
+        );
+        assert!(
+            oracle
+                .see(Duration::from_millis(100_071), &Happening::Healed)
+                .is_err()
+        );
     }
 
     #[test]
     fn a_grant_that_is_told_in_time_is_fine() {
         let mut oracle = story(Vec::new());
-        let told = Happening::Told { id: "L1".into(), news: News::Granted { token: 1 } };
+        let told = Happening::Told {
+            id: "L1".into(),
+            news: News::Granted { token: 1 },
+        };
         oracle.see(Duration::from_millis(100_020), &told).unwrap();
-        assert_eq!(oracle.see(Duration::from_secs(200), &Happening::Healed), Ok(()));
+        assert_eq!(
+            oracle.see(Duration::from_secs(200), &Happening::Healed),
+            Ok(())
+        );
     }
 
     #[test]
     fn a_fault_is_an_excuse_where_it_strikes() {
         let late = Duration::from_secs(200);
-        let mut disturbed = story(vec![fault(99, FaultKind::Reset { place: Place::Host(0) })]);
+        let mut disturbed = story(vec![fault(
+            99,
+            FaultKind::Reset {
+                place: Place::Host(0),
+            },
+        )]);
         assert_eq!(disturbed.see(late, &Happening::Healed), Ok(()));
-        let mut elsewhere = story(vec![fault(99, FaultKind::Reset { place: Place::Host(1) })]);
+        let mut elsewhere = story(vec![fault(
+            99,
+            FaultKind::Reset {
+                place: Place::Host(1),
+            },
+        )]);
         assert!(elsewhere.see(late, &Happening::Healed).is_err());
-        let mut long_ago = story(vec![fault(9, FaultKind::Reset { place: Place::Host(0) })]);
+        let mut long_ago = story(vec![fault(
+            9,
+            FaultKind::Reset {
+                place: Place::Host(0),
+            },
+        )]);
         assert!(long_ago.see(late, &Happening::Healed).is_err());
     }
 }

@@ -49,7 +49,10 @@ mod tests {
     fn a_token_that_comes_again_after_a_restart_is_seen() {
         let mut oracle = Restarts::default();
         let mut see = |happening: Happening| oracle.see(Duration::ZERO, &happening);
-        let granted = |token| Happening::Granted { id: "L1".into(), token };
+        let granted = |token| Happening::Granted {
+            id: "L1".into(),
+            token,
+        };
         assert_eq!(see(Happening::ServerUp { first_token: 7 }), Ok(()));
         assert_eq!(see(granted(7)), Ok(()));
         assert_eq!(see(granted(8)), Ok(()));

@@ -24,9 +24,16 @@ impl Stamps {
     #[must_use]
     pub fn new(plan: &ServicePlan) -> Stamps {
         let paused = plan.faults.iter().any(|fault| {
-            matches!(fault.kind, FaultKind::Pause { place: Place::Server })
+            matches!(
+                fault.kind,
+                FaultKind::Pause {
+                    place: Place::Server
+                }
+            )
         });
-        Stamps { even: !paused && plan.server_clock_is_steady() }
+        Stamps {
+            even: !paused && plan.server_clock_is_steady(),
+        }
     }
 }
 
@@ -40,7 +47,9 @@ impl ServiceOracle for Stamps {
     }
 
     fn see(&mut self, _now: Duration, happening: &Happening) -> Verdict {
-        let Happening::Stamped { at, shown, late_ms } = happening else { return Ok(()) };
+        let Happening::Stamped { at, shown, late_ms } = happening else {
+            return Ok(());
+        };
         if at != shown {
             return Err(format!(
                 "a command came with the time {at} ms, and the server's clock showed {shown} ms"
@@ -63,7 +72,11 @@ mod tests {
     #[test]
     fn a_wrong_or_late_stamp_is_seen() {
         let see = |even, at, late_ms| {
-            let stamped = Happening::Stamped { at, shown: 100, late_ms };
+            let stamped = Happening::Stamped {
+                at,
+                shown: 100,
+                late_ms,
+            };
             Stamps { even }.see(Duration::ZERO, &stamped)
         };
         assert_eq!(see(true, 100, 0), Ok(()));

@@ -221,9 +221,9 @@ impl<'a> Generator<'a> {
         self.open[..place].iter().any(|other| {
             other.asked.namespace == open.asked.namespace
                 && other.claims.iter().any(|&(path, write)| {
-                    open.claims.iter().any(|&(own, own_write)| {
-                        (write || own_write) && tree.overlap(path, own)
-                    })
+                    open.claims
+                        .iter()
+                        .any(|&(own, own_write)| (write || own_write) && tree.overlap(path, own))
                 })
         })
     }
@@ -344,14 +344,21 @@ impl<'a> Generator<'a> {
     ) {
         // A retry changes nothing while the first request lives or is remembered.
         let is_same = |other: &Asked| {
-            *other.id == *asked.id && other.owner == asked.owner && other.namespace == asked.namespace
+            *other.id == *asked.id
+                && other.owner == asked.owner
+                && other.namespace == asked.namespace
         };
-        let retention = self.shape.limits.retention.map_or(60_000, DurationMs::as_ms);
+        let retention = self
+            .shape
+            .limits
+            .retention
+            .map_or(60_000, DurationMs::as_ms);
         let remembered = |(other, ended): &(Asked, u64)| {
             is_same(other) && self.now < ended.saturating_add(retention)
         };
-        let is_known =
-            || self.open.iter().any(|open| is_same(&open.asked)) || self.past.iter().any(remembered);
+        let is_known = || {
+            self.open.iter().any(|open| is_same(&open.asked)) || self.past.iter().any(remembered)
+        };
         if !fresh && is_known() {
             return;
         }

@@ -24,13 +24,19 @@ impl HostClock {
         let mut jumps: Vec<(u128, u128)> = plan
             .jumps
             .iter()
-            .map(|jump| (u128::from(jump.at_ms) * NANOS_PER_MS, u128::from(jump.by_ms) * NANOS_PER_MS))
+            .map(|jump| {
+                (
+                    u128::from(jump.at_ms) * NANOS_PER_MS,
+                    u128::from(jump.by_ms) * NANOS_PER_MS,
+                )
+            })
             .collect();
         jumps.sort_unstable();
         let rate = i64::from(plan.drift_ppm) + 1_000_000;
         HostClock {
             offset: u128::from(plan.offset_ms) * NANOS_PER_MS,
-            rate: u128::try_from(rate).expect("a clock goes forward: drift is above -1,000,000 ppm"),
+            rate: u128::try_from(rate)
+                .expect("a clock goes forward: drift is above -1,000,000 ppm"),
             jumps,
         }
     }
@@ -38,7 +44,12 @@ impl HostClock {
     /// What it shows `simulated` time after the start.
     pub(crate) fn shows(&self, simulated: Duration) -> Duration {
         let now = simulated.as_nanos();
-        let leaps: u128 = self.jumps.iter().take_while(|(at, _)| *at <= now).map(|(_, by)| by).sum();
+        let leaps: u128 = self
+            .jumps
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .map(|(_, by)| by)
+            .sum();
         nanos(self.offset + now * self.rate / MILLION + leaps)
     }
 
@@ -90,8 +101,21 @@ mod tests {
     #[test]
     fn when_is_the_first_instant_at_which_it_shows_a_time() {
         for drift_ppm in [-4000, -1, 0, 7, 4000] {
-            let jumps = vec![ClockJump { at_ms: 50, by_ms: 300 }, ClockJump { at_ms: 60, by_ms: 1 }];
-            let clock = HostClock::new(&ClockPlan { offset_ms: 77, drift_ppm, jumps });
+            let jumps = vec![
+                ClockJump {
+                    at_ms: 50,
+                    by_ms: 300,
+                },
+                ClockJump {
+                    at_ms: 60,
+                    by_ms: 1,
+                },
+            ];
+            let clock = HostClock::new(&ClockPlan {
+                offset_ms: 77,
+                drift_ppm,
+                jumps,
+            });
             for local in 0..600 {
                 let at = clock.when(ms(local));
                 assert!(clock.shows(at) >= ms(local), "{drift_ppm} {local}");
@@ -104,8 +128,15 @@ mod tests {
 
     #[test]
     fn a_jump_is_seen_from_its_instant_on() {
-        let jumps = vec![ClockJump { at_ms: 10, by_ms: 100 }];
-        let clock = HostClock::new(&ClockPlan { offset_ms: 0, drift_ppm: 0, jumps });
+        let jumps = vec![ClockJump {
+            at_ms: 10,
+            by_ms: 100,
+        }];
+        let clock = HostClock::new(&ClockPlan {
+            offset_ms: 0,
+            drift_ppm: 0,
+            jumps,
+        });
         assert_eq!(clock.shows(ms(9)), ms(9));
         assert_eq!(clock.shows(ms(10)), ms(110));
         assert_eq!(clock.when(ms(50)), ms(10));

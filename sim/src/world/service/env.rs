@@ -34,7 +34,10 @@ impl Env for SimEnv {
 
     async fn listen(&self, address: &str) -> io::Result<SimListener> {
         let listener = self.host.gated(TcpListener::bind(address)).await?;
-        Ok(SimListener { listener, host: self.host.clone() })
+        Ok(SimListener {
+            listener,
+            host: self.host.clone(),
+        })
     }
 
     async fn connect(&self, address: &str) -> io::Result<SimStream> {
@@ -62,7 +65,6 @@ impl Env for SimEnv {
 }
 
 /// Connections as they arrive at a simulated host.
-#[derive(Debug)]
 pub(crate) struct SimListener {
     listener: TcpListener,
     host: Host,
@@ -104,7 +106,9 @@ impl Gate {
     fn poll_open(&mut self, host: &Host, context: &mut Context<'_>) -> Poll<()> {
         while let Some(until) = host.closed_until() {
             let wait = until.saturating_sub(simulated());
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
             ready!(sleep.as_mut().poll(context));
             self.sleep = None;
         }

@@ -61,12 +61,9 @@ impl Host {
 
     /// Pauses the host until the simulated time `until`; an earlier pause is not shortened.
     pub(crate) fn pause_until(&self, until: Duration) {
-        self.shared.paused_until.fetch_max(in_nanos(until), Ordering::Relaxed);
-    }
-
-    /// Ends every pause.
-    pub(crate) fn wake_up(&self) {
-        self.shared.paused_until.store(0, Ordering::Relaxed);
+        self.shared
+            .paused_until
+            .fetch_max(in_nanos(until), Ordering::Relaxed);
     }
 
     /// When the gate opens, if it is closed.
@@ -124,7 +121,10 @@ impl Host {
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
-        self.shared.waiting.lock().expect("nobody panics while it is locked")
+        self.shared
+            .waiting
+            .lock()
+            .expect("nobody panics while it is locked")
     }
 }
 

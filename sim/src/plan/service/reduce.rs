@@ -1,0 +1,333 @@
+//! Smaller plans that may show the same violation.
+
+use super::{Attempt, ClockPlan, LatencyPlan, ServicePlan};
+use crate::{
+    op::{DEFAULT_NAMESPACE, OpClaim, OpWait, Text},
+    plan::LimitOverrides,
+};
+use std::iter;
+
+/// A lazy list of candidates.
+type Candidates<'a> = Box<dyn Iterator<Item = ServicePlan> + 'a>;
+
+impl ServicePlan {
+    /// Smaller plans, the boldest first; each weighs less than this one.
+    pub(in crate::plan) fn reductions(&self) -> impl Iterator<Item = ServicePlan> + '_ {
+        let weight = self.weight();
+        let steps: [fn(&ServicePlan) -> Candidates<'_>; 9] = [
+            ServicePlan::without_clients,
+            ServicePlan::without_faults,
+            ServicePlan::ending_sooner,
+            ServicePlan::without_attempts,
+            ServicePlan::on_fewer_hosts,
+            ServicePlan::with_simpler_world,
+            ServicePlan::with_simpler_clients,
+            ServicePlan::with_fewer_claims,
+            ServicePlan::with_simpler_attempts,
+        ];
+        steps
+            .into_iter()
+            .flat_map(move |step| step(self))
+            .filter(move |plan| plan.weight() < weight && plan.validate().is_ok())
+    }
+
+    /// What every reduction lowers: the number of things in the plan first, then how large their
+    /// numbers are.
+    fn weight(&self) -> (usize, u64) {
+        let attempts = || self.clients.iter().flat_map(|client| &client.attempts);
+        let clocks = || self.hosts.iter().chain([&self.server.clock]);
+        let things = self.clients.len()
+            + self.hosts.len()
+            + self.faults.len()
+            + attempts()
+                .map(|attempt| 1 + attempt.claims.len())
+                .sum::<usize>()
+            + attempts()
+                .filter(|attempt| attempt.cancel_after_ms.is_some())
+                .count()
+            + attempts().filter(|attempt| attempt.renew.is_some()).count()
+            + attempts()
+                .filter(|attempt| attempt.ttl_ms.is_some())
+                .count()
+            + attempts()
+                .filter(|attempt| attempt.hold_ms.is_none())
+                .count()
+            + self
+                .clients
+                .iter()
+                .filter(|client| client.closes_at_ms.is_some())
+                .count()
+            + self
+                .clients
+                .iter()
+                .filter(|client| *client.namespace != *DEFAULT_NAMESPACE)
+                .count()
+            + clocks().map(|clock| clock.jumps.len()).sum::<usize>()
+            + clocks().filter(|clock| clock.drift_ppm != 0).count()
+            + usize::from(!self.server.limits.is_empty())
+            + usize::from(!self.shape.is_empty());
+        let numbers = self.active_ms
+            + self.latency.max_ms
+            + u64::from(self.latency.curve_tenths)
+            + clocks().map(|clock| clock.offset_ms).sum::<u64>()
+            + self
+                .faults
+                .iter()
+                .map(|fault| fault.at_ms + fault.for_ms)
+                .sum::<u64>()
+            + attempts().map(Attempt::numbers).sum::<u64>();
+        (things, numbers)
+    }
+
+    fn edited(&self, edit: impl FnOnce(&mut ServicePlan)) -> ServicePlan {
+        let mut plan = self.clone();
+        edit(&mut plan);
+        plan
+    }
+
+    fn without_clients(&self) -> Candidates<'_> {
+        Box::new(
+            chunks(self.clients.len())
+                .map(|(from, to)| self.edited(|plan| drop(plan.clients.drain(from..to)))),
+        )
+    }
+
+    fn without_faults(&self) -> Candidates<'_> {
+        Box::new(
+            chunks(self.faults.len())
+                .map(|(from, to)| self.edited(|plan| drop(plan.faults.drain(from..to)))),
+        )
+    }
+
+    fn ending_sooner(&self) -> Candidates<'_> {
+        let ends = [
+            self.active_ms / 4,
+            self.active_ms / 2,
+            self.active_ms * 3 / 4,
+        ];
+        Box::new(ends.into_iter().filter(|end| *end > 0).map(|end| {
+            self.edited(|plan| {
+                plan.active_ms = end;
+                plan.faults.retain(|fault| fault.at_ms < end);
+                for client in &mut plan.clients {
+                    client.attempts.retain(|attempt| attempt.at_ms < end);
+                }
+            })
+        }))
+    }
+
+    /// Drops chunks of the attempts of all clients, taken as one list.
+    fn without_attempts(&self) -> Candidates<'_> {
+        let all = self
+            .clients
+            .iter()
+            .map(|client| client.attempts.len())
+            .sum();
+        Box::new(chunks(all).map(|(from, to)| {
+            self.edited(|plan| {
+                let mut index = 0;
+                for client in &mut plan.clients {
+                    client.attempts.retain(|_| {
+                        index += 1;
+                        !(from..to).contains(&(index - 1))
+                    });
+                }
+            })
+        }))
+    }
+
+    /// Drops a host: its clients move to the first one.
+    fn on_fewer_hosts(&self) -> Candidates<'_> {
+        use super::{FaultKind, Place};
+        Box::new((1..self.hosts.len()).rev().map(|gone| {
+            let moved = move |host: &mut usize| match (*host).cmp(&gone) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => *host = 0,
+                std::cmp::Ordering::Greater => *host -= 1,
+            };
+            self.edited(|plan| {
+                plan.hosts.remove(gone);
+                plan.clients
+                    .iter_mut()
+                    .for_each(|client| moved(&mut client.host));
+                for fault in &mut plan.faults {
+                    match &mut fault.kind {
+                        FaultKind::Cut { host, .. }
+                        | FaultKind::Hold { host }
+                        | FaultKind::Slow { host, .. }
+                        | FaultKind::Reset {
+                            place: Place::Host(host),
+                        }
+                        | FaultKind::Crash {
+                            place: Place::Host(host),
+                        }
+                        | FaultKind::Pause {
+                            place: Place::Host(host),
+                        } => moved(host),
+                        FaultKind::Reset {
+                            place: Place::Server,
+                        }
+                        | FaultKind::Crash {
+                            place: Place::Server,
+                        }
+                        | FaultKind::Pause {
+                            place: Place::Server,
+                        } => {}
+                    }
+                }
+            })
+        }))
+    }
+
+    fn with_simpler_world(&self) -> Candidates<'_> {
+        let plain = LatencyPlan {
+            min_ms: 1,
+            max_ms: 1,
+            curve_tenths: 10,
+        };
+        let perfect = |clock: &mut ClockPlan| *clock = ClockPlan::default();
+        let edits: Vec<Box<dyn Fn(&mut ServicePlan)>> = vec![
+            Box::new(|plan| plan.shape.clear()),
+            Box::new(move |plan| plan.latency = plain),
+            Box::new(|plan| plan.server.limits = LimitOverrides::default()),
+            Box::new(move |plan| perfect(&mut plan.server.clock)),
+            Box::new(move |plan| plan.hosts.iter_mut().for_each(perfect)),
+            Box::new(|plan| {
+                for client in &mut plan.clients {
+                    client.namespace = Text::from(DEFAULT_NAMESPACE);
+                }
+            }),
+        ];
+        Box::new(edits.into_iter().map(|edit| self.edited(edit)))
+    }
+
+    fn with_simpler_clients(&self) -> Candidates<'_> {
+        let closing = (0..self.clients.len())
+            .filter(|index| self.clients[*index].closes_at_ms.is_some())
+            .map(|index| self.edited(|plan| plan.clients[index].closes_at_ms = None));
+        let shorter = (0..self.faults.len()).flat_map(|index| {
+            [1, 2].map(|divisor| {
+                self.edited(|plan| {
+                    let fault = &mut plan.faults[index];
+                    fault.for_ms = if divisor == 1 {
+                        1
+                    } else {
+                        fault.for_ms / divisor
+                    };
+                })
+            })
+        });
+        Box::new(closing.chain(shorter))
+    }
+
+    fn with_fewer_claims(&self) -> Candidates<'_> {
+        Box::new(self.attempts().flat_map(move |(client, index)| {
+            let claims = self.clients[client].attempts[index].claims.len();
+            let drop_claim = move |claim| {
+                self.edited(|plan| {
+                    plan.clients[client].attempts[index].claims.remove(claim);
+                })
+            };
+            (0..if claims > 1 { claims } else { 0 }).map(drop_claim)
+        }))
+    }
+
+    /// Every attempt's settings one by one, once they are few.
+    fn with_simpler_attempts(&self) -> Candidates<'_> {
+        if self.size().commands > 40 {
+            return Box::new(iter::empty());
+        }
+        let edits: [fn(&mut Attempt); 9] = [
+            |attempt| attempt.cancel_after_ms = None,
+            |attempt| attempt.renew = None,
+            |attempt| attempt.ttl_ms = None,
+            |attempt| attempt.wait = OpWait::Forever,
+            |attempt| attempt.hold_ms = Some(0),
+            |attempt| attempt.hold_ms = attempt.hold_ms.map(|ms| ms / 2).or(Some(1_000)),
+            |attempt| attempt.at_ms = 0,
+            |attempt| attempt.at_ms /= 2,
+            |attempt| attempt.claims.iter_mut().for_each(shorten),
+        ];
+        Box::new(self.attempts().flat_map(move |(client, index)| {
+            edits.into_iter().map(move |edit| {
+                self.edited(|plan| edit(&mut plan.clients[client].attempts[index]))
+            })
+        }))
+    }
+
+    /// Client and index of every attempt.
+    fn attempts(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let clients = self.clients.iter().enumerate();
+        clients
+            .flat_map(|(client, plan)| (0..plan.attempts.len()).map(move |index| (client, index)))
+    }
+}
+
+impl Attempt {
+    fn numbers(&self) -> u64 {
+        let waits = match self.wait {
+            OpWait::No => 1,
+            OpWait::For(ms) => 1 + ms,
+            OpWait::Forever => 0,
+        };
+        let paths: usize = self.claims.iter().map(|claim| claim.path.len()).sum();
+        self.at_ms + self.hold_ms.unwrap_or(0) + waits + paths as u64
+    }
+}
+
+/// Drops the last segment of a claim's path.
+fn shorten(claim: &mut OpClaim) {
+    if let Some((above, _)) = claim.path.rsplit_once('/')
+        && !above.is_empty()
+    {
+        claim.path = Text::from(above);
+    }
+}
+
+/// Ranges to drop from a list: halves first, then quarters, down to single members.
+fn chunks(len: usize) -> impl Iterator<Item = (usize, usize)> {
+    let sizes = iter::successors(Some(len.div_ceil(2)), |size| {
+        (*size > 1).then(|| size.div_ceil(2))
+    });
+    sizes.filter(move |_| len > 0).flat_map(move |size| {
+        (0..len.div_ceil(size))
+            .rev()
+            .map(move |chunk| (chunk * size, len.min((chunk + 1) * size)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reduction_is_lighter_and_can_be_run() {
+        for seed in 0..20 {
+            let plan = ServicePlan::generate(seed);
+            let weight = plan.weight();
+            for smaller in plan.reductions().take(300) {
+                assert!(smaller.weight() < weight);
+                smaller.validate().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn greedy_shrinking_ends_at_the_core() {
+        // What must stay: one attempt that writes, and one fault.
+        let fails = |plan: &ServicePlan| {
+            let mut attempts = plan.clients.iter().flat_map(|client| &client.attempts);
+            attempts.any(|attempt| attempt.claims.iter().any(|claim| claim.write))
+                && !plan.faults.is_empty()
+        };
+        let mut plan = (0..).map(ServicePlan::generate).find(&fails).unwrap();
+        loop {
+            let smaller = plan.reductions().find(&fails);
+            let Some(smaller) = smaller else { break };
+            plan = smaller;
+        }
+        let size = plan.size();
+        assert_eq!((size.clients, size.commands, size.faults), (1, 1, 1));
+        assert_eq!(plan.clients[0].attempts[0].claims.len(), 1);
+    }
+}

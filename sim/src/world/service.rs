@@ -1,0 +1,328 @@
+//! The world of profile `service`: the shipped server and clients on simulated hosts, a network
+//! and clocks with faults, and what judges them.
+//!
+//! The run has two phases. In the first, clients follow the plan and faults strike. Then everything
+//! heals: whatever is under way must come to its end, the clients close their sessions, and when
+//! every timeout has passed the server must have nothing left.
+
+mod applied;
+mod client_host;
+mod clock;
+mod env;
+mod host;
+mod network;
+mod server_host;
+mod stage;
+
+use crate::{
+    oracle::{
+        no_panic,
+        service::{Happening, in_ms, liveness},
+    },
+    outcome::Outcome,
+    plan::{FaultKind, Place, RunOptions, ServicePlan, catch_panic},
+};
+use network::{Network, SERVER, host_name};
+use stage::{Phase, Stage};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+use turmoil::Sim;
+
+const TICK: Duration = Duration::from_millis(1);
+
+/// Runs a plan.
+///
+/// # Panics
+/// When the plan is not [valid](ServicePlan::validate): who reads a plan validates it.
+pub(crate) fn run(plan: &ServicePlan, options: RunOptions) -> Outcome {
+    if let Err(error) = plan.validate() {
+        panic!("a plan that cannot be run: {error}");
+    }
+    let stage = Stage::new(plan.clone(), options.keep_history);
+    let mut elapsed = Duration::ZERO;
+    let played = catch_panic(|| World::new(&stage).play(&mut elapsed));
+    if let Err(panic) = played {
+        stage.found(no_panic::violation(in_ms(elapsed), &panic));
+    }
+    let finished = stage.finish();
+    Outcome {
+        history_hash: finished.history.hash(),
+        commands: finished.operations,
+        simulated_ms: in_ms(elapsed),
+        violation: finished.violation,
+        history: finished.history.into_text(),
+    }
+}
+
+/// A fault's beginning or end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Edge {
+    Begins { until_ms: u64 },
+    Ends,
+}
+
+struct World<'a> {
+    stage: Arc<Stage>,
+    sim: Sim<'a>,
+    network: Network,
+    /// What begins and ends when, in ms; the last is over when the first phase is.
+    edges: Vec<(u64, Edge, FaultKind)>,
+    next_edge: usize,
+    /// How many crashes each host suffers from now.
+    crashes: BTreeMap<Place, u32>,
+}
+
+impl World<'_> {
+    fn new(stage: &Arc<Stage>) -> World<'static> {
+        let plan = &stage.plan;
+        let mut sim = turmoil::Builder::new()
+            .rng_seed(plan.seed)
+            .epoch(UNIX_EPOCH)
+            .tick_duration(TICK)
+            .simulation_duration(Duration::from_secs(1 << 32))
+            .min_message_latency(Duration::from_millis(plan.latency.min_ms))
+            .max_message_latency(Duration::from_millis(plan.latency.max_ms))
+            .tcp_capacity(1 << 16)
+            .build();
+        sim.set_message_latency_curve(f64::from(plan.latency.curve_tenths) / 10.0);
+        let server = stage.clone();
+        sim.host(SERVER, move || server_host::run(server.clone()));
+        for host in 0..plan.hosts.len() {
+            let stage = stage.clone();
+            let starts = Cell::new(0);
+            sim.host(host_name(host), move || {
+                starts.set(starts.get() + 1);
+                client_host::run(stage.clone(), host, starts.get())
+            });
+        }
+        World {
+            stage: stage.clone(),
+            sim,
+            network: Network::new(plan.hosts.len(), plan.latency.max_ms),
+            edges: edges(plan),
+            next_edge: 0,
+            crashes: BTreeMap::new(),
+        }
+    }
+
+    /// Plays both phases; `elapsed` is kept at the simulated time, for whoever catches a panic.
+    fn play(&mut self, elapsed: &mut Duration) {
+        let active = Duration::from_millis(self.stage.plan.active_ms);
+        while self.sim.elapsed() < active {
+            self.strike(in_ms(self.sim.elapsed()));
+            if !self.step(elapsed) {
+                return;
+            }
+        }
+        self.strike(u64::MAX);
+        self.happen(&Happening::Healed);
+        let settled = self.settle(elapsed, Stage::is_settled);
+        if !settled {
+            return;
+        }
+        self.stage.phase.send_replace(Phase::Closing);
+        if !self.settle(elapsed, Stage::is_idle) {
+            return;
+        }
+        let forgotten = self.sim.elapsed() + self.forgetting();
+        while self.sim.elapsed() < forgotten {
+            if !self.step(elapsed) {
+                return;
+            }
+        }
+        if !self.stage.hosts.is_empty() {
+            self.stage.phase.send_replace(Phase::Sweeping);
+            // Who is to be busy must have been told first.
+            if !(self.step(elapsed) && self.step(elapsed) && self.settle(elapsed, Stage::is_idle)) {
+                return;
+            }
+        }
+        self.stage.phase.send_replace(Phase::Reporting);
+        if self.settle(elapsed, |stage| stage.usage().is_some()) {
+            self.nothing_is_left();
+        }
+    }
+
+    /// One tick; false when the run is over, because a rule was broken.
+    fn step(&mut self, elapsed: &mut Duration) -> bool {
+        *elapsed = self.sim.elapsed();
+        if let Err(error) = self.sim.step() {
+            panic!("a simulated program gave up: {error}");
+        }
+        *elapsed = self.sim.elapsed();
+        !self.stage.has_violation()
+    }
+
+    /// Goes on until `done`; false when the run is over, because a rule was broken.
+    fn settle(&mut self, elapsed: &mut Duration, done: impl Fn(&Stage) -> bool) -> bool {
+        let patience = self.patience();
+        let from = self.sim.elapsed();
+        while !done(&self.stage) {
+            if !self.step(elapsed) {
+                return false;
+            }
+            let still_for = self
+                .sim
+                .elapsed()
+                .saturating_sub(self.stage.last_progress().max(from));
+            if still_for > patience {
+                let waiting = self.stage.waiting();
+                self.stage
+                    .found(liveness::stalled(self.sim.elapsed(), still_for, &waiting));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// For how long nothing may happen while somebody waits: longer than every timer of the plan.
+    fn patience(&self) -> Duration {
+        let plan = &self.stage.plan;
+        let clients = plan.clients.iter();
+        let timers = clients
+            .clone()
+            .map(|client| client.abandon_ms + 4 * client.call_timeout_ms);
+        let attempts = clients.flat_map(|client| &client.attempts).map(|attempt| {
+            let wait = match attempt.wait {
+                crate::op::OpWait::For(ms) => ms,
+                _ => 0,
+            };
+            let renewed = attempt
+                .renew
+                .map_or(0, |renew| renew.ttl_ms + renew.every_ms);
+            let held = attempt
+                .hold_ms
+                .unwrap_or(0)
+                .max(attempt.ttl_ms.unwrap_or(0))
+                .max(renewed);
+            held + wait + attempt.cancel_after_ms.unwrap_or(0)
+        });
+        let longest = timers.max().unwrap_or(0) + attempts.max().unwrap_or(0);
+        Duration::from_millis(longest + plan.server.idle_timeout_ms + 3_000)
+    }
+
+    /// After this long nothing is remembered any more, and sessions of dead clients have ended.
+    fn forgetting(&self) -> Duration {
+        let plan = &self.stage.plan;
+        let abandon = plan
+            .clients
+            .iter()
+            .map(|client| client.abandon_ms)
+            .max()
+            .unwrap_or(0);
+        let retention = plan.server.limits.to_limits().retention.as_ms();
+        let longest = retention + abandon + plan.server.idle_timeout_ms;
+        // A slow clock takes longer.
+        Duration::from_millis(longest + longest / 100 + 1_000)
+    }
+
+    fn nothing_is_left(&self) {
+        let usage = self.stage.usage().expect("the server has reported");
+        if usage != lockwright_server::Usage::default() {
+            let now = self.sim.elapsed();
+            self.stage
+                .found(liveness::left_over(now, &format!("{usage:?}")));
+        }
+    }
+
+    /// Lets all faults begin and end that are due at `now_ms`.
+    fn strike(&mut self, now_ms: u64) {
+        while let Some((at_ms, edge, kind)) = self.edges.get(self.next_edge).copied() {
+            if at_ms > now_ms {
+                break;
+            }
+            self.next_edge += 1;
+            let what = match edge {
+                Edge::Begins { .. } => format!("{kind:?} begins"),
+                Edge::Ends => format!("{kind:?} ends"),
+            };
+            self.happen(&Happening::Fault { what });
+            match edge {
+                Edge::Begins { until_ms } => self.begin(kind, Duration::from_millis(until_ms)),
+                Edge::Ends => self.end(kind),
+            }
+        }
+    }
+
+    fn begin(&mut self, kind: FaultKind, until: Duration) {
+        match kind {
+            FaultKind::Cut { .. } | FaultKind::Hold { .. } | FaultKind::Slow { .. } => {
+                self.network.begin(&self.sim, kind);
+            }
+            FaultKind::Reset { place } => self.host(place).reset_connections(),
+            FaultKind::Pause { place } => self.host(place).pause_until(until),
+            FaultKind::Crash { place } => {
+                let crashes = self.crashes.entry(place).or_default();
+                *crashes += 1;
+                if *crashes == 1 {
+                    self.sim.crash(name_of(place));
+                    self.happen(&match place {
+                        Place::Server => Happening::ServerDown,
+                        Place::Host(host) => Happening::HostDown { host },
+                    });
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, kind: FaultKind) {
+        match kind {
+            FaultKind::Cut { .. } | FaultKind::Hold { .. } | FaultKind::Slow { .. } => {
+                self.network.end(&self.sim, kind);
+            }
+            FaultKind::Crash { place } => {
+                let crashes = self
+                    .crashes
+                    .get_mut(&place)
+                    .expect("it ends after it began");
+                *crashes -= 1;
+                if *crashes == 0 {
+                    self.sim.bounce(name_of(place));
+                }
+            }
+            // A reset is over at once, and a pause knows its end.
+            FaultKind::Reset { .. } | FaultKind::Pause { .. } => {}
+        }
+    }
+
+    fn host(&self, place: Place) -> &host::Host {
+        match place {
+            Place::Server => &self.stage.server,
+            Place::Host(host) => &self.stage.hosts[host],
+        }
+    }
+
+    fn happen(&self, happening: &Happening) {
+        self.stage.happen(self.sim.elapsed(), happening);
+    }
+}
+
+fn name_of(place: Place) -> String {
+    match place {
+        Place::Server => SERVER.to_owned(),
+        Place::Host(host) => host_name(host),
+    }
+}
+
+/// The beginnings and ends of a plan's faults, in order; at the same time, ends come first.
+fn edges(plan: &ServicePlan) -> Vec<(u64, Edge, FaultKind)> {
+    let mut edges = Vec::new();
+    for fault in plan
+        .faults
+        .iter()
+        .filter(|fault| fault.at_ms < plan.active_ms)
+    {
+        let until_ms = fault
+            .at_ms
+            .saturating_add(fault.for_ms.max(1))
+            .min(plan.active_ms);
+        edges.push((fault.at_ms, Edge::Begins { until_ms }, fault.kind));
+        edges.push((until_ms, Edge::Ends, fault.kind));
+    }
+    edges.sort_by_key(|(at_ms, edge, _)| (*at_ms, *edge != Edge::Ends));
+    edges
+}

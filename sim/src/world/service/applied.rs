@@ -1,0 +1,205 @@
+//! What a server applied, in the words of the command language, so that the oracles that judge an
+//! engine alone judge the server's too.
+
+use crate::{
+    driver::{line_lock, line_of, state_line},
+    line::{Line, Subject, What},
+    op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait, Text},
+    oracle::service::Wanted,
+};
+use lockwright_engine::{
+    Claim, Command, Event, LockKey, Mode, Owner, Refusal, Reply, SessionKey, TimeMs, Wait,
+};
+
+/// The op that an engine command is.
+pub(super) fn op_of(at: TimeMs, command: &Command) -> Op {
+    let (namespace, action) = match command {
+        Command::Acquire {
+            lock,
+            claims,
+            ttl,
+            wait,
+        } => (
+            Some(&lock.namespace),
+            Action::Acquire {
+                id: lock.id.shared().clone(),
+                owner: owner_of(&lock.owner),
+                claims: claims.iter().map(claim_of).collect(),
+                ttl: ttl.map(u64::from),
+                wait: wait_of(*wait),
+            },
+        ),
+        Command::Cancel { lock } => (
+            Some(&lock.namespace),
+            Action::Cancel {
+                lock: lock_of(lock),
+            },
+        ),
+        Command::Release { lock, token } => {
+            let action = Action::Release {
+                lock: lock_of(lock),
+                token: Some(token.0),
+            };
+            (Some(&lock.namespace), action)
+        }
+        Command::Renew { lock, token, ttl } => {
+            let lock_of = lock_of(lock);
+            let action = Action::Renew {
+                lock: lock_of,
+                token: Some(token.0),
+                ttl: ttl.as_ms(),
+            };
+            (Some(&lock.namespace), action)
+        }
+        Command::Break { lock, token } => {
+            let token = token.map(|token| token.0);
+            (
+                Some(&lock.namespace),
+                Action::Break {
+                    lock: lock_of(lock),
+                    token,
+                },
+            )
+        }
+        Command::OpenSession { session, abandon } => {
+            let (session_text, abandon) = (text_of(session), abandon.as_ms());
+            let action = Action::OpenSession {
+                session: session_text,
+                abandon,
+            };
+            (Some(&session.namespace), action)
+        }
+        Command::Attach { session } => (
+            Some(&session.namespace),
+            Action::Attach {
+                session: text_of(session),
+            },
+        ),
+        Command::Detach { session } => (
+            Some(&session.namespace),
+            Action::Detach {
+                session: text_of(session),
+            },
+        ),
+        Command::KeepAlive { session } => (
+            Some(&session.namespace),
+            Action::KeepAlive {
+                session: text_of(session),
+            },
+        ),
+        Command::CloseSession { session } => (
+            Some(&session.namespace),
+            Action::CloseSession {
+                session: text_of(session),
+            },
+        ),
+        Command::Tick => (None, Action::Tick),
+    };
+    Op {
+        at: at.as_ms(),
+        namespace: namespace.map(|name| name.shared().clone()),
+        action,
+    }
+}
+
+/// The lines that it gave.
+pub(super) fn lines_of(
+    op: &Op,
+    command: &Command,
+    result: &Result<Reply, Refusal>,
+    events: &[Event],
+) -> Vec<Line> {
+    let mut lines: Vec<Line> = events.iter().map(|event| line_of(event.clone())).collect();
+    let last = match (command, result) {
+        (
+            Command::Acquire { lock, .. },
+            Ok(Reply::Acquired {
+                state,
+                fresh: false,
+            }),
+        ) => Some(state_line(line_lock(lock.clone()), *state)),
+        (_, Ok(_)) => None,
+        (Command::Acquire { lock, .. }, Err(refusal)) => Some(What::Refused {
+            lock: line_lock(lock.clone()),
+            error: refusal.code().as_str(),
+        }),
+        (_, Err(refusal)) => Some(What::Error {
+            op: op.action.name(),
+            subject: subject_of(&op.action),
+            error: refusal.code().as_str(),
+        }),
+    };
+    lines.extend(last.map(|what| Line { at: op.at, what }));
+    lines
+}
+
+/// What an acquire asks for.
+pub(super) fn wanted_of(op: &Op) -> Option<(Text, Wanted)> {
+    let Action::Acquire {
+        id,
+        claims,
+        ttl,
+        wait,
+        ..
+    } = &op.action
+    else {
+        return None;
+    };
+    let wanted = Wanted {
+        namespace: op.namespace.clone()?,
+        claims: claims.clone(),
+        ttl: *ttl,
+        wait: *wait,
+    };
+    Some((id.clone(), wanted))
+}
+
+fn subject_of(action: &Action) -> Subject {
+    match action {
+        Action::Release { lock, .. }
+        | Action::Renew { lock, .. }
+        | Action::Cancel { lock }
+        | Action::Break { lock, .. } => Subject::Lock(lock.id.clone()),
+        Action::OpenSession { session, .. }
+        | Action::Attach { session }
+        | Action::Detach { session }
+        | Action::KeepAlive { session }
+        | Action::CloseSession { session } => Subject::Session(session.clone()),
+        Action::Acquire { .. } | Action::Tick | Action::Inspect { .. } => {
+            unreachable!("an acquire has a line of its own, and the others are not refused")
+        }
+    }
+}
+
+fn owner_of(owner: &Owner) -> OpOwner {
+    match owner {
+        Owner::Named(name) => OpOwner::Named(name.shared().clone()),
+        Owner::Session(name) => OpOwner::Session(name.shared().clone()),
+    }
+}
+
+fn lock_of(lock: &LockKey) -> OpLock {
+    OpLock {
+        id: lock.id.shared().clone(),
+        owner: Some(owner_of(&lock.owner)),
+    }
+}
+
+fn text_of(session: &SessionKey) -> Text {
+    session.session.shared().clone()
+}
+
+fn claim_of(claim: &Claim) -> OpClaim {
+    OpClaim {
+        write: claim.mode == Mode::Write,
+        path: claim.path.shared().clone(),
+    }
+}
+
+fn wait_of(wait: Wait) -> OpWait {
+    match wait {
+        Wait::No => OpWait::No,
+        Wait::For(duration) => OpWait::For(duration.as_ms()),
+        Wait::Forever => OpWait::Forever,
+    }
+}

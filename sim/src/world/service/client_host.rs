@@ -1,0 +1,291 @@
+//! A host of clients: the shipped client, driven by the plan.
+
+use super::{
+    env::SimEnv,
+    host::{Host, simulated},
+    network::SERVER,
+    server_host::PORT,
+    stage::{Phase, Stage, Worker},
+};
+use crate::{
+    op::{OpClaim, OpWait, Text},
+    oracle::service::{Call, Happening, News, Wanted},
+    plan::{Attempt, ClientPlan},
+};
+use lockwright_client::{AcquireRequest, CallError, Client, ClientConfig, Lock, Lost, Notice};
+use lockwright_engine::{Claim, DurationMs, Name, Path, Wait};
+use lockwright_env::Env as _;
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::task::JoinSet;
+
+/// Runs the clients of a host until it dies. `start` counts the starts of the host.
+pub(super) async fn run(stage: Arc<Stage>, host: usize, start: u32) -> turmoil::Result {
+    let mut clients = JoinSet::new();
+    for (index, plan) in stage.plan.clients.iter().enumerate() {
+        if plan.host == host {
+            clients.spawn(run_client(stage.clone(), index, start));
+        }
+    }
+    if host == 0 {
+        clients.spawn(run_last_client(stage.clone()));
+    }
+    while let Some(ended) = clients.join_next().await {
+        ended?;
+    }
+    std::future::pending::<()>().await;
+    Ok(())
+}
+
+/// One client: its attempts, and then the end of its session.
+async fn run_client(stage: Arc<Stage>, index: usize, start: u32) {
+    let plan = &stage.plan.clients[index];
+    let host = stage.hosts[plan.host].clone();
+    let busy = stage.busy(Worker::Client(index));
+    let client = Client::connect(SimEnv::new(host.clone()), config(plan))
+        .expect("the plan's settings were validated");
+    let mut attempts = JoinSet::new();
+    for (number, attempt) in plan.attempts.iter().enumerate() {
+        // Who starts again does not do again what its plan had before.
+        if start > 1 && Duration::from_millis(attempt.at_ms) < simulated() {
+            continue;
+        }
+        let id = Text::from(format!("c{index}-{number}-{start}"));
+        let one = One {
+            stage: stage.clone(),
+            host: host.clone(),
+            place: plan.host,
+            id,
+        };
+        attempts.spawn(one.run(client.clone(), plan.namespace.clone(), attempt.clone()));
+    }
+    let mut phase = stage.phase.subscribe();
+    let closing = async {
+        match plan.closes_at_ms.map(Duration::from_millis) {
+            Some(at) if at > simulated() => host.sleep_until_simulated(at).await,
+            // Nobody sends after the last phase, and the world outlives its programs.
+            _ => drop(phase.wait_for(|phase| *phase >= Phase::Closing).await),
+        }
+    };
+    // A session that is closed ends its attempts; in the last phase they are over already.
+    closing.await;
+    stage.happen(
+        simulated(),
+        &Happening::Called {
+            id: None,
+            call: Call::Close,
+        },
+    );
+    let error = client.close().await.err().map(|error| error.to_string());
+    stage.happen(
+        simulated(),
+        &Happening::Answered {
+            id: None,
+            call: Call::Close,
+            error,
+        },
+    );
+    while let Some(ended) = attempts.join_next().await {
+        if let Err(error) = ended {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+    drop(busy);
+}
+
+/// A client that comes when all others have gone: the server's engine then does something, and
+/// with that forgets what is to be forgotten.
+async fn run_last_client(stage: Arc<Stage>) {
+    let mut phase = stage.phase.subscribe();
+    if phase
+        .wait_for(|phase| *phase >= Phase::Sweeping)
+        .await
+        .is_err()
+    {
+        return;
+    }
+    let busy = stage.busy(Worker::Last);
+    let env = SimEnv::new(stage.hosts[0].clone());
+    let client = Client::connect(env, ClientConfig::new(format!("{SERVER}:{PORT}")));
+    let client = client.expect("the defaults make sense");
+    let error = client.close().await.err().map(|error| error.to_string());
+    stage.happen(
+        simulated(),
+        &Happening::Answered {
+            id: None,
+            call: Call::Close,
+            error,
+        },
+    );
+    drop(busy);
+}
+
+fn config(plan: &ClientPlan) -> ClientConfig {
+    let mut config = ClientConfig::new(format!("{SERVER}:{PORT}"));
+    config.namespace = Name::new(plan.namespace.clone()).expect("the plan was validated");
+    config.abandon = DurationMs::new(plan.abandon_ms).expect("the plan was validated");
+    config.keep_alive = Duration::from_millis(plan.keep_alive_ms);
+    config.call_timeout = Duration::from_millis(plan.call_timeout_ms);
+    config.reconnect_min = Duration::from_millis(5);
+    config.reconnect_max = Duration::from_millis(200);
+    config
+}
+
+/// One attempt of a client.
+struct One {
+    stage: Arc<Stage>,
+    host: Host,
+    place: usize,
+    id: Text,
+}
+
+impl One {
+    async fn run(self, client: Client<SimEnv>, namespace: Text, attempt: Attempt) {
+        self.host
+            .sleep_until_simulated(Duration::from_millis(attempt.at_ms))
+            .await;
+        let _busy = self.stage.busy(Worker::Attempt(self.id.clone()));
+        let wanted = Wanted {
+            namespace,
+            claims: attempt.claims.clone(),
+            ttl: attempt.ttl_ms,
+            wait: attempt.wait,
+        };
+        let (id, host) = (self.id.clone(), self.place);
+        self.happen(&Happening::Asked { id, host, wanted });
+        let mut lock = client.request(request(&self.id, &attempt));
+        self.stage.believe(&self.id, self.place, lock.belief());
+        if self.wait_for_grant(&mut lock, &attempt).await {
+            self.hold(&mut lock, &attempt).await;
+        }
+        self.happen(&Happening::Left {
+            id: self.id.clone(),
+        });
+    }
+
+    /// Waits until the request is granted; false when it is over instead.
+    async fn wait_for_grant(&self, lock: &mut Lock<SimEnv>, attempt: &Attempt) -> bool {
+        let mut gives_up = attempt.cancel_after_ms.map(|ms| self.in_local_ms(ms));
+        loop {
+            let notice = tokio::select! {
+                biased;
+                notice = lock.next() => notice,
+                () = until(&self.host, gives_up) => {
+                    gives_up = None;
+                    self.call(Call::Cancel, lock.cancel()).await;
+                    continue;
+                }
+            };
+            let Some(notice) = notice else { return false };
+            self.told(&notice);
+            match notice {
+                Notice::Queued => {}
+                Notice::Granted { .. } => return true,
+                Notice::Refused(_) | Notice::Ended(_) | Notice::Lost(_) => return false,
+            }
+        }
+    }
+
+    /// Holds the lock for as long as the plan says, or as it lasts.
+    async fn hold(&self, lock: &mut Lock<SimEnv>, attempt: &Attempt) {
+        let releases = attempt.hold_ms.map(|ms| self.in_local_ms(ms));
+        let mut renews = attempt.renew.map(|renew| self.in_local_ms(renew.every_ms));
+        loop {
+            tokio::select! {
+                biased;
+                notice = lock.next() => {
+                    let Some(notice) = notice else { return };
+                    self.told(&notice);
+                    if notice.is_last() {
+                        return;
+                    }
+                }
+                () = until(&self.host, releases) => {
+                    self.call(Call::Release, lock.release()).await;
+                    return;
+                }
+                () = until(&self.host, renews) => {
+                    let renew = attempt.renew.expect("it renews at some time");
+                    let ttl = DurationMs::new(renew.ttl_ms).expect("the plan was validated");
+                    self.call(Call::Renew, lock.renew(ttl)).await;
+                    renews = Some(self.in_local_ms(renew.every_ms));
+                }
+            }
+        }
+    }
+
+    async fn call<T>(&self, call: Call, answer: impl Future<Output = Result<T, CallError>>) {
+        self.happen(&Happening::Called {
+            id: Some(self.id.clone()),
+            call,
+        });
+        let error = answer.await.err().map(|error| error.to_string());
+        self.happen(&Happening::Answered {
+            id: Some(self.id.clone()),
+            call,
+            error,
+        });
+    }
+
+    fn told(&self, notice: &Notice) {
+        self.happen(&Happening::Told {
+            id: self.id.clone(),
+            news: news_of(notice),
+        });
+    }
+
+    fn happen(&self, happening: &Happening) {
+        self.stage.happen(simulated(), happening);
+    }
+
+    /// The time on the host's clock in so many ms.
+    fn in_local_ms(&self, ms: u64) -> Duration {
+        self.host.local() + Duration::from_millis(ms)
+    }
+}
+
+/// Waits for a time on the host's clock; for ever without one.
+async fn until(host: &Host, at: Option<Duration>) {
+    match at {
+        Some(at) => SimEnv::new(host.clone()).sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn request(id: &Text, attempt: &Attempt) -> AcquireRequest {
+    let claim = |claim: &OpClaim| {
+        let path = Path::parse(claim.path.clone()).expect("the plan was validated");
+        if claim.write {
+            Claim::write(path)
+        } else {
+            Claim::read(path)
+        }
+    };
+    let duration = |ms| DurationMs::new(ms).expect("the plan was validated");
+    AcquireRequest {
+        claims: attempt.claims.iter().map(claim).collect(),
+        ttl: attempt.ttl_ms.map(duration),
+        wait: match attempt.wait {
+            OpWait::No => Wait::No,
+            OpWait::For(ms) => Wait::For(duration(ms)),
+            OpWait::Forever => Wait::Forever,
+        },
+        id: Some(Name::new(id.clone()).expect("it is short and printable")),
+    }
+}
+
+fn news_of(notice: &Notice) -> News {
+    match notice {
+        Notice::Queued => News::Queued,
+        Notice::Granted { token, .. } => News::Granted { token: token.0 },
+        Notice::Refused(refused) => News::Refused {
+            code: refused.code.as_str(),
+        },
+        Notice::Ended(reason) => News::Ended {
+            reason: reason.as_str(),
+        },
+        Notice::Lost(lost) => News::Lost {
+            why: lost.to_string(),
+            gone: *lost == Lost::GoneMeanwhile,
+        },
+    }
+}

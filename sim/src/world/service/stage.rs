@@ -1,0 +1,352 @@
+//! What a run remembers: its history, its oracles, and what the world must know of its programs.
+
+use super::{applied, host::Host};
+use crate::{
+    history::History,
+    line::{Line, What},
+    model::ModelLimits,
+    op::Text,
+    oracle::{
+        Panel, PanelConfig,
+        service::{Happening, ServicePanel, in_ms},
+    },
+    outcome::Violation,
+    plan::ServicePlan,
+};
+use lockwright_client::Belief;
+use lockwright_engine::{Command, Event, Refusal, Reply, TimeMs, Token};
+use lockwright_server::Usage;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write as _},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// What the programs are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// Follow the plan.
+    Working,
+    /// Close the sessions.
+    Closing,
+    /// When all is forgotten, one more client comes and goes, so that the server notices.
+    Sweeping,
+    /// The server is to say what it has in hand.
+    Reporting,
+}
+
+/// Who has something to do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Worker {
+    /// A request and what follows.
+    Attempt(Text),
+    /// A client whose session is not closed yet.
+    Client(usize),
+    /// The client that comes last and finds nobody.
+    Last,
+}
+
+impl fmt::Display for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Worker::Attempt(id) => f.write_str(id),
+            Worker::Client(index) => write!(f, "client {index}"),
+            Worker::Last => f.write_str("the last client"),
+        }
+    }
+}
+
+/// Shared by the world and all programs of a run.
+pub(super) struct Stage {
+    pub(super) plan: Arc<ServicePlan>,
+    pub(super) server: Host,
+    pub(super) hosts: Vec<Host>,
+    pub(super) phase: watch::Sender<Phase>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    history: History,
+    text: String,
+    /// Judges the server's engine; a new one for each start of the server.
+    panel: Option<Panel>,
+    oracles: ServicePanel,
+    violation: Option<Violation>,
+    /// What clients believe of requests that the server may know, and on which host.
+    beliefs: BTreeMap<Text, (usize, Arc<Belief>)>,
+    busy: BTreeSet<Worker>,
+    operations: u64,
+    last_progress: Duration,
+    usage: Option<Usage>,
+}
+
+impl Stage {
+    pub(super) fn new(plan: ServicePlan, keep_history: bool) -> Arc<Stage> {
+        let plan = Arc::new(plan);
+        Arc::new(Stage {
+            server: Host::new(&plan.server.clock),
+            hosts: plan.hosts.iter().map(Host::new).collect(),
+            phase: watch::Sender::new(Phase::Working),
+            inner: Mutex::new(Inner {
+                history: History::new(keep_history),
+                text: String::new(),
+                panel: None,
+                oracles: ServicePanel::new(&plan),
+                violation: None,
+                beliefs: BTreeMap::new(),
+                busy: BTreeSet::new(),
+                operations: 0,
+                last_progress: Duration::ZERO,
+                usage: None,
+            }),
+            plan,
+        })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // A panic is a finding of its own; what was noted until then is still of interest.
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Takes down what happens at `now`, and has it judged.
+    pub(super) fn happen(&self, now: Duration, happening: &Happening) {
+        let inner = &mut *self.inner();
+        inner.see(now, happening);
+        match happening {
+            Happening::ServerDown => inner.beliefs.clear(),
+            Happening::HostDown { host } => inner.beliefs.retain(|_, (other, _)| other != host),
+            Happening::Asked { .. } | Happening::Called { .. } => inner.operations += 1,
+            Happening::Left { id } => drop(inner.beliefs.remove(id)),
+            _ => {}
+        }
+        if !matches!(happening, Happening::Stamped { .. }) {
+            inner.last_progress = now;
+        }
+    }
+
+    /// From now on the client's belief in a request is judged.
+    pub(super) fn believe(&self, id: &Text, host: usize, belief: Arc<Belief>) {
+        self.inner().beliefs.insert(id.clone(), (host, belief));
+    }
+
+    /// The server has started.
+    pub(super) fn server_started(&self, now: Duration, first_token: Token) {
+        let limits = self.plan.server.limits.to_limits();
+        let config = PanelConfig {
+            retention: limits.retention.as_ms(),
+            first_token: first_token.0,
+        };
+        self.inner().panel = Some(Panel::with_model(config, ModelLimits::from(&limits)));
+        self.happen(
+            now,
+            &Happening::ServerUp {
+                first_token: first_token.0,
+            },
+        );
+    }
+
+    /// The server's engine has applied a command.
+    pub(super) fn applied(
+        &self,
+        now: Duration,
+        at: TimeMs,
+        command: &Command,
+        result: &Result<Reply, Refusal>,
+        events: &[Event],
+    ) {
+        let shown = in_ms(self.server.clock().shows(now));
+        let op = applied::op_of(at, command);
+        let lines = applied::lines_of(&op, command, result, events);
+        let inner = &mut *self.inner();
+        inner.history.command(&op, &lines);
+        if !lines.is_empty() {
+            inner.last_progress = now;
+        }
+        let earliest = lines.iter().map(|line| line.at).min().unwrap_or(op.at);
+        let late_ms = shown.saturating_sub(earliest);
+        inner.see(
+            now,
+            &Happening::Stamped {
+                at: op.at,
+                shown,
+                late_ms,
+            },
+        );
+        if let Some(panel) = &mut inner.panel {
+            let judged = panel.step(&op, &lines);
+            inner.found(judged.map_err(|violation| Violation {
+                at_ms: in_ms(now),
+                ..violation
+            }));
+        }
+        if let Some((id, wanted)) = applied::wanted_of(&op) {
+            inner.see(now, &Happening::Applied { id, wanted });
+        }
+        for (index, line) in lines.iter().enumerate() {
+            // The answer to a retry says again what happened long ago.
+            if (index < events.len() || matches!(line.what, What::Refused { .. }))
+                && let Some(happening) = self.meaning(inner, line)
+            {
+                inner.see(now, &happening);
+            }
+        }
+    }
+
+    /// What a line of the engine means to the oracles of the service.
+    fn meaning(&self, inner: &Inner, line: &Line) -> Option<Happening> {
+        match &line.what {
+            What::Queued { lock } => Some(Happening::Queued {
+                id: lock.id.clone(),
+            }),
+            What::Granted { lock, token } => Some(Happening::Granted {
+                id: lock.id.clone(),
+                token: *token,
+            }),
+            What::Refused { lock, error } => Some(Happening::Refused {
+                id: lock.id.clone(),
+                code: error,
+            }),
+            What::Ended { lock, reason } => {
+                let believed_until = inner.beliefs.get(&lock.id).and_then(|(host, belief)| {
+                    belief
+                        .deadline()
+                        .map(|local| self.hosts[*host].clock().when(local))
+                });
+                let ended_at = self.server.clock().when(Duration::from_millis(line.at));
+                Some(Happening::Ended {
+                    id: lock.id.clone(),
+                    reason,
+                    ended_at,
+                    believed_until,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Somebody has something to do, until the guard is dropped.
+    pub(super) fn busy(self: &Arc<Stage>, who: Worker) -> Busy {
+        self.inner().busy.insert(who.clone());
+        Busy {
+            stage: self.clone(),
+            who,
+        }
+    }
+
+    /// Whether no request is under way and no lock held.
+    pub(super) fn is_settled(&self) -> bool {
+        let inner = self.inner();
+        !inner
+            .busy
+            .iter()
+            .any(|who| matches!(who, Worker::Attempt(_)))
+    }
+
+    /// Whether nobody has anything to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.inner().busy.is_empty()
+    }
+
+    /// A few of those who have something to do.
+    pub(super) fn waiting(&self) -> String {
+        const SHOWN: usize = 8;
+        let inner = self.inner();
+        let mut text = String::new();
+        for who in inner.busy.iter().take(SHOWN) {
+            let _ = write!(text, "{}{who}", if text.is_empty() { "" } else { ", " });
+        }
+        if inner.busy.len() > SHOWN {
+            let _ = write!(text, " and {} more", inner.busy.len() - SHOWN);
+        }
+        text
+    }
+
+    pub(super) fn last_progress(&self) -> Duration {
+        self.inner().last_progress
+    }
+
+    pub(super) fn has_violation(&self) -> bool {
+        self.inner().violation.is_some()
+    }
+
+    pub(super) fn found(&self, violation: Violation) {
+        self.inner().found(Err(violation));
+    }
+
+    pub(super) fn report(&self, usage: Option<Usage>) {
+        self.inner().usage = usage;
+    }
+
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.inner().usage.clone()
+    }
+
+    /// What the run came to.
+    pub(super) fn finish(&self) -> Finished {
+        let inner = &mut *self.inner();
+        let violation = inner.violation.take();
+        if let Some(violation) = &violation {
+            inner
+                .history
+                .note(&format!("{}: {}", violation.oracle, violation.message));
+        }
+        let history = std::mem::replace(&mut inner.history, History::new(false));
+        Finished {
+            history,
+            violation,
+            operations: inner.operations,
+        }
+    }
+}
+
+/// What a run came to.
+pub(super) struct Finished {
+    pub(super) history: History,
+    pub(super) violation: Option<Violation>,
+    pub(super) operations: u64,
+}
+
+impl Inner {
+    fn see(&mut self, now: Duration, happening: &Happening) {
+        // Commands are in the history as ops and lines.
+        let from_the_engine = matches!(
+            happening,
+            Happening::Stamped { .. }
+                | Happening::Applied { .. }
+                | Happening::Queued { .. }
+                | Happening::Granted { .. }
+                | Happening::Refused { .. }
+                | Happening::Ended { .. }
+        );
+        if !from_the_engine {
+            self.text.clear();
+            let _ = write!(self.text, "{} ms: {happening}", in_ms(now));
+            self.history.note(&self.text);
+        }
+        let seen = self.oracles.see(now, happening);
+        self.found(seen);
+    }
+
+    /// Keeps the first violation.
+    fn found(&mut self, judged: Result<(), Violation>) {
+        if let Err(violation) = judged {
+            self.violation.get_or_insert(violation);
+        }
+    }
+}
+
+/// Who has something to do.
+pub(super) struct Busy {
+    stage: Arc<Stage>,
+    who: Worker,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.stage.inner().busy.remove(&self.who);
+    }
+}
