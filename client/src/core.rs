@@ -6,9 +6,10 @@
 //! [`poll_output`](SessionCore::poll_output); call [`wake`](SessionCore::wake) when the time of
 //! [`next_wake`](SessionCore::next_wake) has come.
 //!
-//! `link` is about the connection and the session, `locks` about what callers want and what the
-//! server says of it, `resume` about finding one's way after a connection broke.
+//! `link` is about the connection and the session, `locks` about what callers want, `answers` about
+//! what the server says of it, `resume` about finding one's way after a connection broke.
 
+mod answers;
 mod link;
 mod locks;
 mod pending;

@@ -121,7 +121,8 @@ impl<E: Env> Lock<E> {
         }
     }
 
-    /// Gives up a request that is queued. When it is Ok, the last notice says `cancelled`.
+    /// Gives up a request that is queued. When it is Ok, the request is over, and the last notice
+    /// says how: `cancelled`, unless an answer got lost and something else had ended it first.
     ///
     /// # Errors
     /// [`CallError`] when it is not queued: it was granted meanwhile, say.

@@ -332,16 +332,13 @@ impl SessionCore {
             match pending.ask {
                 Ask::KeepAlive => {}
                 Ask::Release { lock, call, .. } => {
-                    self.tell(lock, Notice::Lost(Lost::SessionOver));
                     // If it was sent, it may have been what ended the lock.
-                    self.reply(
-                        call,
-                        if pending.sends > 0 {
-                            Ok(Outcome::Done)
-                        } else {
-                            Err(CallError::Lost(Lost::SessionOver))
-                        },
-                    );
+                    let outcome = if pending.sends > 0 {
+                        Ok(Outcome::Done)
+                    } else {
+                        Err(CallError::Lost(Lost::SessionOver))
+                    };
+                    self.released(lock, call, Notice::Lost(Lost::SessionOver), outcome);
                 }
                 Ask::Cancel { call, .. } => {
                     self.reply(call, Err(CallError::Lost(Lost::SessionOver)));

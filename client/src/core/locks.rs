@@ -1,9 +1,9 @@
-//! What callers want, and what the server says of it.
+//! What callers want, and what is known of their locks.
 
-use super::{Ask, CallId, Holding, Link, LockEntry, LockId, Outcome, Pending, Phase, SessionCore};
+use super::{Ask, CallId, Holding, Link, LockEntry, LockId, Outcome, Phase, SessionCore};
 use crate::{AcquireRequest, Belief, CallError, Lost, Notice, Refused};
 use lockwright_engine::{DurationMs, EndReason, ErrorCode, Name, Token};
-use lockwright_protocol::{ClaimText, Message, Seq, WaitMs};
+use lockwright_protocol::{ClaimText, WaitMs};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 impl SessionCore {
@@ -134,7 +134,7 @@ impl SessionCore {
     }
 
     /// The token of a lock that is held.
-    fn holding(&self, lock: LockId) -> Result<Token, CallError> {
+    pub(super) fn holding(&self, lock: LockId) -> Result<Token, CallError> {
         match self.locks.get(&lock).map(|entry| &entry.phase) {
             Some(Phase::Held(holding)) => Ok(holding.token),
             _ if self.is_closed() => Err(CallError::Closed),
@@ -301,200 +301,5 @@ impl SessionCore {
                 }
             }
         }
-    }
-
-    /// The server tells of its own accord.
-    pub(super) fn pushed(&mut self, now: Duration, message: Message) {
-        match message {
-            Message::Granted {
-                id,
-                token,
-                lease_ms,
-                waited_ms,
-            } => {
-                // One that is unknown was given up meanwhile, and its cancel or release is on
-                // the way.
-                let Some(&lock) = self.by_id.get(&id) else {
-                    return;
-                };
-                let Some(anchor) = self.locks[&lock].anchor else {
-                    return self.hang_up(now);
-                };
-                let bound = self.config.clock_rate_bound;
-                let lease = lease_ms.map(|lease| anchor.deadline(bound, waited_ms, lease));
-                self.granted(now, lock, token, lease);
-            }
-            Message::Ended { id, reason } => {
-                if let Some(&lock) = self.by_id.get(&id) {
-                    self.end_lock(lock, Notice::Ended(reason));
-                }
-            }
-            // The server could not read what was sent: nothing will come of waiting for answers.
-            _ => self.hang_up(now),
-        }
-    }
-
-    /// What was asked is answered.
-    pub(super) fn answered(&mut self, now: Duration, seq: Seq, pending: Pending, message: Message) {
-        let sent = pending.sent.expect("what is answered was sent");
-        let refused = match message {
-            Message::Error {
-                error: ErrorCode::UnknownSession,
-                ..
-            } => {
-                self.unanswered.insert(seq, pending);
-                self.lose_session();
-                if self.closing.is_some() {
-                    return self.finish(&Ok(Outcome::Done));
-                }
-                return self.hang_up(now);
-            }
-            Message::Error {
-                error,
-                message,
-                limit,
-            } => Err(Refused {
-                code: error,
-                message,
-                limit,
-            }),
-            message => Ok(message),
-        };
-        self.prove_session(sent);
-        match (pending.ask, refused) {
-            (
-                ask @ Ask::Acquire { .. },
-                Ok(
-                    Message::Opened { .. }
-                    | Message::Resumed { .. }
-                    | Message::Renewed { .. }
-                    | Message::Done {},
-                ),
-            ) => self.misfit(now, seq, ask),
-            (Ask::Acquire { lock }, outcome) => self.acquire_answered(now, sent, lock, outcome),
-            (Ask::Cancel { lock, call, .. }, Ok(Message::Done {})) => {
-                if self.locks.contains_key(&lock) {
-                    self.end_lock(lock, Notice::Ended(EndReason::Cancelled));
-                }
-                self.reply(call, Ok(Outcome::Done));
-            }
-            (Ask::Cancel { call, .. }, Err(refused)) => {
-                // It was granted, or is over: that is told of by itself.
-                self.reply(call, Err(refused.into()));
-            }
-            (Ask::Release { lock, call, .. }, Ok(Message::Done {})) => {
-                self.tell(lock, Notice::Ended(EndReason::Released));
-                self.reply(call, Ok(Outcome::Done));
-            }
-            (Ask::Release { lock, call, .. }, Err(refused)) => {
-                self.tell(lock, Notice::Lost(Lost::GoneMeanwhile));
-                let sent_before = pending.sends > 1;
-                let ended = refused.code == ErrorCode::NotHeld && sent_before;
-                self.reply(
-                    call,
-                    if ended {
-                        Ok(Outcome::Done)
-                    } else {
-                        Err(refused.into())
-                    },
-                );
-            }
-            (
-                Ask::Renew {
-                    lock, token, call, ..
-                },
-                Ok(Message::Renewed { lease_ms, .. }),
-            ) => {
-                let until = self.config.clock_rate_bound.deadline(sent, lease_ms);
-                self.renewed(now, seq, lock, token, until, call);
-            }
-            (
-                Ask::Renew {
-                    lock, token, call, ..
-                },
-                Err(refused),
-            ) => {
-                let over = matches!(
-                    refused.code,
-                    ErrorCode::NotHeld | ErrorCode::StaleToken | ErrorCode::UnknownLock
-                );
-                if over && self.holding(lock).is_ok_and(|held| held == token) {
-                    self.end_lock(lock, Notice::Lost(Lost::GoneMeanwhile));
-                }
-                self.change_lease(lock, token, |holding| {
-                    holding.renewals.remove(&seq);
-                });
-                self.reply(Some(call), Err(refused.into()));
-            }
-            (Ask::KeepAlive, Ok(Message::Done {})) => {}
-            (Ask::Close { call }, Ok(Message::Done {})) => {
-                self.unanswered
-                    .insert(seq, Pending::new(Ask::Close { call }));
-                self.finish(&Ok(Outcome::Done));
-            }
-            // An answer that does not fit, or a refusal of what cannot be refused.
-            (ask, _) => self.misfit(now, seq, ask),
-        }
-    }
-
-    /// An answer that cannot be one to what was asked: that is asked again, elsewhere.
-    fn misfit(&mut self, now: Duration, seq: Seq, ask: Ask) {
-        self.unanswered.insert(seq, Pending::new(ask));
-        self.hang_up(now);
-    }
-
-    fn acquire_answered(
-        &mut self,
-        now: Duration,
-        sent: Duration,
-        lock: LockId,
-        outcome: Result<Message, Refused>,
-    ) {
-        let entry = self.locks.get_mut(&lock);
-        let entry = entry.expect("an unanswered acquire has its lock");
-        match outcome {
-            Ok(Message::Queued { .. }) => {
-                entry.phase = Phase::Queued;
-                self.tell(lock, Notice::Queued);
-            }
-            Ok(Message::Granted {
-                token, lease_ms, ..
-            }) => {
-                let bound = self.config.clock_rate_bound;
-                let lease = lease_ms.map(|lease| bound.deadline(sent, lease));
-                self.granted(now, lock, token, lease);
-            }
-            Ok(Message::Ended { reason, .. }) => self.end_lock(lock, Notice::Ended(reason)),
-            Err(refused) => self.end_lock(lock, Notice::Refused(refused)),
-            Ok(message) => panic!("{message:?} was sorted out before"),
-        }
-    }
-
-    /// A renewal gave a lease until `until`.
-    fn renewed(
-        &mut self,
-        now: Duration,
-        seq: Seq,
-        lock: LockId,
-        token: Token,
-        until: Duration,
-        call: CallId,
-    ) {
-        self.change_lease(lock, token, |holding| {
-            holding.renewals.remove(&seq);
-            holding.lease = Some(until);
-        });
-        let outcome = match self.holding(lock) {
-            Ok(held) if held == token => {
-                let deadline = self.locks[&lock].belief.deadline();
-                let deadline = deadline.expect("a lock that is held has a deadline");
-                Ok(Outcome::Renewed { deadline })
-            }
-            // It was given up here before the answer came, and is being given back.
-            Ok(_) => Err(CallError::Lost(Lost::LeaseOver)),
-            Err(error) => Err(error),
-        };
-        self.reply(Some(call), outcome);
-        self.pass_deadlines(now);
     }
 }

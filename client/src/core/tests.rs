@@ -646,6 +646,42 @@ fn a_grant_that_overtakes_its_cancel_stands() {
 }
 
 #[test]
+fn a_retried_cancel_of_what_is_over_is_no_error() {
+    let mut script = Script::open();
+    let lock = script.request(100, 1, None);
+    let acquire = script.expect_sent().seq;
+    script.answer(110, acquire, queued("#1"));
+    script.core.cancel(at(120), lock, CallId(1));
+    script.take();
+    script.expect_sent();
+    let seq = script.reconnect(200);
+    script.answer(220, seq, resumed(vec![]));
+    let cancel = script.expect_sent().seq;
+    let acquire = script.expect_sent().seq;
+    script.answer(230, cancel, error(ErrorCode::NotQueued));
+    script.answer(231, acquire, ended("#1", EndReason::Cancelled));
+    script.told(&[
+        tell(lock, Notice::Queued),
+        reply(1, Ok(Outcome::Done)),
+        tell(lock, Notice::Ended(EndReason::Cancelled)),
+    ]);
+    script.nothing_left();
+}
+
+#[test]
+fn the_end_of_a_lock_is_told_once() {
+    let mut script = Script::open();
+    let lock = script.hold(100, 1, Some(500));
+    script.pass(700);
+    let release = script.expect_sent();
+    assert!(matches!(release.request, Request::Release { .. }));
+    script.push(701, ended("#1", EndReason::Expired));
+    script.answer(702, release.seq, error(ErrorCode::NotHeld));
+    script.told(&[tell(lock, Notice::Lost(Lost::LeaseOver))]);
+    script.nothing_left();
+}
+
+#[test]
 fn an_abandoned_request_that_is_granted_is_given_back() {
     let mut script = Script::open();
     let lock = script.request(100, 1, None);
