@@ -83,7 +83,7 @@ pub enum Output {
 pub struct CoreUsage {
     /// Requests that are under way and locks that are held.
     pub locks: usize,
-    /// Messages that the server has not answered.
+    /// Messages that the server has not answered, signs of life left aside.
     pub unanswered: usize,
 }
 
@@ -225,7 +225,11 @@ impl SessionCore {
         assert_eq!(self.locks.len(), self.by_id.len(), "each lock has an id");
         CoreUsage {
             locks: self.locks.len(),
-            unanswered: self.unanswered.len(),
+            unanswered: self
+                .unanswered
+                .values()
+                .filter(|pending| pending.ask != Ask::KeepAlive)
+                .count(),
         }
     }
 
