@@ -284,6 +284,9 @@ impl Attempt {
         if self.renew.is_some_and(|renew| renew.every_ms == 0) {
             return Err("renew: every_ms must be at least 1".to_owned());
         }
+        if self.renew.is_some() && self.hold_ms.is_none() {
+            return Err("renew: who renews must release some time (hold_ms)".to_owned());
+        }
         let wait = match self.wait {
             OpWait::For(ms) => Some(ms),
             OpWait::No | OpWait::Forever => None,

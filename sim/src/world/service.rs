@@ -134,13 +134,6 @@ impl World<'_> {
                 return;
             }
         }
-        if !self.stage.hosts.is_empty() {
-            self.stage.phase.send_replace(Phase::Sweeping);
-            // Who is to be busy must have been told first.
-            if !(self.step(elapsed) && self.step(elapsed) && self.settle(elapsed, Stage::is_idle)) {
-                return;
-            }
-        }
         self.stage.phase.send_replace(Phase::Reporting);
         if self.settle(elapsed, |stage| stage.usage().is_some()) {
             self.nothing_is_left();

@@ -6,7 +6,7 @@
 //! refused rightly too.
 
 use super::{
-    EnginePlan,
+    EnginePlan, LimitOverrides,
     shape::{Kind, Shape},
     tree::PathIndex,
 };
@@ -231,7 +231,11 @@ impl<'a> Generator<'a> {
     /// Keeps in mind that a request which should be over may live. Only where limits or ids make
     /// the idea of what is live a guess.
     fn doubt(&mut self, asked: Asked) {
-        if self.shape.ids > 0 || !self.shape.limits.is_empty() {
+        let exact = LimitOverrides {
+            retention: self.shape.limits.retention,
+            ..LimitOverrides::default()
+        };
+        if self.shape.ids > 0 || self.shape.limits != exact {
             self.doubtful.push(asked);
         }
     }

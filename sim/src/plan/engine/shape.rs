@@ -12,6 +12,17 @@ use crate::{
 use lockwright_engine::DurationMs;
 use std::fmt;
 
+/// How large a world is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    /// Some hundred commands, a few live requests: quick, and most bugs need no more.
+    Usual,
+    /// Many live requests.
+    Large,
+    /// Tens of thousands of commands: for what goes wrong once in thousands of grants.
+    Long,
+}
+
 /// Kinds of commands that the generator draws from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -76,6 +87,16 @@ impl Weights {
             };
             let weight = draw.between(low, high);
             if draw.chance(present, 8) { weight } else { 0 }
+        }))
+    }
+
+    /// Those of a long world: hand-offs above all.
+    fn of_long() -> Weights {
+        Weights(Kind::ALL.map(|kind| match kind {
+            Kind::Acquire => 50,
+            Kind::Release => 40,
+            Kind::Cancel | Kind::Break | Kind::Tick => 3,
+            _ => 0,
         }))
     }
 
@@ -161,7 +182,12 @@ impl Shape {
     /// Draws the knobs of a seed.
     pub(super) fn draw(seed: u64) -> Shape {
         let mut draw = Draw::new(Profile::Engine, seed, Stream::Shape);
-        let large = draw.chance(1, 64);
+        let size = match draw.below(256) {
+            0..4 => Size::Large,
+            4 => Size::Long,
+            _ => Size::Usual,
+        };
+        let large = size == Size::Large;
         let crowd = if large {
             draw.between(60, 200)
         } else {
@@ -175,10 +201,10 @@ impl Shape {
         } else {
             *draw.pick(&[200, 300, 400, 600, 800, 1200, 2000])
         };
-        Shape {
+        let shape = Shape {
             commands,
             crowd,
-            tree: Tree::draw(&mut tree, large),
+            tree: Tree::draw(&mut tree, size),
             namespaces: names(&mut draw, DEFAULT_NAMESPACE, "n", &[1, 1, 1, 2, 3]),
             owners: names(&mut draw, "alice", "o", &[1, 2, 3, 5, 8]),
             sessions: names(&mut draw, "s", "s", &[1, 2, 3, 5]),
@@ -193,6 +219,38 @@ impl Shape {
             limits: limits(&mut draw, times.unit),
             checks: checks(seed, commands, large),
             times,
+        };
+        match size {
+            Size::Usual | Size::Large => shape,
+            Size::Long => shape.into_long(&mut draw),
+        }
+    }
+
+    /// The same for tens of thousands of commands, about a third of them hand-offs.
+    fn into_long(self, draw: &mut Draw) -> Shape {
+        Shape {
+            commands: draw.between(20_000, 30_000),
+            crowd: draw.between(3, 8),
+            session_percent: 0,
+            weights: Weights::of_long(),
+            write_percent: *draw.pick(&[50, 80, 100]),
+            claims_max: 1,
+            wide_permille: 0,
+            ids: 0,
+            stale_percent: 0,
+            durations: Durations {
+                ttl_percent: *draw.pick(&[0, 20]),
+                wait_percent: 0,
+                busy_percent: 0,
+                ..self.durations
+            },
+            limits: LimitOverrides {
+                // Else the ends of all would have to be remembered.
+                retention: Some(DurationMs::ZERO),
+                ..LimitOverrides::default()
+            },
+            checks: EngineChecks::default(),
+            ..self
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The resource trees that plans of profile `engine` fight over.
 
+use super::shape::Size;
 use crate::{draw::Draw, op::Text};
 
 /// Kinds of trees. Each finds other bugs: chains those between ancestors and descendants, fans
@@ -42,12 +43,13 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Draws one, a larger one if `large`.
-    pub(super) fn draw(draw: &mut Draw, large: bool) -> Tree {
-        let kind = if large {
-            *draw.pick(&[TreeKind::Fan, TreeKind::Bushy])
-        } else {
-            *draw.pick(&KINDS)
+    /// Draws one that suits a world of this size.
+    pub(super) fn draw(draw: &mut Draw, size: Size) -> Tree {
+        let large = size == Size::Large;
+        let kind = *match size {
+            Size::Usual => draw.pick(&KINDS),
+            Size::Large => draw.pick(&[TreeKind::Fan, TreeKind::Bushy]),
+            Size::Long => draw.pick(&[TreeKind::Hot, TreeKind::Chain, TreeKind::LookAlikes]),
         };
         let mut paths = match kind {
             TreeKind::Hot => hot(draw),

@@ -156,7 +156,7 @@ fn attempt(shape: &Shape, at: u32, draw: &mut Draw) -> Attempt {
         ttl_ms: ttl.into(),
     });
     // Who neither releases nor has a lease would hold until the end of its session.
-    let forgets = ttl_ms.is_some() && draw.chance(1, 10);
+    let forgets = ttl_ms.is_some() && renew.is_none() && draw.chance(1, 10);
     Attempt {
         at_ms: at.into(),
         claims,

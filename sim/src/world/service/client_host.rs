@@ -26,9 +26,6 @@ pub(super) async fn run(stage: Arc<Stage>, host: usize, start: u32) -> turmoil::
             clients.spawn(run_client(stage.clone(), index, start));
         }
     }
-    if host == 0 {
-        clients.spawn(run_last_client(stage.clone()));
-    }
     while let Some(ended) = clients.join_next().await {
         ended?;
     }
@@ -89,33 +86,6 @@ async fn run_client(stage: Arc<Stage>, index: usize, start: u32) {
             std::panic::resume_unwind(error.into_panic());
         }
     }
-    drop(busy);
-}
-
-/// A client that comes when all others have gone: the server's engine then does something, and
-/// with that forgets what is to be forgotten.
-async fn run_last_client(stage: Arc<Stage>) {
-    let mut phase = stage.phase.subscribe();
-    if phase
-        .wait_for(|phase| *phase >= Phase::Sweeping)
-        .await
-        .is_err()
-    {
-        return;
-    }
-    let busy = stage.busy(Worker::Last);
-    let env = SimEnv::new(stage.hosts[0].clone());
-    let client = Client::connect(env, ClientConfig::new(format!("{SERVER}:{PORT}")));
-    let client = client.expect("the defaults make sense");
-    let error = client.close().await.err().map(|error| error.to_string());
-    stage.happen(
-        simulated(),
-        &Happening::Answered {
-            id: None,
-            call: Call::Close,
-            error,
-        },
-    );
     drop(busy);
 }
 

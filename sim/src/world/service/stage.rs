@@ -31,8 +31,6 @@ pub(super) enum Phase {
     Working,
     /// Close the sessions.
     Closing,
-    /// When all is forgotten, one more client comes and goes, so that the server notices.
-    Sweeping,
     /// The server is to say what it has in hand.
     Reporting,
 }
@@ -44,8 +42,6 @@ pub(super) enum Worker {
     Attempt(Text),
     /// A client whose session is not closed yet.
     Client(usize),
-    /// The client that comes last and finds nobody.
-    Last,
 }
 
 impl fmt::Display for Worker {
@@ -53,7 +49,6 @@ impl fmt::Display for Worker {
         match self {
             Worker::Attempt(id) => f.write_str(id),
             Worker::Client(index) => write!(f, "client {index}"),
-            Worker::Last => f.write_str("the last client"),
         }
     }
 }
