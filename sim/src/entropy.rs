@@ -112,6 +112,10 @@ mod tests {
     use std::hash::{BuildHasher, RandomState};
 
     /// What a new thread draws in each of the ways that the tree uses, after `prepare`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is tested is what a new thread draws"
+    )]
     fn drawn(prepare: impl FnOnce() + Send + 'static) -> (u64, u64, Vec<u8>) {
         std::thread::spawn(move || {
             prepare();
