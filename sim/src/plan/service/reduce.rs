@@ -9,6 +9,8 @@ use std::iter;
 
 /// A lazy list of candidates.
 type Candidates<'a> = Box<dyn Iterator<Item = ServicePlan> + 'a>;
+/// One change of a plan.
+type Edit = Box<dyn Fn(&mut ServicePlan)>;
 
 impl ServicePlan {
     /// Smaller plans, the boldest first; each weighs less than this one.
@@ -186,7 +188,7 @@ impl ServicePlan {
             curve_tenths: 10,
         };
         let perfect = |clock: &mut ClockPlan| *clock = ClockPlan::default();
-        let edits: Vec<Box<dyn Fn(&mut ServicePlan)>> = vec![
+        let edits: Vec<Edit> = vec![
             Box::new(|plan| plan.shape.clear()),
             Box::new(move |plan| plan.latency = plain),
             Box::new(|plan| plan.server.limits = LimitOverrides::default()),
