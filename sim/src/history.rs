@@ -75,8 +75,15 @@ impl Bytes {
         self.0.push(tag);
     }
 
+    /// One byte for a small number, which most are; no small one looks like the start of a large.
     fn number(&mut self, number: u64) {
-        self.0.extend_from_slice(&number.to_le_bytes());
+        match u8::try_from(number) {
+            Ok(small @ 0..0xff) => self.0.push(small),
+            _ => {
+                self.0.push(0xff);
+                self.0.extend_from_slice(&number.to_le_bytes());
+            }
+        }
     }
 
     fn text(&mut self, text: &str) {
@@ -251,5 +258,46 @@ impl Bytes {
                 self.text(error);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash_of(story: &[(&str, &[Line])]) -> HistoryHash {
+        let mut history = History::new(false);
+        for (op, lines) in story {
+            history.command(&serde_json::from_str(op).unwrap(), lines);
+        }
+        history.hash()
+    }
+
+    #[test]
+    fn every_difference_shows_in_the_fingerprint() {
+        let tick = |at: u64| format!(r#"{{"at":{at},"op":"tick"}}"#);
+        let line = |at| Line {
+            at,
+            what: What::Session {
+                namespace: "default".into(),
+                session: "s".into(),
+                state: "ended",
+            },
+        };
+        let stories = [
+            hash_of(&[]),
+            hash_of(&[(&tick(1), &[])]),
+            hash_of(&[(&tick(255), &[])]),
+            hash_of(&[(&tick(256), &[])]),
+            hash_of(&[(&tick(1), &[line(1)])]),
+            hash_of(&[(&tick(1), &[line(2)])]),
+            hash_of(&[(&tick(1), &[line(1), line(1)])]),
+            hash_of(&[(&tick(1), &[line(1)]), (&tick(1), &[])]),
+            hash_of(&[(&tick(1), &[]), (&tick(1), &[line(1)])]),
+        ];
+        for (index, hash) in stories.iter().enumerate() {
+            assert!(!stories[..index].contains(hash), "story {index}");
+        }
+        assert_eq!(hash_of(&[(&tick(1), &[line(1)])]), stories[4]);
     }
 }

@@ -183,8 +183,8 @@ impl Shape {
     pub(super) fn draw(seed: u64) -> Shape {
         let mut draw = Draw::new(Profile::Engine, seed, Stream::Shape);
         let size = match draw.below(256) {
-            0..4 => Size::Large,
-            4 => Size::Long,
+            0..2 => Size::Large,
+            2 => Size::Long,
             _ => Size::Usual,
         };
         let large = size == Size::Large;
