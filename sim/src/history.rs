@@ -78,7 +78,7 @@ impl Bytes {
     /// One byte for a small number, which most are; no small one looks like the start of a large.
     fn number(&mut self, number: u64) {
         match u8::try_from(number) {
-            Ok(small @ 0..0xff) => self.0.push(small),
+            Ok(small @ 0..=0xfe) => self.0.push(small),
             _ => {
                 self.0.push(0xff);
                 self.0.extend_from_slice(&number.to_le_bytes());
