@@ -20,7 +20,10 @@ impl Engine {
     ) -> Result<Reply, Refusal> {
         self.check_shape(claims, ttl)?;
         let owner = self.owners.find(&lock.namespace, &lock.owner);
-        if let Some(known) = owner.and_then(|owner| self.find_of(owner, lock)) {
+        let hash = owner.map(|owner| self.hash_of(owner, &lock.id));
+        if let (Some(owner), Some(hash)) = (owner, hash)
+            && let Some(known) = self.find_of(owner, &lock.id, hash)
+        {
             return Ok(Reply::Acquired {
                 state: self.requests[known].state(),
                 fresh: false,
@@ -28,7 +31,8 @@ impl Engine {
         }
         self.check_owner(lock, owner)?;
         let owner = owner.unwrap_or_else(|| self.owners.find_or_add(&lock.namespace, &lock.owner));
-        let id = self.place(owner, lock, claims, ttl);
+        let hash = hash.unwrap_or_else(|| self.hash_of(owner, &lock.id));
+        let id = self.place(owner, lock, hash, claims, ttl);
         let state = if self.requests[id].blocked == 0 {
             self.admit(id);
             self.grant(id, events);
@@ -100,6 +104,7 @@ impl Engine {
         &mut self,
         owner: OwnerId,
         lock: &LockKey,
+        hash: u64,
         claims: &[Claim],
         ttl: Option<DurationMs>,
     ) -> RequestId {
@@ -107,7 +112,7 @@ impl Engine {
         let id = self.requests.insert(Request {
             owner,
             id: lock.id.clone(),
-            hash: self.hash_key.hash(owner.raw(), lock.id.as_str()),
+            hash,
             arrival,
             arrived_at: self.now,
             ttl,

@@ -3,7 +3,7 @@
 
 use crate::{
     Command, DurationMs, EndReason, Event, EventKind, HashKey, InvalidRequest, Limits, LockKey,
-    Refusal, Reply, TimeMs, Token,
+    Name, Refusal, Reply, TimeMs, Token,
     owners::{Opening, OwnerId, Owners},
     requests::{Phase, Request, RequestId},
     slab::Slab,
@@ -388,13 +388,17 @@ impl Engine {
     /// The request that a command names, live or remembered.
     pub(crate) fn find(&self, lock: &LockKey) -> Option<RequestId> {
         let owner = self.owners.find(&lock.namespace, &lock.owner)?;
-        self.find_of(owner, lock)
+        self.find_of(owner, &lock.id, self.hash_of(owner, &lock.id))
     }
 
-    pub(crate) fn find_of(&self, owner: OwnerId, lock: &LockKey) -> Option<RequestId> {
-        let hash = self.hash_key.hash(owner.raw(), lock.id.as_str());
+    /// The hash under which a request is tabled.
+    pub(crate) fn hash_of(&self, owner: OwnerId, id: &Name) -> u64 {
+        self.hash_key.hash(owner.raw(), id.as_str())
+    }
+
+    pub(crate) fn find_of(&self, owner: OwnerId, id: &Name, hash: u64) -> Option<RequestId> {
         self.by_id.find(hash, &self.requests, |request| {
-            request.owner == owner && request.id == lock.id
+            request.owner == owner && request.id == *id
         })
     }
 

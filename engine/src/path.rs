@@ -83,8 +83,8 @@ impl Path {
 
     /// The segments from the root down; none for the empty path.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
-        let text = if self.is_root() { None } else { Some(&*self.0) };
-        text.into_iter().flat_map(|text| text.split('/'))
+        let text = if self.is_root() { "" } else { &*self.0 };
+        Segments { left: text }
     }
 
     /// The number of segments.
@@ -109,6 +109,29 @@ impl Path {
     #[must_use]
     pub fn overlaps(&self, other: &Path) -> bool {
         self.covers(other) || other.covers(self)
+    }
+}
+
+/// The segments of a path's text, of which none is empty. A loop over bytes: segments are short, and
+/// a search for `/` costs more to begin than to finish.
+struct Segments<'a> {
+    left: &'a str,
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        if self.left.is_empty() {
+            return None;
+        }
+        let end = self.left.bytes().position(|byte| byte == b'/');
+        let (segment, left) = match end {
+            Some(end) => (&self.left[..end], &self.left[end + 1..]),
+            None => (self.left, ""),
+        };
+        self.left = left;
+        Some(segment)
     }
 }
 

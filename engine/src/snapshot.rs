@@ -331,7 +331,8 @@ impl Engine {
         let owner = self
             .owners
             .find_or_add(&saved.key.namespace, &saved.key.owner);
-        if self.find_of(owner, &saved.key).is_some() {
+        let hash = self.hash_of(owner, &saved.key.id);
+        if self.find_of(owner, &saved.key.id, hash).is_some() {
             return Err(SnapshotError::Twice {
                 what: format!("request {}", saved.key.id),
             });
@@ -339,7 +340,7 @@ impl Engine {
         let request = Request {
             owner,
             id: saved.key.id.clone(),
-            hash: self.hash_key.hash(owner.raw(), saved.key.id.as_str()),
+            hash,
             arrival: Arrival(saved.arrival),
             arrived_at: saved.arrived_at,
             ttl: saved.ttl,
