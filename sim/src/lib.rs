@@ -16,5 +16,6 @@ pub mod oracle;
 pub mod outcome;
 pub mod plan;
 pub mod script;
+mod table;
 pub mod trace;
 pub mod world;

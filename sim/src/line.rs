@@ -6,15 +6,16 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
 use std::sync::Arc;
 
-/// Full identity of a lock.
+/// Full identity of a lock. The id comes first, so that two mostly differ where they are compared
+/// first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LineLock {
-    /// Its namespace.
-    pub namespace: Text,
-    /// Its owner.
-    pub owner: OpOwner,
     /// Its request id; the only part that a script's output shows.
     pub id: Text,
+    /// Its owner.
+    pub owner: OpOwner,
+    /// Its namespace.
+    pub namespace: Text,
 }
 
 /// What an error line is about.

@@ -18,7 +18,6 @@ mod paths;
 pub mod retries;
 pub mod service;
 pub mod sessions;
-mod table;
 pub mod tokens;
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! What the driver has seen of requests: for ops that leave out the owner or the token.
 
+use crate::table::Table;
 use lockwright_engine::{LockKey, Name, Owner, Token};
-use std::collections::BTreeMap;
 
 /// Requests by id. Ids are unique in a script; in plans several owners may use one.
 #[derive(Default)]
 pub(super) struct KnownLocks {
-    by_id: BTreeMap<Name, Vec<Known>>,
+    by_id: Table<Name, Vec<Known>>,
 }
 
 /// A request that got as far as the queue or a grant.

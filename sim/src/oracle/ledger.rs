@@ -4,13 +4,11 @@
 //! a [`Fact`], and after the oracles have judged the fact it notes the effect. It believes
 //! everything that it can make sense of, also what breaks the rules; judging is for the oracles.
 
-use super::{
-    paths::{PathId, Paths},
-    table::Table,
-};
+use super::paths::{PathId, Paths};
 use crate::{
     line::{Line, LineLock, What},
     op::{Action, DEFAULT_NAMESPACE, Op, OpClaim, OpOwner, OpWait, Text},
+    table::Table,
 };
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Paths as numbers, with what overlaps worked out once per pair.
 
-use super::table::Table;
 use crate::op::Text;
+use crate::table::Table;
 
 /// A path, in the order in which they were first seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::{
 
 /// A map without an order that anyone could see.
 #[derive(Debug, Clone)]
-pub(super) struct Table<K, V>(hashbrown::HashMap<K, V, BuildHasherDefault<Quick>>);
+pub(crate) struct Table<K, V>(hashbrown::HashMap<K, V, BuildHasherDefault<Quick>>);
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
@@ -17,15 +17,23 @@ impl<K, V> Default for Table<K, V> {
 
 impl<K: Hash + Eq, V> Table<K, V> {
     /// What `key` has.
-    pub(super) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
         self.0.get(key)
     }
 
+    /// What `key` has, to be changed.
+    pub(crate) fn get_mut<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get_mut(key)
+    }
+
     /// Gives `key` something else.
-    pub(super) fn insert(&mut self, key: K, value: V) {
+    pub(crate) fn insert(&mut self, key: K, value: V) {
         self.0.insert(key, value);
     }
 }
