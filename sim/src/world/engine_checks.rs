@@ -196,7 +196,7 @@ pub(super) fn survives_restore(engine: &mut Engine, hash_key: HashKey) -> Result
 fn differs(at_ms: u64, message: String) -> Violation {
     Violation {
         oracle: "same_engine".to_owned(),
-        rule: "DESIGN 2: two engines that have applied the same commands are equal and serialize \
+        rule: "determinism: two engines that have applied the same commands are equal and serialize \
                to the same bytes"
             .to_owned(),
         at_ms,

@@ -1,5 +1,5 @@
 //! Once faults stop, every live request is granted or ends, and nothing is left when all have gone
-//! (SEMANTICS section 7.6; DESIGN section 5, two phases).
+//! (SEMANTICS section 7.6; docs/simulation.md, the two phases).
 
 use super::in_ms;
 use crate::outcome::Violation;
