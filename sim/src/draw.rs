@@ -43,6 +43,10 @@ pub enum Stream {
     ServiceFaults = 66,
     /// The network of profile `service`.
     ServiceNet = 67,
+    /// Who else comes to the server of profile `service`, and how many it lets in.
+    ServiceStrangers = 68,
+    /// Faults of profile `service` that are aimed at somebody who holds a lock.
+    ServiceAmbushes = 69,
 }
 
 /// A source of random numbers for one purpose.

@@ -11,8 +11,8 @@ mod service;
 pub use engine::{EngineChecks, EnginePlan, LimitOverrides};
 pub(crate) use guard::catch as catch_panic;
 pub use service::{
-    Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, Fault, FaultKind, LatencyPlan, Place,
-    RenewPlan, ServerPlan, ServicePlan,
+    Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, Fault, FaultKind, Knock, LatencyPlan,
+    Place, RenewPlan, ServerPlan, ServicePlan, Stranger,
 };
 
 use crate::{

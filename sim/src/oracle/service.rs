@@ -1,19 +1,23 @@
 //! Oracles of a whole service: what clients were told and may believe, held against what the
 //! server's engine did. What the engine itself does is judged by the [`Panel`](super::Panel).
 
+mod calm;
 pub mod client_lease;
+pub mod closing;
+pub mod connections;
 pub mod fidelity;
 pub mod liveness;
 pub mod news;
 pub mod prompt_news;
 pub mod restarts;
 pub mod stamps;
+pub mod strangers;
 
 use super::Verdict;
 use crate::{
     op::{OpClaim, OpWait, Text},
     outcome::Violation,
-    plan::ServicePlan,
+    plan::{Knock, ServicePlan},
 };
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -43,26 +47,45 @@ pub enum Happening {
     Asked {
         /// The request.
         id: Text,
-        /// The client's host.
-        host: usize,
+        /// Who.
+        client: Client,
         /// What it asked for.
         wanted: Wanted,
     },
-    /// A client asked for something about one of its locks, or its session.
+    /// A client asked for something about one of its locks.
     Called {
-        /// The request; none for the session.
-        id: Option<Text>,
+        /// The request.
+        id: Text,
         /// What.
         call: Call,
     },
     /// A client got the answer to that.
     Answered {
-        /// The request; none for the session.
-        id: Option<Text>,
+        /// The request.
+        id: Text,
         /// What was asked.
         call: Call,
         /// Why not, if not.
         error: Option<String>,
+    },
+    /// A client closes its session.
+    Closing {
+        /// Who.
+        client: Client,
+    },
+    /// A client got the answer to that.
+    Closed {
+        /// Who.
+        client: Client,
+        /// Why not, if not.
+        error: Option<String>,
+    },
+    /// Somebody who has no session tried to get at one, or only kept the server busy.
+    Knocked {
+        /// What was tried.
+        what: Knock,
+        /// What the server said to it, if it said anything.
+        answer: Option<String>,
     },
     /// A client was told of one of its locks.
     Told {
@@ -89,8 +112,41 @@ pub enum Happening {
     Applied {
         /// The request.
         id: Text,
+        /// Whose.
+        session: Text,
         /// What reached the engine.
         wanted: Wanted,
+    },
+    /// A renewal among the engine's commands.
+    Renewed {
+        /// The request.
+        id: Text,
+        /// The lease that reached the engine, in ms.
+        ttl: u64,
+    },
+    /// A session was opened in the engine; it is attached.
+    Opened {
+        /// Its name.
+        session: Text,
+        /// Its namespace.
+        namespace: Text,
+        /// The abandon timeout that reached the engine, in ms.
+        abandon: u64,
+    },
+    /// A session was attached to a connection.
+    Attached {
+        /// Its name.
+        session: Text,
+    },
+    /// A session lost its connection.
+    Detached {
+        /// Its name.
+        session: Text,
+    },
+    /// A session ended.
+    SessionEnded {
+        /// Its name.
+        session: Text,
     },
     /// The engine queued a request.
     Queued {
@@ -134,28 +190,48 @@ impl fmt::Display for Happening {
             Happening::HostDown { host } => write!(f, "host {host} dies"),
             Happening::Fault { what } => f.write_str(what),
             Happening::Healed => f.write_str("all faults are over"),
-            Happening::Asked { id, host, wanted } => {
-                write!(f, "{id} on host {host} asks for {wanted}")
+            Happening::Asked { id, client, wanted } => {
+                write!(f, "{id} on host {} asks for {wanted}", client.host)
             }
-            Happening::Called { id, call } => write!(f, "{} calls {call}", Who(id)),
+            Happening::Called { id, call } => write!(f, "{id} calls {call}"),
             Happening::Answered {
                 id,
                 call,
                 error: None,
             } => {
-                write!(f, "{} is answered: {call} done", Who(id))
+                write!(f, "{id} is answered: {call} done")
             }
             Happening::Answered {
                 id,
                 call,
                 error: Some(error),
             } => {
-                write!(f, "{} is answered: {call}: {error}", Who(id))
+                write!(f, "{id} is answered: {call}: {error}")
+            }
+            Happening::Closing { client } => write!(f, "{client} closes its session"),
+            Happening::Closed {
+                client,
+                error: None,
+            } => write!(f, "the session of {client} is closed"),
+            Happening::Closed {
+                client,
+                error: Some(error),
+            } => write!(f, "{client} is answered: close: {error}"),
+            Happening::Knocked { what, answer } => {
+                let answer = answer.as_deref().unwrap_or("nothing");
+                write!(f, "a stranger tries: {what}; the server says: {answer}")
             }
             Happening::Told { id, news } => write!(f, "{id} is told: {news}"),
             Happening::Left { id } => write!(f, "{id} is left"),
             Happening::Stamped { at, .. } => write!(f, "a command at {at} ms"),
-            Happening::Applied { id, wanted } => write!(f, "{id} is applied: {wanted}"),
+            Happening::Applied { id, wanted, .. } => write!(f, "{id} is applied: {wanted}"),
+            Happening::Renewed { id, ttl } => write!(f, "{id} is renewed for {ttl} ms"),
+            Happening::Opened {
+                session, abandon, ..
+            } => write!(f, "session {session} opens, abandoned after {abandon} ms"),
+            Happening::Attached { session } => write!(f, "session {session} is attached"),
+            Happening::Detached { session } => write!(f, "session {session} is detached"),
+            Happening::SessionEnded { session } => write!(f, "session {session} ends"),
             Happening::Queued { id } => write!(f, "{id} is queued"),
             Happening::Granted { id, token } => write!(f, "{id} is granted: {token}"),
             Happening::Refused { id, code } => write!(f, "{id} is refused: {code}"),
@@ -164,12 +240,18 @@ impl fmt::Display for Happening {
     }
 }
 
-/// A request, or its absence, in a sentence.
-struct Who<'a>(&'a Option<Text>);
+/// A client, by its place in the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Client {
+    /// Its index.
+    pub index: usize,
+    /// That of its host.
+    pub host: usize,
+}
 
-impl fmt::Display for Who<'_> {
+impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_deref().unwrap_or("a session"))
+        write!(f, "client {}", self.index)
     }
 }
 
@@ -208,24 +290,24 @@ impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Call::Release => "release",
-            Call::Renew => "renew",
+            Call::Renew { .. } => "renew",
             Call::Cancel => "cancel",
-            Call::Close => "close",
         })
     }
 }
 
-/// What a client can ask beside locks.
+/// What a client can ask about a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// The end of a held lock.
     Release,
-    /// A longer lease.
-    Renew,
+    /// Another lease.
+    Renew {
+        /// In ms.
+        ttl: u64,
+    },
     /// The end of a queued request.
     Cancel,
-    /// The end of its session.
-    Close,
 }
 
 /// What a client is told of a request.
@@ -303,10 +385,13 @@ impl ServicePanel {
     pub fn new(plan: &Arc<ServicePlan>) -> ServicePanel {
         let mut oracles: Vec<Box<dyn ServiceOracle>> = vec![
             Box::new(stamps::Stamps::new(plan)),
-            Box::new(fidelity::Fidelity::default()),
+            Box::new(fidelity::Fidelity::new(plan)),
             Box::new(restarts::Restarts::default()),
             Box::new(news::TrueNews::default()),
             Box::new(prompt_news::PromptNews::new(plan.clone())),
+            Box::new(connections::Connections::new(plan.clone())),
+            Box::new(closing::Closing::default()),
+            Box::new(strangers::Strangers),
         ];
         if plan.server_clock_is_steady() {
             oracles.push(Box::new(client_lease::ClientLease));

@@ -8,6 +8,7 @@ use super::{LimitOverrides, PlanSize};
 use crate::op::{OpClaim, OpWait, Text};
 use lockwright_engine::{Name, Path};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A plan of profile `service`. All times are simulated ms since the start, unless they say that
 /// they are by a host's clock.
@@ -33,6 +34,9 @@ pub struct ServicePlan {
     /// The faults.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// Who else comes to the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strangers: Vec<Stranger>,
 }
 
 /// How long a message takes, drawn for each between two bounds.
@@ -56,6 +60,9 @@ pub struct ServerPlan {
     pub clock: ClockPlan,
     /// A connection that says nothing for this long is given up, in ms by its clock.
     pub idle_timeout_ms: u64,
+    /// How many connections may be open at once; the default without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections_max: Option<u32>,
     /// The limits of its engine that differ from the defaults.
     #[serde(default, skip_serializing_if = "LimitOverrides::is_empty")]
     pub limits: LimitOverrides,
@@ -149,6 +156,43 @@ pub enum Place {
     Server,
     /// The clients' host with this index.
     Host(usize),
+}
+
+/// Somebody without a session who comes to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stranger {
+    /// When.
+    pub at_ms: u64,
+    /// The index of the clients' host that it comes from.
+    pub host: usize,
+    /// What it tries.
+    pub what: Knock,
+}
+
+/// What a stranger tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Knock {
+    /// To resume somebody's session with a secret of its own.
+    Resume,
+    /// To ask for a lock without a session.
+    Acquire,
+    /// To send what is no message.
+    Garbage,
+    /// To connect and say nothing.
+    Silence,
+}
+
+impl fmt::Display for Knock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Knock::Resume => "resume a session with a wrong secret",
+            Knock::Acquire => "ask for a lock without a session",
+            Knock::Garbage => "send what is no message",
+            Knock::Silence => "connect and say nothing",
+        })
+    }
 }
 
 /// Something that goes wrong for a while.
@@ -265,6 +309,12 @@ impl ServicePlan {
             host_exists(client.host)?;
             client.validate()?;
         }
+        if self.server.connections_max == Some(0) {
+            return Err("connections_max must be at least 1".to_owned());
+        }
+        self.strangers
+            .iter()
+            .try_for_each(|stranger| host_exists(stranger.host))?;
         self.faults.iter().try_for_each(|fault| match fault.kind {
             FaultKind::Cut { host, .. } | FaultKind::Hold { host } => host_exists(host),
             FaultKind::Slow { host, max_ms } if max_ms >= self.latency.min_ms => host_exists(host),

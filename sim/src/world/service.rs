@@ -13,6 +13,9 @@ mod host;
 mod network;
 mod server_host;
 mod stage;
+mod stranger;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     oracle::{
@@ -78,6 +81,17 @@ struct World<'a> {
 
 impl World<'_> {
     fn new(stage: &Arc<Stage>) -> World<'static> {
+        World::with_server(stage, server_host::run)
+    }
+
+    /// A world with another program than the shipped one on the server's host.
+    fn with_server<P>(
+        stage: &Arc<Stage>,
+        program: impl Fn(Arc<Stage>) -> P + 'static,
+    ) -> World<'static>
+    where
+        P: Future<Output = turmoil::Result> + 'static,
+    {
         let plan = &stage.plan;
         let mut sim = turmoil::Builder::new()
             .rng_seed(plan.seed)
@@ -90,7 +104,7 @@ impl World<'_> {
             .build();
         sim.set_message_latency_curve(f64::from(plan.latency.curve_tenths) / 10.0);
         let server = stage.clone();
-        sim.host(SERVER, move || server_host::run(server.clone()));
+        sim.host(SERVER, move || program(server.clone()));
         for host in 0..plan.hosts.len() {
             let stage = stage.clone();
             let starts = Cell::new(0);

@@ -1,14 +1,36 @@
 //! What reaches the engine is what the client asked for: nothing added, dropped or changed on the
 //! way, and nothing that nobody asked for.
 
+use super::Call;
 use super::{Happening, ServiceOracle, Wanted};
-use crate::{op::Text, oracle::Verdict};
-use std::{collections::BTreeMap, time::Duration};
+use crate::{op::Text, oracle::Verdict, plan::ServicePlan};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// The oracle.
 #[derive(Debug, Default)]
 pub struct Fidelity {
     asked: BTreeMap<Text, Wanted>,
+    /// The leases that were asked for in renewals.
+    renewals: BTreeMap<Text, BTreeSet<u64>>,
+    /// Namespace and abandon timeout of every client.
+    sessions: BTreeSet<(Text, u64)>,
+}
+
+impl Fidelity {
+    /// For a plan's world.
+    #[must_use]
+    pub fn new(plan: &ServicePlan) -> Fidelity {
+        let sessions = plan.clients.iter();
+        Fidelity {
+            sessions: sessions
+                .map(|client| (client.namespace.clone(), client.abandon_ms))
+                .collect(),
+            ..Fidelity::default()
+        }
+    }
 }
 
 impl ServiceOracle for Fidelity {
@@ -26,7 +48,27 @@ impl ServiceOracle for Fidelity {
                 self.asked.insert(id.clone(), wanted.clone());
                 Ok(())
             }
-            Happening::Applied { id, wanted } => match self.asked.get(id) {
+            Happening::Called {
+                id,
+                call: Call::Renew { ttl },
+            } => {
+                self.renewals.entry(id.clone()).or_default().insert(*ttl);
+                Ok(())
+            }
+            Happening::Renewed { id, ttl } => match self.renewals.get(id) {
+                Some(asked) if asked.contains(ttl) => Ok(()),
+                asked => Err(format!(
+                    "a renewal of {id} for {ttl} ms reached the engine, and its client asked for \
+                     {asked:?}"
+                )),
+            },
+            Happening::Opened {
+                namespace, abandon, ..
+            } if !self.sessions.contains(&(namespace.clone(), *abandon)) => Err(format!(
+                "a session that is abandoned after {abandon} ms was opened in {namespace}, and no \
+                 client asks for that"
+            )),
+            Happening::Applied { id, wanted, .. } => match self.asked.get(id) {
                 Some(asked) if asked == wanted => Ok(()),
                 Some(asked) => Err(format!(
                     "{id} reached the engine as {wanted}, and its client asked for {asked}"
@@ -43,7 +85,10 @@ impl ServiceOracle for Fidelity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{OpClaim, OpWait};
+    use crate::{
+        op::{OpClaim, OpWait},
+        oracle::service::Client,
+    };
 
     fn wanted(path: &str, ttl: Option<u64>) -> Wanted {
         Wanted {
@@ -63,11 +108,12 @@ mod tests {
         let id = Text::from("L1");
         let asked = Happening::Asked {
             id: id.clone(),
-            host: 0,
+            client: Client { index: 0, host: 0 },
             wanted: wanted("a", Some(10)),
         };
         let applied = |path, ttl| Happening::Applied {
             id: id.clone(),
+            session: "s".into(),
             wanted: wanted(path, ttl),
         };
         assert!(oracle.see(Duration::ZERO, &applied("a", Some(10))).is_err());
@@ -76,5 +122,43 @@ mod tests {
         assert!(oracle.see(Duration::ZERO, &applied("b", Some(10))).is_err());
         assert!(oracle.see(Duration::ZERO, &applied("a", Some(9))).is_err());
         assert!(oracle.see(Duration::ZERO, &applied("a", None)).is_err());
+    }
+
+    #[test]
+    fn a_renewal_that_changes_on_the_way_is_seen() {
+        let mut oracle = Fidelity::default();
+        let mut see = |happening: Happening| oracle.see(Duration::ZERO, &happening);
+        let id = Text::from("L1");
+        let renewed = |ttl| Happening::Renewed {
+            id: id.clone(),
+            ttl,
+        };
+        assert!(see(renewed(10)).is_err());
+        let call = Call::Renew { ttl: 10 };
+        see(Happening::Called {
+            id: id.clone(),
+            call,
+        })
+        .unwrap();
+        assert_eq!(see(renewed(10)), Ok(()));
+        assert!(see(renewed(9)).is_err());
+    }
+
+    #[test]
+    fn an_abandon_timeout_that_nobody_has_is_seen() {
+        let mut oracle = Fidelity {
+            sessions: BTreeSet::from([("default".into(), 90)]),
+            ..Fidelity::default()
+        };
+        let mut see = |abandon| {
+            let opened = Happening::Opened {
+                session: "s".into(),
+                namespace: "default".into(),
+                abandon,
+            };
+            oracle.see(Duration::ZERO, &opened)
+        };
+        assert_eq!(see(90), Ok(()));
+        assert!(see(45).is_err());
     }
 }

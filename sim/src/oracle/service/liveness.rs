@@ -1,7 +1,7 @@
 //! Once faults stop, every live request is granted or ends, and nothing is left when all have gone
 //! (SEMANTICS section 7.6; docs/simulation.md, the two phases).
 
-use super::in_ms;
+use super::{Client, in_ms};
 use crate::outcome::Violation;
 use std::time::Duration;
 
@@ -18,6 +18,19 @@ pub fn stalled(now: Duration, still_for: Duration, waiting: &str) -> Violation {
         message: format!(
             "all faults are over, nothing has happened for {} ms, and there still waits: {waiting}",
             in_ms(still_for)
+        ),
+    }
+}
+
+/// A client that nobody asks anything of any more still has something in hand.
+#[must_use]
+pub fn kept(now: Duration, client: Client, usage: &str) -> Violation {
+    Violation {
+        oracle: "bounded".to_owned(),
+        rule: "SEMANTICS 6 an idle resource costs no memory".to_owned(),
+        at_ms: in_ms(now),
+        message: format!(
+            "all faults are over, all that {client} was asked for is done, and it still has {usage}"
         ),
     }
 }

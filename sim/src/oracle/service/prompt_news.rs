@@ -4,12 +4,8 @@
 //! A push that gets lost would be noticed at the next resume, and a reconnection hides it; so it
 //! is judged at once, wherever no fault can be the excuse.
 
-use super::{Call, Happening, ServiceOracle, in_ms};
-use crate::{
-    op::Text,
-    oracle::Verdict,
-    plan::{FaultKind, Place, ServicePlan},
-};
+use super::{Call, Client, Happening, ServiceOracle, calm::Calm, in_ms};
+use crate::{op::Text, oracle::Verdict, plan::ServicePlan};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -19,77 +15,74 @@ use std::{
 /// The oracle.
 #[derive(Debug)]
 pub struct PromptNews {
-    plan: Arc<ServicePlan>,
+    calm: Calm,
     /// How long news may take.
     patience: Duration,
-    /// How long after a fault a client may still be finding its way back.
-    recovery: Duration,
-    /// The host of each request whose client listens.
-    listening: BTreeMap<Text, usize>,
+    /// The requests whose clients listen.
+    listening: BTreeMap<Text, Listener>,
+    /// Since when each session is attached.
+    attached: BTreeMap<Text, Duration>,
     /// Requests that are queued: their grants are news, not answers.
     queued: BTreeSet<Text>,
     /// News on their way, by the time at which they were sent.
-    due: BTreeMap<(Duration, Text), &'static str>,
+    due: BTreeMap<(Duration, Text), Due>,
+}
+
+/// Who is told of a request.
+#[derive(Debug)]
+struct Listener {
+    client: Client,
+    /// The session, once the request has reached the engine.
+    session: Option<Text>,
+}
+
+/// News on their way.
+#[derive(Debug)]
+struct Due {
+    session: Text,
+    /// What happened to the request.
+    what: &'static str,
 }
 
 impl PromptNews {
     /// For a plan's world.
     #[must_use]
     pub fn new(plan: Arc<ServicePlan>) -> PromptNews {
-        let timers = plan
-            .clients
-            .iter()
-            .map(|client| client.call_timeout_ms + client.abandon_ms);
-        // Time to notice, to connect anew, and to resume, with all the patience that is allowed.
-        let recovery = plan.server.idle_timeout_ms + 4 * timers.max().unwrap_or(0) + 1_000;
         PromptNews {
             patience: Duration::from_millis(4 * plan.latency.max_ms + 50),
-            recovery: Duration::from_millis(recovery),
-            plan,
+            calm: Calm::new(plan),
             listening: BTreeMap::new(),
+            attached: BTreeMap::new(),
             queued: BTreeSet::new(),
             due: BTreeMap::new(),
         }
     }
 
-    /// Whether nothing could disturb the clients of a host at `sent` or soon after.
-    fn undisturbed(&self, host: usize, sent: Duration) -> bool {
-        let (from, to) = (sent.saturating_sub(self.recovery), sent + self.patience);
-        let clocks = [&self.plan.server.clock, &self.plan.hosts[host]];
-        let jumps = clocks.into_iter().flat_map(|clock| &clock.jumps);
-        let disturbed_by_jump = jumps
-            .map(|jump| Duration::from_millis(jump.at_ms))
-            .any(|at| (from..=to).contains(&at));
-        let disturbed_by_fault = self.plan.faults.iter().any(|fault| {
-            let concerns = match fault.kind {
-                FaultKind::Cut { host: other, .. }
-                | FaultKind::Hold { host: other }
-                | FaultKind::Slow { host: other, .. } => other == host,
-                FaultKind::Reset { place }
-                | FaultKind::Crash { place }
-                | FaultKind::Pause { place } => {
-                    place == Place::Server || place == Place::Host(host)
-                }
-            };
-            let begins = Duration::from_millis(fault.at_ms);
-            let ends = begins + Duration::from_millis(fault.for_ms);
-            concerns && begins <= to && ends >= from
-        });
-        // At the start everybody is still connecting.
-        !disturbed_by_jump && !disturbed_by_fault && sent > self.recovery
-    }
-
     fn expect(&mut self, now: Duration, id: &Text, what: &'static str) {
-        let Some(host) = self.listening.get(id) else {
+        let Some(Listener {
+            client,
+            session: Some(session),
+        }) = self.listening.get(id)
+        else {
             return;
         };
-        if self.undisturbed(*host, now) {
-            self.due.insert((now, id.clone()), what);
+        let Some(attached) = self.attached.get(session) else {
+            return;
+        };
+        let until = now + self.patience;
+        if self.calm.is_delivery(client.host, *attached, now, until) {
+            let session = session.clone();
+            self.due.insert((now, id.clone()), Due { session, what });
         }
     }
 
-    fn forget(&mut self, gone: impl Fn(&Text) -> bool) {
-        self.due.retain(|(_, id), _| !gone(id));
+    fn forget(&mut self, id: &Text) {
+        self.due.retain(|(_, other), _| other != id);
+    }
+
+    /// What was on its way on a session's connection when that broke is told in another way.
+    fn forget_session(&mut self, session: &Text) {
+        self.due.retain(|_, due| due.session != *session);
     }
 }
 
@@ -103,18 +96,33 @@ impl ServiceOracle for PromptNews {
     }
 
     fn see(&mut self, now: Duration, happening: &Happening) -> Verdict {
-        if let Some(((sent, id), what)) = self.due.first_key_value()
+        if let Some(((sent, id), Due { what, .. })) = self.due.first_key_value()
             && now > *sent + self.patience
         {
             return Err(format!(
                 "the client of {id} was not told that it {what} at {} ms, though nothing \
-                     disturbed its connection",
+                 disturbed its connection",
                 in_ms(*sent)
             ));
         }
         match happening {
-            Happening::Asked { id, host, .. } => {
-                self.listening.insert(id.clone(), *host);
+            Happening::Asked { id, client, .. } => {
+                let (client, session) = (*client, None);
+                self.listening
+                    .insert(id.clone(), Listener { client, session });
+            }
+            Happening::Applied { id, session, .. } => {
+                if let Some(listener) = self.listening.get_mut(id) {
+                    listener.session = Some(session.clone());
+                }
+            }
+            Happening::Opened { session, .. } | Happening::Attached { session } => {
+                self.forget_session(session);
+                self.attached.insert(session.clone(), now);
+            }
+            Happening::Detached { session } | Happening::SessionEnded { session } => {
+                self.forget_session(session);
+                self.attached.remove(session);
             }
             Happening::Queued { id } => {
                 self.queued.insert(id.clone());
@@ -123,34 +131,38 @@ impl ServiceOracle for PromptNews {
                 self.expect(now, id, "was granted");
             }
             Happening::Ended { id, reason, .. } => {
-                self.forget(|other| other == id);
+                self.forget(id);
                 if ["expired", "timed_out"].contains(reason) {
                     self.expect(now, id, "ended");
                 }
             }
-            Happening::Told { id, .. } => self.forget(|other| other == id),
+            Happening::Told { id, .. } => self.forget(id),
             Happening::Left { id } => {
                 self.listening.remove(id);
                 self.queued.remove(id);
-                self.forget(|other| other == id);
+                self.forget(id);
             }
             // The answer tells of what happened meanwhile.
             Happening::Called {
-                id: Some(id),
+                id,
                 call: Call::Cancel | Call::Release,
-            } => {
-                self.forget(|other| other == id);
+            } => self.forget(id),
+            // A client that closes its session has no ear for anything else.
+            Happening::Closing { client } => {
+                self.listening
+                    .retain(|_, listener| listener.client != *client);
+                let listening = &self.listening;
+                self.due.retain(|(_, id), _| listening.contains_key(id));
             }
-            Happening::Called { id: None, .. } | Happening::ServerDown => self.due.clear(),
+            Happening::ServerDown => {
+                self.due.clear();
+                self.attached.clear();
+            }
             Happening::HostDown { host } => {
-                let gone: BTreeSet<Text> = self
-                    .listening
-                    .iter()
-                    .filter(|(_, other)| *other == host)
-                    .map(|(id, _)| id.clone())
-                    .collect();
-                self.forget(|id| gone.contains(id));
-                self.listening.retain(|id, _| !gone.contains(id));
+                self.listening
+                    .retain(|_, listener| listener.client.host != *host);
+                let listening = &self.listening;
+                self.due.retain(|(_, id), _| listening.contains_key(id));
             }
             _ => {}
         }
@@ -160,73 +172,60 @@ impl ServiceOracle for PromptNews {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::calm::tests::{CUT, fault, plan},
+        *,
+    };
     use crate::{
         op::OpWait,
         oracle::service::{News, Wanted},
-        plan::{Fault, ServicePlan},
+        plan::{Fault, FaultKind, Place},
     };
 
     /// A story of a client whose request is queued, and granted at 100 s.
     fn story(faults: Vec<Fault>) -> PromptNews {
-        let mut plan: ServicePlan = serde_json::from_value(serde_json::json!({
-            "seed": 1, "active_ms": 200_000,
-            "latency": {"min_ms": 1, "max_ms": 5, "curve_tenths": 10},
-            "server": {"idle_timeout_ms": 500},
-            "hosts": [{}, {}],
-            "clients": [],
-        }))
-        .unwrap();
-        plan.faults = faults;
-        let mut oracle = PromptNews::new(Arc::new(plan));
+        let mut oracle = PromptNews::new(plan(faults));
         let wanted = Wanted {
             namespace: "default".into(),
             claims: Vec::new(),
             ttl: None,
             wait: OpWait::Forever,
         };
-        let at = Duration::from_secs(99);
-        oracle
-            .see(
-                at,
-                &Happening::Asked {
-                    id: "L1".into(),
-                    host: 0,
-                    wanted,
-                },
-            )
-            .unwrap();
-        oracle
-            .see(at, &Happening::Queued { id: "L1".into() })
-            .unwrap();
-        let granted = Happening::Granted {
-            id: "L1".into(),
-            token: 1,
-        };
+        let (id, session) = (Text::from("L1"), Text::from("s"));
+        let before = [
+            Happening::Attached {
+                session: session.clone(),
+            },
+            Happening::Asked {
+                id: id.clone(),
+                client: Client { index: 0, host: 0 },
+                wanted: wanted.clone(),
+            },
+            Happening::Applied {
+                id: id.clone(),
+                session,
+                wanted,
+            },
+            Happening::Queued { id: id.clone() },
+        ];
+        for happening in before {
+            oracle.see(Duration::from_secs(99), &happening).unwrap();
+        }
+        let granted = Happening::Granted { id, token: 1 };
         oracle.see(Duration::from_secs(100), &granted).unwrap();
         oracle
     }
 
-    fn fault(at_s: u64, kind: FaultKind) -> Fault {
-        Fault {
-            at_ms: at_s * 1_000,
-            for_ms: 1,
-            kind,
-        }
+    fn later(mut oracle: PromptNews) -> Verdict {
+        oracle.see(Duration::from_secs(200), &Happening::Healed)
     }
 
     #[test]
     fn a_grant_that_is_never_told_is_seen() {
         let mut oracle = story(Vec::new());
-        assert_eq!(
-            oracle.see(Duration::from_millis(100_070), &Happening::Healed),
-            Ok(())
-        );
-        assert!(
-            oracle
-                .see(Duration::from_millis(100_071), &Happening::Healed)
-                .is_err()
-        );
+        let mut see = |ms| oracle.see(Duration::from_millis(ms), &Happening::Healed);
+        assert_eq!(see(100_070), Ok(()));
+        assert!(see(100_071).is_err());
     }
 
     #[test]
@@ -237,35 +236,30 @@ mod tests {
             news: News::Granted { token: 1 },
         };
         oracle.see(Duration::from_millis(100_020), &told).unwrap();
-        assert_eq!(
-            oracle.see(Duration::from_secs(200), &Happening::Healed),
-            Ok(())
-        );
+        assert_eq!(later(oracle), Ok(()));
     }
 
     #[test]
-    fn a_fault_is_an_excuse_where_it_strikes() {
-        let late = Duration::from_secs(200);
-        let mut disturbed = story(vec![fault(
-            99,
-            FaultKind::Reset {
-                place: Place::Host(0),
-            },
-        )]);
-        assert_eq!(disturbed.see(late, &Happening::Healed), Ok(()));
-        let mut elsewhere = story(vec![fault(
-            99,
-            FaultKind::Reset {
-                place: Place::Host(1),
-            },
-        )]);
-        assert!(elsewhere.see(late, &Happening::Healed).is_err());
-        let mut long_ago = story(vec![fault(
-            9,
-            FaultKind::Reset {
-                place: Place::Host(0),
-            },
-        )]);
-        assert!(long_ago.see(late, &Happening::Healed).is_err());
+    fn a_connection_that_breaks_takes_its_news_along() {
+        let mut oracle = story(Vec::new());
+        let detached = Happening::Detached {
+            session: "s".into(),
+        };
+        oracle
+            .see(Duration::from_millis(100_010), &detached)
+            .unwrap();
+        assert_eq!(later(oracle), Ok(()));
+    }
+
+    #[test]
+    fn a_fault_is_an_excuse_where_and_when_it_strikes() {
+        let reset = |at_ms, host| {
+            let place = Place::Host(host);
+            story(vec![fault(at_ms, 1, FaultKind::Reset { place })])
+        };
+        assert_eq!(later(reset(100_003, 0)), Ok(()));
+        assert!(later(reset(100_003, 1)).is_err());
+        assert!(later(reset(90_000, 0)).is_err());
+        assert_eq!(later(story(vec![fault(99_500, 10, CUT)])), Ok(()));
     }
 }

@@ -1,8 +1,8 @@
 //! Draws plans of profile `service`.
 
 use super::{
-    Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, Fault, FaultKind, LatencyPlan, Place,
-    RenewPlan, ServerPlan, ServicePlan, shape::Shape,
+    Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, Fault, FaultKind, Knock, LatencyPlan,
+    Place, RenewPlan, ServerPlan, ServicePlan, Stranger, shape::Shape,
 };
 use crate::{
     draw::{Draw, Stream},
@@ -17,17 +17,27 @@ impl ServicePlan {
         let shape = Shape::draw(seed);
         let net = &mut Draw::new(Profile::Service, seed, Stream::ServiceNet);
         let clocks = &mut Draw::new(Profile::Service, seed, Stream::Time);
+        let visits = &mut Draw::new(Profile::Service, seed, Stream::ServiceStrangers);
         let latency = latency(net);
         let plan = ServicePlan {
             shape: shape.in_a_line(),
             seed,
             active_ms: shape.active_ms.into(),
             latency,
-            server: server(&shape, latency, clocks),
+            server: ServerPlan {
+                connections_max: connections_max(&shape, visits),
+                ..server(&shape, latency, clocks)
+            },
             hosts: (0..shape.hosts).map(|_| clock(&shape, clocks)).collect(),
             clients: clients(&shape, latency, seed),
-            faults: faults(&shape, seed),
+            faults: Vec::new(),
+            strangers: strangers(&shape, visits),
         };
+        let mut plan = ServicePlan {
+            faults: faults(&shape, &plan, seed),
+            ..plan
+        };
+        ambush(&mut plan, seed);
         plan.validate()
             .expect("the generator draws plans that can be run");
         plan
@@ -79,8 +89,36 @@ fn server(shape: &Shape, latency: LatencyPlan, draw: &mut Draw) -> ServerPlan {
     ServerPlan {
         clock,
         idle_timeout_ms: 6 * latency.max_ms + u64::from(draw.between_skewed(100, 3_000)),
+        connections_max: None,
         limits,
     }
+}
+
+/// Sometimes so few that a connection whose place is not given back is missed soon.
+fn connections_max(shape: &Shape, draw: &mut Draw) -> Option<u32> {
+    draw.chance(1, 3)
+        .then(|| shape.clients + draw.between_skewed(1, 8))
+}
+
+fn strangers(shape: &Shape, draw: &mut Draw) -> Vec<Stranger> {
+    if !draw.chance(1, 3) {
+        return Vec::new();
+    }
+    let mut strangers: Vec<Stranger> = (0..draw.between_skewed(1, 8))
+        .map(|_| Stranger {
+            at_ms: draw.below(shape.active_ms).into(),
+            host: draw.index(shape.hosts as usize),
+            what: *draw.pick(&[
+                Knock::Resume,
+                Knock::Resume,
+                Knock::Acquire,
+                Knock::Garbage,
+                Knock::Silence,
+            ]),
+        })
+        .collect();
+    strangers.sort_by_key(|stranger| stranger.at_ms);
+    strangers
 }
 
 fn clock(shape: &Shape, draw: &mut Draw) -> ClockPlan {
@@ -147,13 +185,22 @@ fn attempt(shape: &Shape, at: u32, draw: &mut Draw) -> Attempt {
             path: Text::from(draw.pick(&shape.paths).as_str()),
         })
         .collect();
-    let hold_ms = draw.between_skewed(1, shape.hold_ms_max) - 1;
+    let hold_ms = if draw.chance(shape.sitters, 100) {
+        draw.between(1_000, 4_000)
+    } else {
+        draw.between_skewed(1, shape.hold_ms_max) - 1
+    };
     let ttl_ms = draw
         .chance(shape.leases, 100)
         .then(|| draw.between_skewed(10, shape.ttl_ms_max));
     let renew = ttl_ms.filter(|_| draw.chance(1, 4)).map(|ttl| RenewPlan {
         every_ms: (ttl / 3).max(1).into(),
-        ttl_ms: ttl.into(),
+        // A renewal can also make a lease shorter, and then its client must not count on the rest.
+        ttl_ms: match draw.below(3) {
+            0 => draw.between_skewed(1, ttl),
+            _ => ttl,
+        }
+        .into(),
     });
     // Who neither releases nor has a lease would hold until the end of its session.
     let forgets = ttl_ms.is_some() && renew.is_none() && draw.chance(1, 10);
@@ -174,19 +221,19 @@ fn attempt(shape: &Shape, at: u32, draw: &mut Draw) -> Attempt {
     }
 }
 
-fn faults(shape: &Shape, seed: u64) -> Vec<Fault> {
+fn faults(shape: &Shape, plan: &ServicePlan, seed: u64) -> Vec<Fault> {
     let draw = &mut Draw::new(Profile::Service, seed, Stream::ServiceFaults);
     if shape.faults.weights().iter().all(|weight| *weight == 0) {
         return Vec::new();
     }
     let mut faults: Vec<Fault> = (0..shape.faults.count)
-        .map(|_| fault(shape, draw))
+        .map(|_| fault(shape, plan, draw))
         .collect();
     faults.sort_by_key(|fault| fault.at_ms);
     faults
 }
 
-fn fault(shape: &Shape, draw: &mut Draw) -> Fault {
+fn fault(shape: &Shape, plan: &ServicePlan, draw: &mut Draw) -> Fault {
     let host = draw.below(shape.hosts) as usize;
     let anywhere = if draw.chance(1, 3) {
         Place::Server
@@ -219,7 +266,75 @@ fn fault(shape: &Shape, draw: &mut Draw) -> Fault {
     };
     Fault {
         at_ms: draw.below(shape.active_ms).into(),
-        for_ms: draw.between_skewed(1, shape.faults.for_ms_max).into(),
+        for_ms: if draw.chance(1, 4) {
+            about_a_timeout(plan, draw)
+        } else {
+            draw.between_skewed(1, shape.faults.for_ms_max).into()
+        },
         kind,
     }
+}
+
+/// Cuts off or pauses a holder for longer than the server waits for it: the one moment at which
+/// it is only its own clock that tells a client what it may believe.
+fn ambush(plan: &mut ServicePlan, seed: u64) {
+    let draw = &mut Draw::new(Profile::Service, seed, Stream::ServiceAmbushes);
+    if !draw.chance(1, 3) {
+        return;
+    }
+    for _ in 0..draw.between(1, 3) {
+        let client = draw.index(plan.clients.len());
+        let client = &mut plan.clients[client];
+        if client.attempts.is_empty() {
+            continue;
+        }
+        let host = client.host;
+        let attempt = draw.index(client.attempts.len());
+        let attempt = &mut client.attempts[attempt];
+        // Answers take up to six times the latency when there is no connection yet.
+        let granted_ms = attempt.at_ms + u64::from(draw.between(2, 6)) * plan.latency.max_ms;
+        let away_ms = plan.server.idle_timeout_ms + client.abandon_ms + u64::from(draw.below(300));
+        attempt.cancel_after_ms = None;
+        attempt.renew = None;
+        attempt.hold_ms = Some(away_ms + u64::from(draw.below(500)));
+        if draw.chance(1, 2) {
+            attempt.ttl_ms = None;
+        }
+        let kind = match draw.below(4) {
+            0 => FaultKind::Cut {
+                host,
+                to_server: true,
+                from_server: draw.chance(1, 2),
+            },
+            1 => FaultKind::Hold { host },
+            _ => FaultKind::Pause {
+                place: Place::Host(host),
+            },
+        };
+        if granted_ms < plan.active_ms {
+            // Healing would end it too early.
+            plan.active_ms = plan.active_ms.max(granted_ms + away_ms + 1);
+            plan.faults.push(Fault {
+                at_ms: granted_ms,
+                for_ms: away_ms,
+                kind,
+            });
+        }
+    }
+    plan.faults.sort_by_key(|fault| fault.at_ms);
+}
+
+/// As long as somebody's patience, more or less: what happens then is of interest.
+fn about_a_timeout(plan: &ServicePlan, draw: &mut Draw) -> u64 {
+    let idle = plan.server.idle_timeout_ms;
+    let client = draw.pick(&plan.clients);
+    let patience = *draw.pick(&[
+        idle,
+        client.call_timeout_ms,
+        client.abandon_ms,
+        idle + client.abandon_ms,
+    ]);
+    (patience + u64::from(draw.below(200)))
+        .saturating_sub(50)
+        .max(1)
 }

@@ -16,13 +16,16 @@ impl ServicePlan {
     /// Smaller plans, the boldest first; each weighs less than this one.
     pub(in crate::plan) fn reductions(&self) -> impl Iterator<Item = ServicePlan> + '_ {
         let weight = self.weight();
-        let steps: [fn(&ServicePlan) -> Candidates<'_>; 9] = [
+        let steps: [fn(&ServicePlan) -> Candidates<'_>; 10] = [
+            // First what makes the rest easier: in a plain world, one message less does not change
+            // when all others come.
+            ServicePlan::with_simpler_world,
             ServicePlan::without_clients,
             ServicePlan::without_faults,
+            ServicePlan::without_strangers,
             ServicePlan::ending_sooner,
             ServicePlan::without_attempts,
             ServicePlan::on_fewer_hosts,
-            ServicePlan::with_simpler_world,
             ServicePlan::with_simpler_clients,
             ServicePlan::with_fewer_claims,
             ServicePlan::with_simpler_attempts,
@@ -66,6 +69,8 @@ impl ServicePlan {
                 .count()
             + clocks().map(|clock| clock.jumps.len()).sum::<usize>()
             + clocks().filter(|clock| clock.drift_ppm != 0).count()
+            + self.strangers.len()
+            + usize::from(self.server.connections_max.is_some())
             + usize::from(!self.server.limits.is_empty())
             + usize::from(!self.shape.is_empty());
         let numbers = self.active_ms
@@ -76,6 +81,11 @@ impl ServicePlan {
                 .faults
                 .iter()
                 .map(|fault| fault.at_ms + fault.for_ms)
+                .sum::<u64>()
+            + self
+                .strangers
+                .iter()
+                .map(|stranger| stranger.at_ms)
                 .sum::<u64>()
             + attempts().map(Attempt::numbers).sum::<u64>();
         (things, numbers)
@@ -101,6 +111,13 @@ impl ServicePlan {
         )
     }
 
+    fn without_strangers(&self) -> Candidates<'_> {
+        Box::new(
+            chunks(self.strangers.len())
+                .map(|(from, to)| self.edited(|plan| drop(plan.strangers.drain(from..to)))),
+        )
+    }
+
     fn ending_sooner(&self) -> Candidates<'_> {
         let ends = [
             self.active_ms / 4,
@@ -111,6 +128,7 @@ impl ServicePlan {
             self.edited(|plan| {
                 plan.active_ms = end;
                 plan.faults.retain(|fault| fault.at_ms < end);
+                plan.strangers.retain(|stranger| stranger.at_ms < end);
                 for client in &mut plan.clients {
                     client.attempts.retain(|attempt| attempt.at_ms < end);
                 }
@@ -152,6 +170,9 @@ impl ServicePlan {
                 plan.clients
                     .iter_mut()
                     .for_each(|client| moved(&mut client.host));
+                for stranger in &mut plan.strangers {
+                    moved(&mut stranger.host);
+                }
                 for fault in &mut plan.faults {
                     match &mut fault.kind {
                         FaultKind::Cut { host, .. }
@@ -192,6 +213,7 @@ impl ServicePlan {
             Box::new(|plan| plan.shape.clear()),
             Box::new(move |plan| plan.latency = plain),
             Box::new(|plan| plan.server.limits = LimitOverrides::default()),
+            Box::new(|plan| plan.server.connections_max = None),
             Box::new(move |plan| perfect(&mut plan.server.clock)),
             Box::new(move |plan| plan.hosts.iter_mut().for_each(perfect)),
             Box::new(|plan| {

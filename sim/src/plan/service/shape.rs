@@ -22,6 +22,8 @@ pub(super) struct Shape {
     pub(super) claims_max: u32,
     pub(super) paths: Vec<String>,
     pub(super) hold_ms_max: u32,
+    /// Part of holders that hold for seconds, in hundredths.
+    pub(super) sitters: u32,
     pub(super) ttl_ms_max: u32,
     pub(super) leases: u32,
     pub(super) faults: FaultShape,
@@ -64,6 +66,7 @@ impl Shape {
             claims_max: *draw.pick(&[1, 1, 2, 3, 6]),
             paths: paths(draw),
             hold_ms_max: draw.between_skewed(2, 400),
+            sitters: *draw.pick(&[0, 0, 0, 2, 10]),
             ttl_ms_max: draw.between_skewed(30, 3_000),
             leases: *draw.pick(&[0, 30, 60, 100]),
             faults: FaultShape::draw(draw, active_ms),

@@ -5,7 +5,7 @@ use crate::{
     driver::{line_lock, line_of, state_line},
     line::{Line, Subject, What},
     op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait, Text},
-    oracle::service::Wanted,
+    oracle::service::{Happening, Wanted},
 };
 use lockwright_engine::{
     Claim, Command, Event, LockKey, Mode, Owner, Refusal, Reply, SessionKey, TimeMs, Wait,
@@ -133,25 +133,43 @@ pub(super) fn lines_of(
     lines
 }
 
-/// What an acquire asks for.
-pub(super) fn wanted_of(op: &Op) -> Option<(Text, Wanted)> {
-    let Action::Acquire {
-        id,
-        claims,
-        ttl,
-        wait,
-        ..
-    } = &op.action
-    else {
-        return None;
-    };
-    let wanted = Wanted {
-        namespace: op.namespace.clone()?,
-        claims: claims.clone(),
-        ttl: *ttl,
-        wait: *wait,
-    };
-    Some((id.clone(), wanted))
+/// What the arrival of a command means to the oracles of the service, if it means anything.
+pub(super) fn arrival(op: &Op, result: &Result<Reply, Refusal>) -> Option<Happening> {
+    let is_done = result.is_ok();
+    match &op.action {
+        Action::Acquire {
+            id,
+            owner: OpOwner::Session(session),
+            claims,
+            ttl,
+            wait,
+        } => Some(Happening::Applied {
+            id: id.clone(),
+            session: session.clone(),
+            wanted: Wanted {
+                namespace: op.namespace.clone()?,
+                claims: claims.clone(),
+                ttl: *ttl,
+                wait: *wait,
+            },
+        }),
+        Action::Renew { lock, ttl, .. } => Some(Happening::Renewed {
+            id: lock.id.clone(),
+            ttl: *ttl,
+        }),
+        Action::OpenSession { session, abandon } => Some(Happening::Opened {
+            session: session.clone(),
+            namespace: op.namespace.clone()?,
+            abandon: *abandon,
+        }),
+        Action::Attach { session } if is_done => Some(Happening::Attached {
+            session: session.clone(),
+        }),
+        Action::Detach { session } if is_done => Some(Happening::Detached {
+            session: session.clone(),
+        }),
+        _ => None,
+    }
 }
 
 fn subject_of(action: &Action) -> Subject {

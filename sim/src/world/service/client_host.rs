@@ -6,13 +6,16 @@ use super::{
     network::SERVER,
     server_host::PORT,
     stage::{Phase, Stage, Worker},
+    stranger,
 };
 use crate::{
     op::{OpClaim, OpWait, Text},
-    oracle::service::{Call, Happening, News, Wanted},
+    oracle::service::{self as oracle, Call, Happening, News, Wanted},
     plan::{Attempt, ClientPlan},
 };
-use lockwright_client::{AcquireRequest, CallError, Client, ClientConfig, Lock, Lost, Notice};
+use lockwright_client::{
+    AcquireRequest, CallError, Client, ClientConfig, Lock, Lost, Notice, core::CoreUsage,
+};
 use lockwright_engine::{Claim, DurationMs, Name, Path, Wait};
 use lockwright_env::Env as _;
 use std::{future::Future, sync::Arc, time::Duration};
@@ -26,6 +29,11 @@ pub(super) async fn run(stage: Arc<Stage>, host: usize, start: u32) -> turmoil::
             clients.spawn(run_client(stage.clone(), index, start));
         }
     }
+    for stranger in &stage.plan.strangers {
+        if stranger.host == host && is_to_come(start, stranger.at_ms) {
+            clients.spawn(stranger::run(stage.clone(), *stranger));
+        }
+    }
     while let Some(ended) = clients.join_next().await {
         ended?;
     }
@@ -33,24 +41,32 @@ pub(super) async fn run(stage: Arc<Stage>, host: usize, start: u32) -> turmoil::
     Ok(())
 }
 
+/// Who starts again does not do again what its plan had before.
+fn is_to_come(start: u32, at_ms: u64) -> bool {
+    start == 1 || Duration::from_millis(at_ms) >= simulated()
+}
+
 /// One client: its attempts, and then the end of its session.
 async fn run_client(stage: Arc<Stage>, index: usize, start: u32) {
     let plan = &stage.plan.clients[index];
     let host = stage.hosts[plan.host].clone();
     let busy = stage.busy(Worker::Client(index));
+    let who = oracle::Client {
+        index,
+        host: plan.host,
+    };
     let client = Client::connect(SimEnv::new(host.clone()), config(plan))
         .expect("the plan's settings were validated");
     let mut attempts = JoinSet::new();
     for (number, attempt) in plan.attempts.iter().enumerate() {
-        // Who starts again does not do again what its plan had before.
-        if start > 1 && Duration::from_millis(attempt.at_ms) < simulated() {
+        if !is_to_come(start, attempt.at_ms) {
             continue;
         }
         let id = Text::from(format!("c{index}-{number}-{start}"));
         let one = One {
             stage: stage.clone(),
             host: host.clone(),
-            place: plan.host,
+            client: who,
             id,
         };
         attempts.spawn(one.run(client.clone(), plan.namespace.clone(), attempt.clone()));
@@ -65,28 +81,44 @@ async fn run_client(stage: Arc<Stage>, index: usize, start: u32) {
     };
     // A session that is closed ends its attempts; in the last phase they are over already.
     closing.await;
-    stage.happen(
-        simulated(),
-        &Happening::Called {
-            id: None,
-            call: Call::Close,
-        },
-    );
+    if *phase.borrow() >= Phase::Closing {
+        let kept = still_in_hand(&client, &host, plan).await;
+        if let Some(usage) = kept {
+            stage.kept(simulated(), who, usage);
+        }
+    }
+    stage.happen(simulated(), &Happening::Closing { client: who });
     let error = client.close().await.err().map(|error| error.to_string());
-    stage.happen(
-        simulated(),
-        &Happening::Answered {
-            id: None,
-            call: Call::Close,
-            error,
-        },
-    );
+    stage.happen(simulated(), &Happening::Closed { client: who, error });
     while let Some(ended) = attempts.join_next().await {
         if let Err(error) = ended {
             std::panic::resume_unwind(error.into_panic());
         }
     }
     drop(busy);
+}
+
+/// What an undisturbed client that has nothing to do keeps in hand; none if it lets go in time of
+/// all that it had.
+async fn still_in_hand(
+    client: &Client<SimEnv>,
+    host: &Host,
+    plan: &ClientPlan,
+) -> Option<CoreUsage> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    // Finding its way back to the server, with all the patience that it is allowed, and an answer.
+    let patience = Duration::from_millis(4 * plan.call_timeout_ms + plan.abandon_ms + 1_000);
+    let until = simulated() + patience;
+    loop {
+        let usage = client.usage().await?;
+        if usage == CoreUsage::default() {
+            return None;
+        }
+        if simulated() >= until {
+            return Some(usage);
+        }
+        host.sleep_until_simulated(simulated() + LOOK_AGAIN).await;
+    }
 }
 
 fn config(plan: &ClientPlan) -> ClientConfig {
@@ -104,7 +136,7 @@ fn config(plan: &ClientPlan) -> ClientConfig {
 struct One {
     stage: Arc<Stage>,
     host: Host,
-    place: usize,
+    client: oracle::Client,
     id: Text,
 }
 
@@ -120,10 +152,15 @@ impl One {
             ttl: attempt.ttl_ms,
             wait: attempt.wait,
         };
-        let (id, host) = (self.id.clone(), self.place);
-        self.happen(&Happening::Asked { id, host, wanted });
+        let (id, who) = (self.id.clone(), self.client);
+        let asked = Happening::Asked {
+            id,
+            client: who,
+            wanted,
+        };
+        self.happen(&asked);
         let mut lock = client.request(request(&self.id, &attempt));
-        self.stage.believe(&self.id, self.place, lock.belief());
+        self.stage.believe(&self.id, who.host, lock.belief());
         if self.wait_for_grant(&mut lock, &attempt).await {
             self.hold(&mut lock, &attempt).await;
         }
@@ -171,29 +208,33 @@ impl One {
                 }
                 () = until(&self.host, releases) => {
                     self.call(Call::Release, lock.release()).await;
-                    return;
+                    return self.hear_out(lock).await;
                 }
                 () = until(&self.host, renews) => {
                     let renew = attempt.renew.expect("it renews at some time");
                     let ttl = DurationMs::new(renew.ttl_ms).expect("the plan was validated");
-                    self.call(Call::Renew, lock.renew(ttl)).await;
+                    let call = Call::Renew { ttl: renew.ttl_ms };
+                    self.call(call, lock.renew(ttl)).await;
                     renews = Some(self.in_local_ms(renew.every_ms));
                 }
             }
         }
     }
 
+    /// Waits for the last notice: whatever a release came to, a lock that was held has an end, and
+    /// its holder must be told of it.
+    async fn hear_out(&self, lock: &mut Lock<SimEnv>) {
+        while let Some(notice) = lock.next().await {
+            self.told(&notice);
+        }
+    }
+
     async fn call<T>(&self, call: Call, answer: impl Future<Output = Result<T, CallError>>) {
-        self.happen(&Happening::Called {
-            id: Some(self.id.clone()),
-            call,
-        });
+        let id = self.id.clone();
+        self.happen(&Happening::Called { id, call });
         let error = answer.await.err().map(|error| error.to_string());
-        self.happen(&Happening::Answered {
-            id: Some(self.id.clone()),
-            call,
-            error,
-        });
+        let id = self.id.clone();
+        self.happen(&Happening::Answered { id, call, error });
     }
 
     fn told(&self, notice: &Notice) {

@@ -31,13 +31,32 @@ impl Probe for StageProbe {
     }
 }
 
-/// Runs the server until its host dies.
+/// Runs the server that the plan asks for until its host dies.
 pub(super) async fn run(stage: Arc<Stage>) -> turmoil::Result {
+    let (env, config) = (SimEnv::new(stage.server.clone()), config(&stage));
+    serve(&stage, env, config).await
+}
+
+/// How the plan sets the server up.
+pub(super) fn config(stage: &Arc<Stage>) -> ServerConfig {
+    let plan = &stage.plan.server;
     let mut config = ServerConfig::new(format!("0.0.0.0:{PORT}"));
-    config.idle_timeout = Duration::from_millis(stage.plan.server.idle_timeout_ms);
-    config.limits = stage.plan.server.limits.to_limits();
+    config.idle_timeout = Duration::from_millis(plan.idle_timeout_ms);
+    if let Some(max) = plan.connections_max {
+        config.connections_max = usize::try_from(max).unwrap_or(usize::MAX);
+    }
+    config.limits = plan.limits.to_limits();
     config.probe = Arc::new(StageProbe(stage.clone()));
-    let server = Server::bind(SimEnv::new(stage.server.clone()), config).await?;
+    config
+}
+
+/// Serves, and reports in the last phase.
+pub(super) async fn serve(
+    stage: &Arc<Stage>,
+    env: SimEnv,
+    config: ServerConfig,
+) -> turmoil::Result {
+    let server = Server::bind(env, config).await?;
     let handle = server.handle();
     let mut phase = stage.phase.subscribe();
     let report = async {

@@ -8,13 +8,13 @@ use crate::{
     op::Text,
     oracle::{
         Panel, PanelConfig,
-        service::{Happening, ServicePanel, in_ms},
+        service::{Client, Happening, ServicePanel, in_ms, liveness},
     },
     outcome::Violation,
     plan::ServicePlan,
 };
-use lockwright_client::Belief;
-use lockwright_engine::{Command, Event, Refusal, Reply, TimeMs, Token};
+use lockwright_client::{Belief, core::CoreUsage};
+use lockwright_engine::{Command, Event, EventKind, Refusal, Reply, SessionChange, TimeMs, Token};
 use lockwright_server::Usage;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -75,6 +75,8 @@ struct Inner {
     operations: u64,
     last_progress: Duration,
     usage: Option<Usage>,
+    /// Namespace and name of the sessions that the server has open.
+    sessions: BTreeSet<(Text, Text)>,
 }
 
 impl Stage {
@@ -95,6 +97,7 @@ impl Stage {
                 operations: 0,
                 last_progress: Duration::ZERO,
                 usage: None,
+                sessions: BTreeSet::new(),
             }),
             plan,
         })
@@ -112,9 +115,14 @@ impl Stage {
         let inner = &mut *self.inner();
         inner.see(now, happening);
         match happening {
-            Happening::ServerDown => inner.beliefs.clear(),
+            Happening::ServerDown => {
+                inner.beliefs.clear();
+                inner.sessions.clear();
+            }
             Happening::HostDown { host } => inner.beliefs.retain(|_, (other, _)| other != host),
-            Happening::Asked { .. } | Happening::Called { .. } => inner.operations += 1,
+            Happening::Asked { .. } | Happening::Called { .. } | Happening::Closing { .. } => {
+                inner.operations += 1;
+            }
             Happening::Left { id } => drop(inner.beliefs.remove(id)),
             _ => {}
         }
@@ -158,7 +166,9 @@ impl Stage {
         let lines = applied::lines_of(&op, command, result, events);
         let inner = &mut *self.inner();
         inner.history.command(&op, &lines);
-        if !lines.is_empty() {
+        // Signs of life are no progress, and neither are connections that come and go.
+        let is_progress = |line: &Line| !matches!(line.what, What::Session { .. });
+        if lines.iter().any(is_progress) {
             inner.last_progress = now;
         }
         let earliest = lines.iter().map(|line| line.at).min().unwrap_or(op.at);
@@ -178,8 +188,8 @@ impl Stage {
                 ..violation
             }));
         }
-        if let Some((id, wanted)) = applied::wanted_of(&op) {
-            inner.see(now, &Happening::Applied { id, wanted });
+        if let Some(happening) = applied::arrival(&op, result) {
+            inner.see(now, &happening);
         }
         for (index, line) in lines.iter().enumerate() {
             // The answer to a retry says again what happened long ago.
@@ -189,6 +199,7 @@ impl Stage {
                 inner.see(now, &happening);
             }
         }
+        inner.keep_sessions(events);
     }
 
     /// What a line of the engine means to the oracles of the service.
@@ -219,8 +230,27 @@ impl Stage {
                     believed_until,
                 })
             }
+            What::Session {
+                session,
+                state: "ended",
+                ..
+            } => Some(Happening::SessionEnded {
+                session: session.clone(),
+            }),
             _ => None,
         }
+    }
+
+    /// One of the open sessions, chosen by `number`.
+    pub(super) fn some_session(&self, number: u64) -> Option<(Text, Text)> {
+        let inner = self.inner();
+        let count = u64::try_from(inner.sessions.len()).ok()?;
+        let index = number.checked_rem(count)?;
+        inner
+            .sessions
+            .iter()
+            .nth(usize::try_from(index).ok()?)
+            .cloned()
     }
 
     /// Somebody has something to do, until the guard is dropped.
@@ -272,6 +302,11 @@ impl Stage {
         self.inner().found(Err(violation));
     }
 
+    /// A client with nothing to do goes on having something in hand.
+    pub(super) fn kept(&self, now: Duration, client: Client, usage: CoreUsage) {
+        self.found(liveness::kept(now, client, &format!("{usage:?}")));
+    }
+
     pub(super) fn report(&self, usage: Option<Usage>) {
         self.inner().usage = usage;
     }
@@ -312,6 +347,11 @@ impl Inner {
             happening,
             Happening::Stamped { .. }
                 | Happening::Applied { .. }
+                | Happening::Renewed { .. }
+                | Happening::Opened { .. }
+                | Happening::Attached { .. }
+                | Happening::Detached { .. }
+                | Happening::SessionEnded { .. }
                 | Happening::Queued { .. }
                 | Happening::Granted { .. }
                 | Happening::Refused { .. }
@@ -324,6 +364,23 @@ impl Inner {
         }
         let seen = self.oracles.see(now, happening);
         self.found(seen);
+    }
+
+    fn keep_sessions(&mut self, events: &[Event]) {
+        for event in events {
+            let EventKind::Session { session, change } = &event.kind else {
+                continue;
+            };
+            let key = (
+                session.namespace.shared().clone(),
+                session.session.shared().clone(),
+            );
+            match change {
+                SessionChange::Open => drop(self.sessions.insert(key)),
+                SessionChange::Ended => drop(self.sessions.remove(&key)),
+                _ => {}
+            }
+        }
     }
 
     /// Keeps the first violation.

@@ -1,0 +1,119 @@
+//! A session that was closed, and whose client was answered so, is over, and all its locks with it
+//! (SEMANTICS section 4).
+
+use super::{Client, Happening, ServiceOracle};
+use crate::{op::Text, oracle::Verdict};
+use std::{collections::BTreeMap, time::Duration};
+
+/// The oracle.
+#[derive(Debug, Default)]
+pub struct Closing {
+    /// The client of each request that has not reached the engine.
+    clients: BTreeMap<Text, Client>,
+    /// The open session of each client, once it has asked for something.
+    sessions: BTreeMap<Client, Text>,
+}
+
+impl ServiceOracle for Closing {
+    fn name(&self) -> &'static str {
+        "closing"
+    }
+
+    fn rule(&self) -> &'static str {
+        "SEMANTICS 4 ending a session ends all its locks and queued requests"
+    }
+
+    fn see(&mut self, _now: Duration, happening: &Happening) -> Verdict {
+        match happening {
+            Happening::Asked { id, client, .. } => {
+                self.clients.insert(id.clone(), *client);
+            }
+            Happening::Applied { id, session, .. } => {
+                if let Some(client) = self.clients.remove(id) {
+                    self.sessions.insert(client, session.clone());
+                }
+            }
+            Happening::SessionEnded { session } => {
+                self.sessions.retain(|_, other| other != session);
+            }
+            Happening::Closed {
+                client,
+                error: None,
+            } if self.sessions.contains_key(client) => {
+                return Err(format!(
+                    "{client} was answered that its session is closed, and it goes on"
+                ));
+            }
+            // What it had in memory is over too, and nobody will say so. A client that starts
+            // again has a session of its own.
+            Happening::ServerDown => self.sessions.clear(),
+            Happening::HostDown { host } => {
+                self.clients.retain(|_, client| client.host != *host);
+                self.sessions.retain(|client, _| client.host != *host);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{op::OpWait, oracle::service::Wanted};
+
+    const CLIENT: Client = Client { index: 0, host: 0 };
+
+    fn story() -> Closing {
+        let mut oracle = Closing::default();
+        let wanted = Wanted {
+            namespace: "default".into(),
+            claims: Vec::new(),
+            ttl: None,
+            wait: OpWait::Forever,
+        };
+        let (id, session) = (Text::from("L1"), Text::from("s"));
+        let asked = Happening::Asked {
+            id: id.clone(),
+            client: CLIENT,
+            wanted: wanted.clone(),
+        };
+        let applied = Happening::Applied {
+            id,
+            session,
+            wanted,
+        };
+        for happening in [asked, applied] {
+            oracle.see(Duration::ZERO, &happening).unwrap();
+        }
+        oracle
+    }
+
+    fn closed(error: Option<&str>) -> Happening {
+        Happening::Closed {
+            client: CLIENT,
+            error: error.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_session_that_goes_on_after_it_was_closed_is_seen() {
+        assert!(story().see(Duration::ZERO, &closed(None)).is_err());
+        assert_eq!(story().see(Duration::ZERO, &closed(Some("away"))), Ok(()));
+    }
+
+    #[test]
+    fn a_session_that_is_over_is_closed() {
+        for end in [
+            Happening::SessionEnded {
+                session: "s".into(),
+            },
+            Happening::ServerDown,
+            Happening::HostDown { host: 0 },
+        ] {
+            let mut oracle = story();
+            oracle.see(Duration::ZERO, &end).unwrap();
+            assert_eq!(oracle.see(Duration::ZERO, &closed(None)), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Somebody without a session who comes to the server: with a secret of its own for a session of
+//! another, with what is no message, or with nothing at all.
+//!
+//! It speaks as much WebSocket as that takes, by hand, since the shipped client knows better.
+
+use super::{env::SimEnv, host::simulated, network::SERVER, server_host::PORT, stage::Stage};
+use crate::{
+    oracle::service::Happening,
+    plan::{Knock, Stranger},
+};
+use lockwright_env::{Env as _, timeout};
+use std::{io, sync::Arc, time::Duration};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Lets a stranger come when its time has come, and stay for a while at most.
+pub(super) async fn run(stage: Arc<Stage>, stranger: Stranger) {
+    const STAYS: Duration = Duration::from_secs(2);
+    let host = stage.hosts[stranger.host].clone();
+    host.sleep_until_simulated(Duration::from_millis(stranger.at_ms))
+        .await;
+    let env = SimEnv::new(host);
+    let visit = timeout(&env, STAYS, visit(&stage, &env, stranger)).await;
+    let knocked = Happening::Knocked {
+        what: stranger.what,
+        // A visit that breaks off, or takes too long, has got nothing.
+        answer: visit.ok().and_then(Result::ok).flatten(),
+    };
+    stage.happen(simulated(), &knocked);
+}
+
+/// Comes, tries, and gives what the server said to it.
+async fn visit(stage: &Stage, env: &SimEnv, stranger: Stranger) -> io::Result<Option<String>> {
+    let mut stream = env.connect(&format!("{SERVER}:{PORT}")).await?;
+    let message = match stranger.what {
+        Knock::Silence => {
+            // Until the server has had enough.
+            stream.read_u8().await?;
+            return Ok(None);
+        }
+        Knock::Garbage => "{ this is no message".to_owned(),
+        Knock::Acquire => r#"{"seq":1,"type":"acquire","id":"L1","claims":["w /"]}"#.to_owned(),
+        Knock::Resume => {
+            let Some((namespace, session)) = stage.some_session(stranger.at_ms) else {
+                return Ok(None);
+            };
+            serde_json::json!({
+                "seq": 1, "type": "resume", "namespace": &*namespace, "session": &*session,
+                "secret": "a secret that nobody has told",
+            })
+            .to_string()
+        }
+    };
+    upgrade(&mut stream).await?;
+    stream.write_all(&text_frame(&message)).await?;
+    read_text(&mut stream).await
+}
+
+/// Makes a WebSocket of a connection.
+async fn upgrade(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    let request = format!(
+        "GET /v1/session HTTP/1.1\r\nHost: {SERVER}\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: YSBzdHJhbmdlciBrbm9jaw==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    Ok(())
+}
+
+const TEXT: u8 = 0x81;
+const MASKED: u8 = 0x80;
+const TWO_BYTES_OF_LENGTH: u8 = 126;
+
+/// A client's frame. The mask is zero, which changes nothing and is allowed.
+fn text_frame(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).expect("what strangers say is short");
+    let mut frame = vec![TEXT];
+    match u8::try_from(length) {
+        Ok(short) if short < TWO_BYTES_OF_LENGTH => frame.push(MASKED | short),
+        _ => {
+            frame.push(MASKED | TWO_BYTES_OF_LENGTH);
+            frame.extend(length.to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(text.as_bytes());
+    frame
+}
+
+/// The text of a server's frame; none when it is of another kind, such as the end.
+async fn read_text(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<String>> {
+    let kind = stream.read_u8().await?;
+    let length = match stream.read_u8().await? {
+        TWO_BYTES_OF_LENGTH => usize::from(stream.read_u16().await?),
+        short if short < TWO_BYTES_OF_LENGTH => usize::from(short),
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload).await?;
+    let text = String::from_utf8(payload).map_err(io::Error::other)?;
+    Ok((kind == TEXT).then_some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_frame_takes_as_many_bytes_as_it_needs() {
+        assert_eq!(text_frame("ab"), [0x81, 0x82, 0, 0, 0, 0, b'a', b'b']);
+        let long = text_frame(&"a".repeat(300));
+        assert_eq!(long[..4], [0x81, 0xfe, 1, 44]);
+        assert_eq!(long.len(), 8 + 300);
+    }
+
+    #[tokio::test]
+    async fn a_server_s_text_is_read_and_its_end_is_not_text() {
+        let read = |bytes: &'static [u8]| async move {
+            let mut bytes = bytes;
+            read_text(&mut bytes).await
+        };
+        assert_eq!(read(b"\x81\x02ab").await.unwrap().as_deref(), Some("ab"));
+        assert_eq!(read(b"\x88\x02\x03\xe8").await.ok().flatten(), None);
+        assert!(read(b"\x81\x05ab").await.is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! Profile `service` as its users have it: what its plans cover, that they survive being written
+//! down, and that the shipped server and clients break no rule in them.
+
+use lockwright_sim::plan::{
+    self, FaultKind, Knock, Place, Plan, Profile, RunOptions, ServicePlan, generate,
+};
+use std::collections::BTreeSet;
+
+fn service_plan(seed: u64) -> ServicePlan {
+    match generate(Profile::Service, seed) {
+        Plan::Service(plan) => plan,
+        other @ Plan::Engine(_) => panic!("profile `service` drew {other:?}"),
+    }
+}
+
+#[test]
+fn every_kind_of_trouble_is_drawn() {
+    let mut kinds = BTreeSet::new();
+    let mut knocks = BTreeSet::new();
+    let (mut drifts, mut jumps, mut few_connections, mut shorter_renewals) = (0, 0, 0, 0);
+    for plan in (0..200).map(service_plan) {
+        kinds.extend(plan.faults.iter().map(|fault| match fault.kind {
+            FaultKind::Cut {
+                to_server,
+                from_server,
+                ..
+            } => format!("cut {to_server} {from_server}"),
+            FaultKind::Hold { .. } => "hold".to_owned(),
+            FaultKind::Slow { .. } => "slow".to_owned(),
+            FaultKind::Reset { place } => format!("reset {}", place == Place::Server),
+            FaultKind::Crash { place } => format!("crash {}", place == Place::Server),
+            FaultKind::Pause { place } => format!("pause {}", place == Place::Server),
+        }));
+        knocks.extend(plan.strangers.iter().map(|stranger| match stranger.what {
+            Knock::Resume => "resume",
+            Knock::Acquire => "acquire",
+            Knock::Garbage => "garbage",
+            Knock::Silence => "silence",
+        }));
+        let mut clocks = plan.hosts.iter().chain([&plan.server.clock]);
+        drifts += usize::from(clocks.clone().any(|clock| clock.drift_ppm != 0));
+        jumps += usize::from(clocks.any(|clock| !clock.jumps.is_empty()));
+        few_connections += usize::from(plan.server.connections_max.is_some());
+        let mut attempts = plan.clients.iter().flat_map(|client| &client.attempts);
+        shorter_renewals += usize::from(attempts.any(|attempt| {
+            let renewed = attempt.renew.map(|renew| renew.ttl_ms);
+            renewed < attempt.ttl_ms && renewed.is_some()
+        }));
+    }
+    // Three ways to cut, two places each to reset, crash and pause, a hold and a slow link.
+    assert_eq!(kinds.len(), 11, "{kinds:?}");
+    assert_eq!(knocks.len(), 4, "{knocks:?}");
+    for count in [drifts, jumps, few_connections, shorter_renewals] {
+        assert!(count >= 20, "one in ten plans has it, got {count} of 200");
+    }
+}
+
+#[test]
+fn a_plan_comes_out_of_json_as_it_went_in() {
+    for seed in 0..100 {
+        let plan = generate(Profile::Service, seed);
+        let text = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+    }
+}
+
+#[test]
+fn a_plan_of_before_there_were_strangers_can_be_read() {
+    let text = r#"{"service":{"seed":1,"active_ms":1,
+        "latency":{"min_ms":1,"max_ms":1,"curve_tenths":10},
+        "server":{"idle_timeout_ms":500},"hosts":[{}],"clients":[]}}"#;
+    assert!(serde_json::from_str::<Plan>(text).is_ok());
+}
+
+/// Also what the clients are told, all together, is everything that there is to be told.
+#[test]
+fn no_rule_is_broken_and_everything_happens() {
+    const TOLD: [&str; 13] = [
+        "is told: queued",
+        "is told: granted",
+        "is told: refused: busy",
+        "is told: refused: limit_exceeded",
+        "is told: ended: released",
+        "is told: ended: expired",
+        "is told: ended: cancelled",
+        "is told: ended: timed_out",
+        "is told: lost: its lease has run out",
+        "is told: lost: the server was not heard of",
+        "is told: lost: the session is over",
+        "is answered: renew done",
+        "a stranger tries: resume",
+    ];
+    let mut missing = BTreeSet::from(TOLD);
+    for seed in 0..30 {
+        let plan = generate(Profile::Service, seed);
+        let keep = RunOptions { keep_history: true };
+        let outcome = plan::run(&plan, keep);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        let history = outcome.history.unwrap();
+        missing.retain(|what| !history.iter().any(|line| line.contains(what)));
+    }
+    assert!(missing.is_empty(), "never happened: {missing:?}");
+}
