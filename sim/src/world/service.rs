@@ -18,6 +18,7 @@ mod stranger;
 mod tests;
 
 use crate::{
+    entropy,
     oracle::{
         no_panic,
         service::{Happening, in_ms, liveness},
@@ -45,6 +46,7 @@ pub(crate) fn run(plan: &ServicePlan, options: RunOptions) -> Outcome {
     if let Err(error) = plan.validate() {
         panic!("a plan that cannot be run: {error}");
     }
+    let _seeded = Seeded::new(plan.seed);
     let stage = Stage::new(plan.clone(), options.keep_history);
     let mut elapsed = Duration::ZERO;
     let played = catch_panic(|| World::new(&stage).play(&mut elapsed));
@@ -58,6 +60,22 @@ pub(crate) fn run(plan: &ServicePlan, options: RunOptions) -> Outcome {
         simulated_ms: in_ms(elapsed),
         violation: finished.violation,
         history: finished.history.into_text(),
+    }
+}
+
+/// While it lives, the randomness that programs ask the system for is a function of a seed.
+struct Seeded;
+
+impl Seeded {
+    fn new(seed: u64) -> Seeded {
+        entropy::seed(seed);
+        Seeded
+    }
+}
+
+impl Drop for Seeded {
+    fn drop(&mut self) {
+        entropy::release();
     }
 }
 

@@ -16,7 +16,7 @@ impl ServicePlan {
     /// Smaller plans, the boldest first; each weighs less than this one.
     pub(in crate::plan) fn reductions(&self) -> impl Iterator<Item = ServicePlan> + '_ {
         let weight = self.weight();
-        let steps: [fn(&ServicePlan) -> Candidates<'_>; 10] = [
+        let steps: [fn(&ServicePlan) -> Candidates<'_>; 11] = [
             // First what makes the rest easier: in a plain world, one message less does not change
             // when all others come.
             ServicePlan::with_simpler_world,
@@ -29,6 +29,7 @@ impl ServicePlan {
             ServicePlan::with_simpler_clients,
             ServicePlan::with_fewer_claims,
             ServicePlan::with_simpler_attempts,
+            ServicePlan::with_other_chances,
         ];
         steps
             .into_iter()
@@ -76,6 +77,7 @@ impl ServicePlan {
         let numbers = self.active_ms
             + self.latency.max_ms
             + u64::from(self.latency.curve_tenths)
+            + self.server.connections_max.map_or(0, u64::from)
             + clocks().map(|clock| clock.offset_ms).sum::<u64>()
             + self
                 .faults
@@ -98,10 +100,15 @@ impl ServicePlan {
     }
 
     fn without_clients(&self) -> Candidates<'_> {
-        Box::new(
-            chunks(self.clients.len())
-                .map(|(from, to)| self.edited(|plan| drop(plan.clients.drain(from..to)))),
-        )
+        Box::new(chunks(self.clients.len()).map(|(from, to)| {
+            self.edited(|plan| {
+                plan.clients.drain(from..to);
+                // Fewer clients need fewer connections to run out of them.
+                let gone = u32::try_from(to - from).unwrap_or(u32::MAX);
+                let max = &mut plan.server.connections_max;
+                *max = max.map(|max| max.saturating_sub(gone).max(1));
+            })
+        }))
     }
 
     fn without_faults(&self) -> Candidates<'_> {
@@ -214,6 +221,10 @@ impl ServicePlan {
             Box::new(move |plan| plan.latency = plain),
             Box::new(|plan| plan.server.limits = LimitOverrides::default()),
             Box::new(|plan| plan.server.connections_max = None),
+            Box::new(|plan| {
+                let max = &mut plan.server.connections_max;
+                *max = max.map(|max| (max / 2).max(1));
+            }),
             Box::new(move |plan| perfect(&mut plan.server.clock)),
             Box::new(move |plan| plan.hosts.iter_mut().for_each(perfect)),
             Box::new(|plan| {
@@ -279,6 +290,26 @@ impl ServicePlan {
         }))
     }
 
+    /// Half of the attempts, with other chances: what goes wrong once in a while may do so in a
+    /// smaller plan too, at another time. The fewer attempts, the more often it is tried, since
+    /// each is the less likely and the cheaper.
+    fn with_other_chances(&self) -> Candidates<'_> {
+        let all = self.size().commands;
+        if all < 2 {
+            return Box::new(iter::empty());
+        }
+        let tries = (20_000 / all).clamp(100, 2_500) as u64;
+        let halves = move |chance: u64| {
+            self.without_attempts().take(2).map(move |mut plan| {
+                plan.seed = self.seed.wrapping_add(chance);
+                // A server's first token comes from its clock.
+                plan.server.clock.offset_ms = chance;
+                plan
+            })
+        };
+        Box::new((1..=tries).flat_map(halves))
+    }
+
     /// Client and index of every attempt.
     fn attempts(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let clients = self.clients.iter().enumerate();
@@ -326,7 +357,7 @@ mod tests {
 
     #[test]
     fn every_reduction_is_lighter_and_can_be_run() {
-        for seed in 0..20 {
+        for seed in 0..8 {
             let plan = ServicePlan::generate(seed);
             let weight = plan.weight();
             for smaller in plan.reductions().take(300) {
