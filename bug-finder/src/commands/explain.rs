@@ -1,5 +1,6 @@
 //! `bug-finder explain`: the story of a trace.
 
+mod service;
 mod story;
 
 use super::{Context, all_cores, say};

@@ -2,13 +2,12 @@
 
 use lockwright_sim::op::{Action, Op, OpLock, OpOwner, OpWait};
 use lockwright_sim::plan::{EnginePlan, Plan};
-use serde_json::Value;
 
 /// A plan, a line for each thing in it.
 pub(super) fn of_plan(plan: &Plan) -> Vec<String> {
     match plan {
         Plan::Engine(plan) => of_engine(plan),
-        Plan::Service(plan) => of_any(&serde_json::to_value(plan).unwrap_or(Value::Null)),
+        Plan::Service(plan) => super::service::of_service(plan),
     }
 }
 
@@ -95,98 +94,10 @@ fn with(token: Option<u64>) -> String {
     token.map_or_else(String::new, |token| format!(" with token {token}"))
 }
 
-/// Any plan, told by the names of its fields: what is small in a line, each element of a list in
-/// one of its own.
-fn of_any(plan: &Value) -> Vec<String> {
-    let mut lines = Vec::new();
-    tell("", "", plan, &mut lines);
-    lines
-}
-
-fn tell(indent: &str, head: &str, value: &Value, lines: &mut Vec<String>) {
-    let Value::Object(fields) = value else {
-        lines.push(format!("{indent}{head}{}", inline(value)));
-        return;
-    };
-    let (lists, small): (Vec<_>, Vec<_>) = fields.iter().partition(|(_, value)| is_list(value));
-    let small: Vec<String> = small
-        .iter()
-        .map(|(name, value)| named(name, value))
-        .collect();
-    lines.push(format!("{indent}{head}{}", small.join(", ")));
-    for (name, list) in lists {
-        lines.push(format!("{indent}  {}:", words(name)));
-        let deeper = format!("{indent}    ");
-        for (index, element) in list.as_array().into_iter().flatten().enumerate() {
-            tell(&deeper, &format!("#{index}  "), element, lines);
-        }
-    }
-}
-
-/// Whether a value needs lines of its own.
-fn is_list(value: &Value) -> bool {
-    value
-        .as_array()
-        .is_some_and(|elements| elements.iter().any(Value::is_object))
-}
-
-fn named(name: &str, value: &Value) -> String {
-    match value {
-        Value::Object(_) => format!("{} ({})", words(name), inline(value)),
-        _ => format!("{} {}", words(name), inline(value)),
-    }
-}
-
-fn words(name: &str) -> String {
-    name.replace('_', " ")
-}
-
-/// A value in a line, with no more signs than it needs.
-fn inline(value: &Value) -> String {
-    match value {
-        Value::Object(fields) => {
-            let fields: Vec<String> = fields.iter().map(|(n, value)| named(n, value)).collect();
-            fields.join(", ")
-        }
-        Value::Array(elements) => {
-            let elements: Vec<String> = elements.iter().map(inline).collect();
-            format!("[{}]", elements.join("; "))
-        }
-        Value::String(text) => text.clone(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn plans_are_told_line_by_line() {
-        let plan = json!({
-            "seed": 7,
-            "latency": {"min_ms": 1, "max_ms": 9},
-            "clients": [
-                {"host": 0, "attempts": [{"at_ms": 5, "claims": ["w a", "r b"]}]},
-                {"host": 1, "attempts": []},
-            ],
-            "faults": [{"crash": {"at_ms": 3}}],
-        });
-        assert_eq!(
-            of_any(&plan),
-            [
-                "latency (max ms 9, min ms 1), seed 7",
-                "  clients:",
-                "    #0  host 0",
-                "      attempts:",
-                "        #0  at ms 5, claims [w a; r b]",
-                "    #1  attempts [], host 1",
-                "  faults:",
-                "    #0  crash (at ms 3)",
-            ]
-        );
-    }
 
     #[test]
     fn ops_are_told_in_words() {

@@ -1,0 +1,220 @@
+//! Plans of profile `service`, told to a person: the world, the clients, and then all that they
+//! try and all that goes wrong, in the order of time.
+
+use lockwright_sim::op::OpWait;
+use lockwright_sim::plan::{
+    Attempt, ClockPlan, Fault, FaultKind, Place, RenewPlan, ServicePlan, Stranger,
+};
+
+/// A plan, a line for each thing in it.
+pub(super) fn of_service(plan: &ServicePlan) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !plan.shape.is_empty() {
+        lines.push(format!("drawn as: {}", plan.shape));
+    }
+    let latency = plan.latency;
+    lines.push(if latency.min_ms == latency.max_ms {
+        format!("every message takes {} ms", latency.min_ms)
+    } else {
+        format!(
+            "a message takes {} to {} ms",
+            latency.min_ms, latency.max_ms
+        )
+    });
+    lines.push(of_server(plan));
+    for (index, clock) in plan.hosts.iter().enumerate() {
+        if *clock != ClockPlan::default() {
+            lines.push(format!("host {index}{}", of_clock(clock)));
+        }
+    }
+    for (index, client) in plan.clients.iter().enumerate() {
+        let namespace = &client.namespace;
+        lines.push(format!(
+            "client {index} on host {} in {namespace}: abandoned after {} ms, a sign of life \
+             every {} ms, {} ms for an answer",
+            client.host, client.abandon_ms, client.keep_alive_ms, client.call_timeout_ms
+        ));
+    }
+    let mut events = events(plan);
+    events.sort_by_key(|(at_ms, _)| *at_ms);
+    lines.extend(
+        events
+            .into_iter()
+            .map(|(at_ms, what)| format!("{at_ms:>8} ms  {what}")),
+    );
+    lines
+}
+
+fn of_server(plan: &ServicePlan) -> String {
+    let server = &plan.server;
+    let mut line = format!(
+        "the server gives up who is silent for {} ms",
+        server.idle_timeout_ms
+    );
+    if let Some(max) = server.connections_max {
+        line += &format!(", takes {max} connections");
+    }
+    if !server.limits.is_empty() {
+        let limits = serde_json::to_string(&server.limits).unwrap_or_default();
+        line += &format!(", has the limits {limits}");
+    }
+    line + &of_clock(&server.clock)
+}
+
+/// How a clock differs from a perfect one; nothing if it does not.
+fn of_clock(clock: &ClockPlan) -> String {
+    let mut text = String::new();
+    if clock.offset_ms != 0 {
+        text += &format!(", its clock starts at {} ms", clock.offset_ms);
+    }
+    if clock.drift_ppm != 0 {
+        let (by, how) = (
+            clock.drift_ppm.abs(),
+            if clock.drift_ppm > 0 { "fast" } else { "slow" },
+        );
+        text += &format!(", its clock is {by} millionths {how}");
+    }
+    for jump in &clock.jumps {
+        text += &format!(
+            ", its clock leaps by {} ms at {} ms",
+            jump.by_ms, jump.at_ms
+        );
+    }
+    text
+}
+
+/// What happens when, in no order.
+fn events(plan: &ServicePlan) -> Vec<(u64, String)> {
+    let mut events = Vec::new();
+    for (index, client) in plan.clients.iter().enumerate() {
+        for (number, attempt) in client.attempts.iter().enumerate() {
+            let what = of_attempt(attempt);
+            // As the history calls it, at its host's first start.
+            events.push((attempt.at_ms, format!("c{index}-{number}-1: {what}")));
+        }
+        if let Some(at_ms) = client.closes_at_ms {
+            events.push((at_ms, format!("client {index} closes its session")));
+        }
+    }
+    events.extend(
+        plan.faults
+            .iter()
+            .map(|fault| (fault.at_ms, of_fault(fault))),
+    );
+    events.extend(plan.strangers.iter().map(of_stranger));
+    events.push((
+        plan.active_ms,
+        "everything heals, and all must end".to_owned(),
+    ));
+    events
+}
+
+fn of_attempt(attempt: &Attempt) -> String {
+    let claims: Vec<String> = attempt.claims.iter().map(ToString::to_string).collect();
+    let mut text = format!("asks for {}", claims.join(" and "));
+    if let Some(ttl_ms) = attempt.ttl_ms {
+        text += &format!(", a lease of {ttl_ms} ms");
+    }
+    text += &match attempt.wait {
+        OpWait::No => ", at once or not at all".to_owned(),
+        OpWait::For(ms) => format!(", waiting up to {ms} ms"),
+        OpWait::Forever => String::new(),
+    };
+    if let Some(ms) = attempt.cancel_after_ms {
+        text += &format!(", gives up after {ms} ms");
+    }
+    if let Some(RenewPlan { every_ms, ttl_ms }) = attempt.renew {
+        text += &format!(", renews for {ttl_ms} ms every {every_ms} ms");
+    }
+    text + &match attempt.hold_ms {
+        Some(ms) => format!(", releases {ms} ms after the grant"),
+        None => ", never releases".to_owned(),
+    }
+}
+
+fn of_fault(fault: &Fault) -> String {
+    let for_ms = fault.for_ms.max(1);
+    match fault.kind {
+        FaultKind::Cut {
+            host,
+            to_server,
+            from_server,
+        } => {
+            let way = match (to_server, from_server) {
+                (true, false) => format!("from host {host} to the server"),
+                (false, true) => format!("from the server to host {host}"),
+                _ => format!("between host {host} and the server"),
+            };
+            format!("messages {way} get lost for {for_ms} ms")
+        }
+        FaultKind::Hold { host } => {
+            format!("messages between host {host} and the server are held back for {for_ms} ms")
+        }
+        FaultKind::Slow { host, max_ms } => format!(
+            "messages between host {host} and the server take up to {max_ms} ms, for {for_ms} ms"
+        ),
+        FaultKind::Reset { place } => format!("all connections of {} break", of_place(place)),
+        FaultKind::Crash { place } => {
+            format!(
+                "{} dies, and starts again after {for_ms} ms",
+                of_place(place)
+            )
+        }
+        FaultKind::Pause { place } => {
+            format!("{} computes nothing for {for_ms} ms", of_place(place))
+        }
+    }
+}
+
+fn of_place(place: Place) -> String {
+    match place {
+        Place::Server => "the server".to_owned(),
+        Place::Host(host) => format!("host {host}"),
+    }
+}
+
+fn of_stranger(stranger: &Stranger) -> (u64, String) {
+    let (host, what) = (stranger.host, stranger.what);
+    let text = format!("a stranger on host {host} tries: {what}");
+    (stranger.at_ms, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_plan_is_told_in_the_order_of_time() {
+        let plan: ServicePlan = serde_json::from_value(json!({
+            "seed": 7, "active_ms": 500,
+            "latency": {"min_ms": 1, "max_ms": 9, "curve_tenths": 10},
+            "server": {"idle_timeout_ms": 200, "clock": {"drift_ppm": -5}},
+            "hosts": [{}],
+            "clients": [{
+                "host": 0, "namespace": "default",
+                "abandon_ms": 90, "keep_alive_ms": 30, "call_timeout_ms": 60,
+                "attempts": [
+                    {"at_ms": 20, "claims": ["w a", "r b"], "wait": "forever", "ttl_ms": 70},
+                    {"at_ms": 5, "claims": ["r /"], "wait": 10, "hold_ms": 0},
+                ],
+            }],
+            "faults": [{"at_ms": 10, "for_ms": 30, "kind": {"pause": {"place": "server"}}}],
+            "strangers": [{"at_ms": 15, "host": 0, "what": "silence"}],
+        }))
+        .expect("it is a plan");
+        assert_eq!(
+            of_service(&plan),
+            [
+                "a message takes 1 to 9 ms",
+                "the server gives up who is silent for 200 ms, its clock is 5 millionths slow",
+                "client 0 on host 0 in default: abandoned after 90 ms, a sign of life every 30 ms, 60 ms for an answer",
+                "       5 ms  c0-1-1: asks for r /, waiting up to 10 ms, releases 0 ms after the grant",
+                "      10 ms  the server computes nothing for 30 ms",
+                "      15 ms  a stranger on host 0 tries: connect and say nothing",
+                "      20 ms  c0-0-1: asks for w a and r b, a lease of 70 ms, never releases",
+                "     500 ms  everything heals, and all must end",
+            ]
+        );
+    }
+}
