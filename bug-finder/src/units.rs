@@ -93,7 +93,7 @@ pub fn parse_shard(text: &str) -> Result<Shard, String> {
         .split_once('/')
         .and_then(|(index, of)| Some((number(index)?, number(of)?)));
     match shard {
-        Some((index, of)) if of > 0 && index <= of => Ok(Shard {
+        Some((index, of)) if (1..=of).contains(&index) => Ok(Shard {
             index: index % of,
             of,
         }),
@@ -192,7 +192,7 @@ mod tests {
     fn shards_are_read_as_written() {
         assert_eq!(parse_shard("1/4"), Ok(Shard { index: 1, of: 4 }));
         assert_eq!(parse_shard("4/4"), Ok(Shard { index: 0, of: 4 }));
-        assert_eq!(parse_shard("0/4"), Ok(Shard { index: 0, of: 4 }));
+        assert!(parse_shard("0/4").is_err());
         for text in ["", "1", "5/4", "1/0", "a/b", "-1/2", "1/2/3"] {
             assert!(parse_shard(text).is_err(), "{text}");
         }

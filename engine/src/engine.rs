@@ -20,7 +20,7 @@ pub struct EngineConfig {
     /// The secret key of its hash tables. No result depends on it; whoever serves clients that it
     /// does not trust draws it at random, so that they cannot make names collide.
     pub hash_key: HashKey,
-    /// The token of the first grant, by default 1. A service that keeps nothing over a restart
+    /// The token of the first grant, by default 1, at most 2^62. A service that keeps nothing over a restart
     /// chooses one above all that it gave before.
     pub first_token: Token,
 }
@@ -101,6 +101,10 @@ pub(crate) enum Subject {
     Session(OwnerId),
 }
 
+/// No counter (of tokens, arrivals, openings) starts above this, so that none ever ends: a billion a
+/// second would take a century from here to 2^63.
+pub(crate) const COUNTER_MAX: u64 = 1 << 62;
+
 /// An emptied list with room for at most this many keeps its memory.
 const KEPT_ROOM: usize = 1024;
 
@@ -108,7 +112,10 @@ impl Engine {
     /// An empty engine at time zero.
     #[must_use]
     pub fn new(config: EngineConfig) -> Engine {
-        assert!(config.first_token.0 > 0, "tokens start at 1 or later");
+        assert!(
+            (1..=COUNTER_MAX).contains(&config.first_token.0),
+            "the first token is from 1 to 2^62"
+        );
         Engine {
             limits: config.limits,
             hash_key: config.hash_key,
@@ -128,7 +135,8 @@ impl Engine {
         }
     }
 
-    /// Applies `command` at time `at`; a time earlier than the latest is read as the latest.
+    /// Applies `command` at time `at`; a time earlier than the latest is read as the latest, and one
+    /// after [`TimeMs::LATEST`] as that.
     ///
     /// First everything due at or before that time happens, each at its own time. Events are
     /// appended to `events` in the order in which things happened; take them out before the next
@@ -142,7 +150,7 @@ impl Engine {
         command: &Command,
         events: &mut Vec<Event>,
     ) -> Result<Reply, Refusal> {
-        let now = at.max(self.now);
+        let now = at.min(TimeMs::LATEST).max(self.now);
         self.run_due(now, events);
         self.now = now;
         self.forget_due();

@@ -6,7 +6,7 @@
 use crate::{
     Claim, DurationMs, Engine, EngineConfig, HashKey, Limits, LockInfo, LockKey, LockState,
     SessionKey, TimeMs, Token,
-    engine::{Rank, Subject},
+    engine::{COUNTER_MAX, Rank, Subject},
     owners::{Opening, OwnerId, Session},
     requests::{Phase, Request, RequestId},
     tree::{Arrival, Newcomer},
@@ -152,8 +152,14 @@ impl Engine {
     /// # Errors
     /// [`SnapshotError`] when the snapshot cannot be the state of an engine.
     pub fn restore(snapshot: &Snapshot, hash_key: HashKey) -> Result<Engine, SnapshotError> {
-        if snapshot.next_token.0 == 0 {
-            return Err(impossible("a next token of 0"));
+        if !(1..=COUNTER_MAX).contains(&snapshot.next_token.0)
+            || snapshot.next_arrival > COUNTER_MAX
+            || snapshot.next_opening > COUNTER_MAX
+        {
+            return Err(impossible("a counter that is 0 or beyond 2^62"));
+        }
+        if snapshot.now > TimeMs::LATEST {
+            return Err(impossible("a time after the latest"));
         }
         let mut engine = Engine::new(EngineConfig {
             limits: snapshot.limits.clone(),
@@ -165,6 +171,7 @@ impl Engine {
             engine.restore_session(saved, snapshot)?;
         }
         let mut before = None;
+        check_tokens(&snapshot.live)?;
         for saved in &snapshot.live {
             if before.is_some_and(|before| before >= saved.arrival) {
                 return Err(out_of_order(&saved.key));
@@ -325,8 +332,14 @@ impl Engine {
         phase: Phase,
         snapshot: &Snapshot,
     ) -> Result<RequestId, SnapshotError> {
-        if saved.arrival >= snapshot.next_arrival {
+        if saved.arrival >= snapshot.next_arrival || saved.arrived_at > snapshot.now {
             return Err(out_of_order(&saved.key));
+        }
+        if saved.ttl.is_some_and(DurationMs::is_zero) {
+            return Err(impossible("a ttl of 0"));
+        }
+        if matches!(phase, Phase::Held { granted_at, .. } if granted_at > snapshot.now) {
+            return Err(impossible("a lock that is granted in the future"));
         }
         let owner = self
             .owners
@@ -350,6 +363,9 @@ impl Engine {
             prev_of_owner: None,
             next_of_owner: None,
         };
+        if request.token() == Some(Token(0)) {
+            return Err(impossible("a token of 0"));
+        }
         if request
             .token()
             .is_some_and(|token| token >= snapshot.next_token)
@@ -359,6 +375,22 @@ impl Engine {
         let id = self.requests.insert(request);
         self.by_id.insert(id, &self.requests);
         Ok(id)
+    }
+}
+
+/// No two live requests have the same token.
+fn check_tokens(live: &[SavedRequest]) -> Result<(), SnapshotError> {
+    let token_of = |saved: &SavedRequest| match saved.state {
+        LockState::Held { token, .. } => Some(token),
+        LockState::Queued { .. } | LockState::Ended { .. } => None,
+    };
+    let mut tokens: Vec<Token> = live.iter().filter_map(token_of).collect();
+    tokens.sort_unstable();
+    match tokens.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(SnapshotError::Twice {
+            what: format!("token {}", pair[0]),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -15,7 +15,11 @@ pub struct OutOfRange {
     pub got: u64,
 }
 
-/// A point in engine time, in milliseconds since an origin that the caller chooses.
+/// The latest deadline: the latest time plus the longest duration.
+const DEADLINE_MS_MAX: u64 = 2 * MAX_MS;
+
+/// A point in engine time, in milliseconds since an origin that the caller chooses. Callers give
+/// times up to [`MAX_MS`]; deadlines that the engine counts from them may be up to twice that.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -32,6 +36,9 @@ pub struct DurationMs(u64);
 impl TimeMs {
     /// The origin of engine time.
     pub const ZERO: TimeMs = TimeMs(0);
+
+    /// The latest time that a command may happen at.
+    pub const LATEST: TimeMs = TimeMs(MAX_MS);
 
     /// A time of `ms` milliseconds after the origin.
     ///
@@ -100,10 +107,14 @@ impl DurationMs {
     }
 }
 
+/// For times that the engine itself gave, deadlines among them.
 impl TryFrom<u64> for TimeMs {
     type Error = OutOfRange;
     fn try_from(ms: u64) -> Result<Self, OutOfRange> {
-        TimeMs::new(ms)
+        if ms > DEADLINE_MS_MAX {
+            return Err(OutOfRange { got: ms });
+        }
+        Ok(TimeMs(ms))
     }
 }
 

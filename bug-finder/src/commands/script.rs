@@ -50,6 +50,8 @@ close_session, tick, inspect."#;
 /// # Errors
 /// When the script cannot be read, or the output is closed.
 pub fn execute(args: &Args) -> Result<Exit, Failure> {
+    // Nothing is lost by an end at once, and a read of a terminal would not notice an interrupt.
+    crate::os::default_interrupts();
     let name = args.file.display();
     let input: Box<dyn BufRead> = if args.file.as_os_str() == "-" {
         Box::new(io::stdin().lock())

@@ -56,6 +56,13 @@ fn a_snapshot_that_cannot_be_is_refused() {
     };
     assert!(restore(&|_| {}).is_ok());
     assert!(restore(&|v| v["next_token"] = 1.into()).is_err());
+    for counter in ["next_token", "next_arrival", "next_opening"] {
+        assert!(restore(&|v| v[counter] = u64::MAX.into()).is_err());
+    }
+    assert!(restore(&|v| v["live"][0]["state"]["held"]["token"] = 0.into()).is_err());
+    assert!(restore(&|v| v["live"][0]["state"]["held"]["granted_at"] = 60_009.into()).is_err());
+    assert!(restore(&|v| v["live"][0]["arrived_at"] = 60_009.into()).is_err());
+    assert!(restore(&|v| v["live"][0]["ttl"] = 0.into()).is_err());
     assert!(restore(&|v| v["next_arrival"] = 1.into()).is_err());
     assert!(restore(&|v| v["next_opening"] = 0.into()).is_err());
     assert!(restore(&|v| v["live"][0] = v["live"][1].clone()).is_err());
@@ -63,6 +70,18 @@ fn a_snapshot_that_cannot_be_is_refused() {
     assert!(restore(&|v| v["sessions"] = serde_json::json!([])).is_err());
     assert!(restore(&|v| v["now"] = 70_000.into()).is_err());
     assert!(restore(&|v| v["live"].as_array_mut().unwrap().reverse()).is_err());
+}
+
+#[test]
+fn the_longest_lease_survives_a_snapshot() {
+    let mut world = World::new();
+    world.leases(1, "L1", "w a", MAX_MS);
+    world.apply(1, &acquire("L2", "w a", None, Wait::For(span(MAX_MS))));
+    let text = serde_json::to_string(&world.engine.snapshot()).unwrap();
+    let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
+    let restored = Engine::restore(&snapshot, HashKey::default()).unwrap();
+    assert!(restored == world.engine);
+    assert!(World { engine: restored }.tick(MAX_MS).is_empty());
 }
 
 #[test]

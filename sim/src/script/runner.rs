@@ -71,6 +71,10 @@ impl Runner {
         if let Some(settings) = text.strip_prefix(LIMIT_DIRECTIVE) {
             return self.set_limits(settings);
         }
+        if text.starts_with("#!") {
+            let message = format!("a line that starts with #! is `{LIMIT_DIRECTIVE} NAME=NUMBER`");
+            return Err(self.unreadable(message));
+        }
         if text.is_empty() || text.starts_with('#') {
             return Ok(());
         }

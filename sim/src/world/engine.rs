@@ -1,6 +1,6 @@
 //! The world of profile `engine`: commands go straight into an engine, which is judged after each.
 
-use super::engine_checks;
+use super::{engine_answers, engine_checks};
 use crate::{
     driver::EngineDriver,
     history::History,
@@ -19,6 +19,9 @@ use lockwright_engine::{Engine, EngineConfig, HashKey, Limits, MAX_MS};
 
 /// The keys of the hash tables of the engine and of its twin; nothing may depend on them.
 const HASH_KEYS: [HashKey; 2] = [HashKey([1, 2]), HashKey([3, 4])];
+
+/// After how many commands each the engine is asked for all that it has.
+const ANSWERS_EVERY: u64 = 97;
 
 /// Runs a plan.
 pub(crate) fn run(plan: &EnginePlan, options: RunOptions) -> Outcome {
@@ -101,6 +104,9 @@ impl World {
             lines.clear();
             twin.step(op, lines);
             engine_checks::same_lines(self.panel.ledger().now(), op, &self.lines, lines)?;
+        }
+        if self.commands.is_multiple_of(ANSWERS_EVERY) {
+            engine_answers::are_true(self.driver.engine(), self.panel.ledger())?;
         }
         if self.restore_every > 0 && self.commands.is_multiple_of(self.restore_every) {
             let key = HASH_KEYS[usize::from(self.commands.is_multiple_of(2))];

@@ -196,9 +196,10 @@ pub(super) fn survives_restore(engine: &mut Engine, hash_key: HashKey) -> Result
 fn differs(at_ms: u64, message: String) -> Violation {
     Violation {
         oracle: "same_engine".to_owned(),
-        rule: "determinism: two engines that have applied the same commands are equal and serialize \
+        rule:
+            "determinism: two engines that have applied the same commands are equal and serialize \
                to the same bytes"
-            .to_owned(),
+                .to_owned(),
         at_ms,
         message,
     }

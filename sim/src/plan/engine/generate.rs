@@ -302,6 +302,16 @@ impl<'a> Generator<'a> {
         self.acquire(asked, self.shape.ids == 0)
     }
 
+    /// Now and then a lease far longer than any run: of every magnitude up to the longest. Seldom,
+    /// since nothing frees what such a lease holds.
+    fn perhaps_huge(&mut self, ttl: u64) -> u64 {
+        if self.lease.chance(1, 2_000) {
+            u64::MAX >> self.lease.between(11, 43)
+        } else {
+            ttl
+        }
+    }
+
     /// Asks, and takes note that the request may be live. Its id was never used if it is `fresh`.
     fn acquire(&mut self, asked: Asked, fresh: bool) -> (Text, Action) {
         let durations = &self.shape.durations;
@@ -309,7 +319,9 @@ impl<'a> Generator<'a> {
             .lease
             .chance(durations.ttl_percent, 100)
             .then(|| *self.lease.pick(&durations.ttls));
-        let ttl = ttl.map(|ttl| self.in_ms(ttl));
+        let ttl = ttl
+            .map(|ttl| self.in_ms(ttl))
+            .map(|ttl| self.perhaps_huge(ttl));
         let wait = self.lease.below(100);
         let wait = if wait < durations.busy_percent {
             OpWait::No

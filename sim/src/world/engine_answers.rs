@@ -1,0 +1,207 @@
+//! Whether the engine answers questions truly: what it says of locks and sessions is held against
+//! what the oracles know from its events.
+
+use crate::{
+    line::LineLock,
+    op::OpOwner,
+    oracle::ledger::{Ledger, Request, State},
+    outcome::Violation,
+};
+use lockwright_engine::{Engine, LockInfo, LockState, Name, Owner, Path};
+
+/// How many locks a page of a listing has: few, so that listings have several.
+const PAGE: usize = 5;
+
+/// Asks for everything that is live, in several ways.
+pub(super) fn are_true(engine: &Engine, ledger: &Ledger) -> Result<(), Violation> {
+    let found = listings(engine, ledger).and_then(|()| sessions(engine, ledger));
+    found.map_err(|message| Violation {
+        oracle: "answers".to_owned(),
+        rule: "what the engine answers is what its events said".to_owned(),
+        at_ms: ledger.now(),
+        message,
+    })
+}
+
+fn listings(engine: &Engine, ledger: &Ledger) -> Result<(), String> {
+    let namespaces = engine.namespaces();
+    for request in ledger.live() {
+        let known = namespaces
+            .iter()
+            .any(|name| *name.shared() == request.lock.namespace);
+        if !known {
+            return Err(format!(
+                "{} has a live request and is not listed",
+                request.lock.namespace
+            ));
+        }
+    }
+    for namespace in &namespaces {
+        let live = ledger
+            .live()
+            .filter(|request| request.lock.namespace == *namespace.shared());
+        let live: Vec<&Request> = live.collect();
+        let listed = pages(engine, namespace);
+        same("the pages of a listing", &listed, &live)?;
+        same(
+            "what overlaps `/`",
+            &engine.overlapping(namespace, &Path::root()),
+            &live,
+        )?;
+        for info in &listed {
+            if engine.lock(&info.key).as_ref() != Some(info) {
+                return Err(format!(
+                    "{} is listed and asked for with a difference",
+                    info.key.id
+                ));
+            }
+        }
+        let of_state = |held| -> Vec<&Request> {
+            live.iter()
+                .copied()
+                .filter(|request| request.is_held() == held)
+                .collect()
+        };
+        same(
+            "the holders",
+            &engine.holders(namespace, &Path::root()),
+            &of_state(true),
+        )?;
+        same(
+            "the queue",
+            &engine.queue(namespace, &Path::root()),
+            &of_state(false),
+        )?;
+    }
+    Ok(())
+}
+
+/// The whole listing of a namespace, page by page.
+fn pages(engine: &Engine, namespace: &Name) -> Vec<LockInfo> {
+    let (mut listed, mut from) = (Vec::new(), None);
+    loop {
+        let page = engine.locks_under(namespace, &Path::root(), from, PAGE);
+        listed.extend(page.locks);
+        from = page.next;
+        if from.is_none() {
+            return listed;
+        }
+    }
+}
+
+fn sessions(engine: &Engine, ledger: &Ledger) -> Result<(), String> {
+    let open = ledger
+        .sessions()
+        .iter()
+        .filter(|session| session.open)
+        .count();
+    if engine.sessions().count() != open {
+        return Err(format!(
+            "{open} sessions are open, and {} listed",
+            engine.sessions().count()
+        ));
+    }
+    for info in engine.sessions() {
+        let of_it = |request: &&Request| {
+            request.lock.namespace == *info.key.namespace.shared()
+                && request.lock.owner == OpOwner::Session(info.key.session.shared().clone())
+        };
+        let live: Vec<&Request> = ledger.live().filter(of_it).collect();
+        same(
+            "the locks of a session",
+            &engine.session_locks(&info.key),
+            &live,
+        )?;
+        let known = ledger.sessions().iter().find(|session| {
+            session.namespace == *info.key.namespace.shared()
+                && session.name == *info.key.session.shared()
+        });
+        let deadline = known.and_then(|session| session.deadline);
+        if info.ends_at.map(u64::from) != deadline || info.live_requests as usize != live.len() {
+            return Err(format!(
+                "session {} is answered as {info:?}",
+                info.key.session
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an answer lists these requests, in this order, in the states that they are in.
+fn same(what: &str, got: &[LockInfo], expected: &[&Request]) -> Result<(), String> {
+    if got.len() != expected.len() {
+        return Err(format!(
+            "{what}: expected {} requests, got {}",
+            expected.len(),
+            got.len()
+        ));
+    }
+    for (info, request) in got.iter().zip(expected) {
+        if !is_it(info, &request.lock) || !is_in(info.state, request.state) {
+            return Err(format!("{what}: expected {request:?}, got {info:?}"));
+        }
+        if info.arrived_at.as_ms() != request.arrived || info.claims.is_empty() {
+            return Err(format!("{what}: expected {request:?}, got {info:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn is_it(info: &LockInfo, lock: &LineLock) -> bool {
+    let owner = match &info.key.owner {
+        Owner::Named(name) => OpOwner::Named(name.shared().clone()),
+        Owner::Session(name) => OpOwner::Session(name.shared().clone()),
+    };
+    *info.key.id.shared() == lock.id
+        && owner == lock.owner
+        && *info.key.namespace.shared() == lock.namespace
+}
+
+fn is_in(got: LockState, expected: State) -> bool {
+    match (got, expected) {
+        (LockState::Queued { deadline: got }, State::Queued { deadline }) => {
+            got.map(u64::from) == deadline
+        }
+        (
+            LockState::Held {
+                token: got,
+                expires: until,
+                ..
+            },
+            State::Held { token, expires, .. },
+        ) => got.0 == token && until.map(u64::from) == expires,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        driver::EngineDriver,
+        line::Line,
+        op::Op,
+        oracle::{Panel, PanelConfig},
+    };
+    use lockwright_engine::EngineConfig;
+
+    #[test]
+    fn an_engine_that_knows_less_than_its_events_said_is_seen() {
+        let mut driver = EngineDriver::new(Engine::new(EngineConfig::default()));
+        let mut panel = Panel::new(PanelConfig::default());
+        let mut lines: Vec<Line> = Vec::new();
+        for text in [
+            r#"{"at":0,"op":"open_session","session":"s","abandon":5}"#,
+            r#"{"at":0,"op":"acquire","id":"L1","session":"s","claims":["w a"],"ttl":9}"#,
+            r#"{"at":1,"op":"acquire","id":"L2","owner":"o","claims":["r a/b"],"wait":7}"#,
+        ] {
+            let op: Op = serde_json::from_str(text).unwrap();
+            lines.clear();
+            driver.step(&op, &mut lines);
+            panel.step(&op, &lines).unwrap();
+        }
+        assert_eq!(are_true(driver.engine(), panel.ledger()), Ok(()));
+        let empty = Engine::new(EngineConfig::default());
+        assert!(are_true(&empty, panel.ledger()).is_err());
+    }
+}
