@@ -21,7 +21,7 @@ use lockwright_engine::{Engine, EngineConfig, HashKey, Limits, MAX_MS};
 const HASH_KEYS: [HashKey; 2] = [HashKey([1, 2]), HashKey([3, 4])];
 
 /// After how many commands each the engine is asked for all that it has.
-const ANSWERS_EVERY: u64 = 97;
+const ANSWERS_EVERY: u64 = 499;
 
 /// Runs a plan.
 pub(crate) fn run(plan: &EnginePlan, options: RunOptions) -> Outcome {
