@@ -45,6 +45,7 @@ pub enum Plan {
     /// Of profile `engine`.
     Engine(EnginePlan),
     /// Of profile `service`.
+    #[serde(deserialize_with = "service::read")]
     Service(ServicePlan),
 }
 

@@ -7,7 +7,7 @@ mod shape;
 use super::{LimitOverrides, PlanSize};
 use crate::op::{OpClaim, OpWait, Text};
 use lockwright_engine::{Name, Path};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use std::fmt;
 
 /// A plan of profile `service`. All times are simulated ms since the start, unless they say that
@@ -249,6 +249,13 @@ pub enum FaultKind {
     },
 }
 
+/// Reads a plan, and refuses one that cannot be run.
+pub(super) fn read<'de, D: Deserializer<'de>>(input: D) -> Result<ServicePlan, D::Error> {
+    let plan = ServicePlan::deserialize(input)?;
+    plan.validate().map_err(D::Error::custom)?;
+    Ok(plan)
+}
+
 /// Every clock's rate differs from simulated time by at most this many millionths, so that the
 /// rates of two differ by less than the bound of 1 % that clients are told (SEMANTICS section 7.4).
 pub const DRIFT_PPM_MAX: i32 = 4_000;
@@ -308,6 +315,13 @@ impl ServicePlan {
         for client in &self.clients {
             host_exists(client.host)?;
             client.validate()?;
+            let late = client
+                .attempts
+                .iter()
+                .any(|attempt| attempt.at_ms >= self.active_ms);
+            if late {
+                return Err("an attempt begins (at_ms) before the first phase ends".to_owned());
+            }
         }
         if self.server.connections_max == Some(0) {
             return Err("connections_max must be at least 1".to_owned());
@@ -336,6 +350,9 @@ impl Attempt {
         }
         if self.renew.is_some() && self.hold_ms.is_none() {
             return Err("renew: who renews must release some time (hold_ms)".to_owned());
+        }
+        if self.hold_ms.is_none() && self.ttl_ms.is_none() {
+            return Err("who never releases (hold_ms) must have a lease (ttl_ms)".to_owned());
         }
         let wait = match self.wait {
             OpWait::For(ms) => Some(ms),

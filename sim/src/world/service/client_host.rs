@@ -5,7 +5,7 @@ use super::{
     host::{Host, simulated},
     network::SERVER,
     server_host::PORT,
-    stage::{Phase, Stage, Worker},
+    stage::{Busy, Phase, Stage, Worker},
     stranger,
 };
 use crate::{
@@ -64,6 +64,8 @@ async fn run_client(stage: Arc<Stage>, index: usize, start: u32) {
         }
         let id = Text::from(format!("c{index}-{number}-{start}"));
         let one = One {
+            // From now on, not only from its time on: a pause may hold it back until all has healed.
+            _busy: stage.busy(Worker::Attempt(id.clone())),
             stage: stage.clone(),
             host: host.clone(),
             client: who,
@@ -134,6 +136,7 @@ fn config(plan: &ClientPlan) -> ClientConfig {
 
 /// One attempt of a client.
 struct One {
+    _busy: Busy,
     stage: Arc<Stage>,
     host: Host,
     client: oracle::Client,
@@ -145,7 +148,6 @@ impl One {
         self.host
             .sleep_until_simulated(Duration::from_millis(attempt.at_ms))
             .await;
-        let _busy = self.stage.busy(Worker::Attempt(self.id.clone()));
         let wanted = Wanted {
             namespace,
             claims: attempt.claims.clone(),
