@@ -7,6 +7,29 @@ use crate::{
 };
 use std::iter;
 
+/// What makes an attempt simpler.
+const SIMPLER: [fn(&mut Attempt); 9] = [
+    |attempt| attempt.cancel_after_ms = None,
+    |attempt| attempt.renew = None,
+    |attempt| attempt.ttl_ms = None,
+    |attempt| attempt.wait = OpWait::Forever,
+    |attempt| attempt.hold_ms = Some(0),
+    |attempt| attempt.hold_ms = attempt.hold_ms.map(|ms| ms / 2).or(Some(1_000)),
+    |attempt| attempt.at_ms = 0,
+    |attempt| attempt.at_ms /= 2,
+    |attempt| attempt.claims.iter_mut().for_each(shorten),
+];
+
+/// The network with the fewest surprises.
+const PLAIN: LatencyPlan = LatencyPlan {
+    min_ms: 1,
+    max_ms: 1,
+    curve_tenths: 10,
+};
+
+/// How many other seeds are tried before smaller steps are.
+const FEW_CHANCES: u64 = 12;
+
 /// A lazy list of candidates.
 type Candidates<'a> = Box<dyn Iterator<Item = ServicePlan> + 'a>;
 /// One change of a plan.
@@ -16,20 +39,22 @@ impl ServicePlan {
     /// Smaller plans, the boldest first; each weighs less than this one.
     pub(in crate::plan) fn reductions(&self) -> impl Iterator<Item = ServicePlan> + '_ {
         let weight = self.weight();
-        let steps: [fn(&ServicePlan) -> Candidates<'_>; 11] = [
+        let steps: [fn(&ServicePlan) -> Candidates<'_>; 13] = [
             // First what makes the rest easier: in a plain world, one message less does not change
             // when all others come.
             ServicePlan::with_simpler_world,
+            ServicePlan::with_plainer_attempts,
+            ServicePlan::within_less_time,
             ServicePlan::without_clients,
             ServicePlan::without_faults,
             ServicePlan::without_strangers,
-            ServicePlan::ending_sooner,
+            ServicePlan::with_a_few_other_chances,
             ServicePlan::without_attempts,
             ServicePlan::on_fewer_hosts,
             ServicePlan::with_simpler_clients,
             ServicePlan::with_fewer_claims,
             ServicePlan::with_simpler_attempts,
-            ServicePlan::with_other_chances,
+            ServicePlan::with_many_other_chances,
         ];
         steps
             .into_iter()
@@ -72,7 +97,7 @@ impl ServicePlan {
             + clocks().filter(|clock| clock.drift_ppm != 0).count()
             + self.strangers.len()
             + usize::from(self.server.connections_max.is_some())
-            + usize::from(!self.server.limits.is_empty())
+            + usize::from(self.server.limits != only_retention(&self.server.limits))
             + usize::from(!self.shape.is_empty());
         let numbers = self.active_ms
             + self.latency.max_ms
@@ -125,22 +150,54 @@ impl ServicePlan {
         )
     }
 
-    fn ending_sooner(&self) -> Candidates<'_> {
-        let ends = [
-            self.active_ms / 4,
-            self.active_ms / 2,
-            self.active_ms * 3 / 4,
-        ];
-        Box::new(ends.into_iter().filter(|end| *end > 0).map(|end| {
+    /// What happens within a part of the time, the boldest first; and all of it without the wait
+    /// before.
+    fn within_less_time(&self) -> Candidates<'_> {
+        const EIGHTHS: [(u64, u64); 6] = [(0, 4), (4, 8), (0, 6), (2, 8), (0, 7), (1, 8)];
+        let parts = EIGHTHS.into_iter().map(|(from, to)| {
+            let (from, to) = (self.active_ms * from / 8, self.active_ms * to / 8);
             self.edited(|plan| {
-                plan.active_ms = end;
-                plan.faults.retain(|fault| fault.at_ms < end);
-                plan.strangers.retain(|stranger| stranger.at_ms < end);
+                plan.active_ms = to.max(1);
+                plan.faults
+                    .retain(|fault| fault.at_ms < to && fault.at_ms + fault.for_ms >= from);
+                plan.strangers
+                    .retain(|stranger| (from..to).contains(&stranger.at_ms));
                 for client in &mut plan.clients {
-                    client.attempts.retain(|attempt| attempt.at_ms < end);
+                    client
+                        .attempts
+                        .retain(|attempt| (from..to).contains(&attempt.at_ms));
                 }
             })
-        }))
+        });
+        Box::new(parts.chain(iter::once_with(|| self.edited(ServicePlan::begin_at_once))))
+    }
+
+    /// Moves all that happens so that the first attempt comes at once.
+    fn begin_at_once(&mut self) {
+        let clients = || self.clients.iter();
+        let attempts = clients().flat_map(|client| &client.attempts);
+        let first = attempts.map(|attempt| attempt.at_ms).min().unwrap_or(0);
+        let sooner = |at_ms: &mut u64| *at_ms = at_ms.saturating_sub(first);
+        sooner(&mut self.active_ms);
+        for client in &mut self.clients {
+            client
+                .attempts
+                .iter_mut()
+                .for_each(|attempt| sooner(&mut attempt.at_ms));
+            client.closes_at_ms.iter_mut().for_each(sooner);
+        }
+        for fault in &mut self.faults {
+            sooner(&mut fault.at_ms);
+        }
+        for stranger in &mut self.strangers {
+            sooner(&mut stranger.at_ms);
+        }
+        for clock in self.hosts.iter_mut().chain([&mut self.server.clock]) {
+            clock
+                .jumps
+                .iter_mut()
+                .for_each(|jump| sooner(&mut jump.at_ms));
+        }
     }
 
     /// Drops chunks of the attempts of all clients, taken as one list.
@@ -210,16 +267,11 @@ impl ServicePlan {
     }
 
     fn with_simpler_world(&self) -> Candidates<'_> {
-        let plain = LatencyPlan {
-            min_ms: 1,
-            max_ms: 1,
-            curve_tenths: 10,
-        };
         let perfect = |clock: &mut ClockPlan| *clock = ClockPlan::default();
         let edits: Vec<Edit> = vec![
             Box::new(|plan| plan.shape.clear()),
-            Box::new(move |plan| plan.latency = plain),
-            Box::new(|plan| plan.server.limits = LimitOverrides::default()),
+            Box::new(|plan| plan.latency = PLAIN),
+            Box::new(|plan| plan.server.limits = only_retention(&plan.server.limits)),
             Box::new(|plan| plan.server.connections_max = None),
             Box::new(|plan| {
                 let max = &mut plan.server.connections_max;
@@ -267,47 +319,63 @@ impl ServicePlan {
         }))
     }
 
+    /// A setting of all attempts at once: that also makes the runs shorter that are still to come.
+    fn with_plainer_attempts(&self) -> Candidates<'_> {
+        Box::new(SIMPLER.into_iter().map(|edit| {
+            self.edited(|plan| {
+                let clients = plan.clients.iter_mut();
+                clients
+                    .flat_map(|client| &mut client.attempts)
+                    .for_each(edit);
+            })
+        }))
+    }
+
     /// Every attempt's settings one by one, once they are few.
     fn with_simpler_attempts(&self) -> Candidates<'_> {
         if self.size().commands > 40 {
             return Box::new(iter::empty());
         }
-        let edits: [fn(&mut Attempt); 9] = [
-            |attempt| attempt.cancel_after_ms = None,
-            |attempt| attempt.renew = None,
-            |attempt| attempt.ttl_ms = None,
-            |attempt| attempt.wait = OpWait::Forever,
-            |attempt| attempt.hold_ms = Some(0),
-            |attempt| attempt.hold_ms = attempt.hold_ms.map(|ms| ms / 2).or(Some(1_000)),
-            |attempt| attempt.at_ms = 0,
-            |attempt| attempt.at_ms /= 2,
-            |attempt| attempt.claims.iter_mut().for_each(shorten),
-        ];
         Box::new(self.attempts().flat_map(move |(client, index)| {
-            edits.into_iter().map(move |edit| {
+            SIMPLER.into_iter().map(move |edit| {
                 self.edited(|plan| edit(&mut plan.clients[client].attempts[index]))
             })
         }))
     }
 
-    /// Half of the attempts, with other chances: what goes wrong once in a while may do so in a
-    /// smaller plan too, at another time. The fewer attempts, the more often it is tried, since
-    /// each is the less likely and the cheaper.
-    fn with_other_chances(&self) -> Candidates<'_> {
-        let all = self.size().commands;
+    /// A half of the plan, with other chances: one message less, and all others come at other
+    /// times; so what went wrong may not, and may again with another seed.
+    fn with_a_few_other_chances(&self) -> Candidates<'_> {
+        Box::new((1..=FEW_CHANCES).flat_map(|chance| {
+            let halves = self.without_clients().take(2);
+            let halves = halves.chain(self.without_attempts().take(2));
+            halves.map(move |plan| plan.with_chance(chance))
+        }))
+    }
+
+    /// What goes wrong only once in thousands of times takes patience. The fewer attempts, the more
+    /// often half of them is tried, since each is the less likely and the cheaper.
+    fn with_many_other_chances(&self) -> Candidates<'_> {
+        let all = u64::try_from(self.size().commands).unwrap_or(u64::MAX);
         if all < 2 {
             return Box::new(iter::empty());
         }
-        let tries = (20_000 / all).clamp(100, 2_500) as u64;
-        let halves = move |chance: u64| {
-            self.without_attempts().take(2).map(move |mut plan| {
-                plan.seed = self.seed.wrapping_add(chance);
-                // A server's first token comes from its clock.
-                plan.server.clock.offset_ms = chance;
-                plan
-            })
-        };
-        Box::new((1..=tries).flat_map(halves))
+        let tries = (20_000 / all).clamp(100, 2_500);
+        Box::new((FEW_CHANCES + 1..=tries).flat_map(|chance| {
+            let halves = self.without_attempts().take(2);
+            halves.map(move |plan| plan.with_chance(chance))
+        }))
+    }
+
+    /// With other randomness, and another first token, which comes from the server's clock. Every
+    /// other one in a plain network, where the next step is easier.
+    fn with_chance(mut self, chance: u64) -> ServicePlan {
+        if chance % 2 == 1 {
+            self.latency = PLAIN;
+        }
+        self.seed = self.seed.wrapping_add(chance);
+        self.server.clock.offset_ms = chance;
+        self
     }
 
     /// Client and index of every attempt.
@@ -327,6 +395,15 @@ impl Attempt {
         };
         let paths: usize = self.claims.iter().map(|claim| claim.path.len()).sum();
         self.at_ms + self.hold_ms.unwrap_or(0) + waits + paths as u64
+    }
+}
+
+/// The limits without those that refuse anything. The retention stays: with the default, each run
+/// would wait for a minute until everything is forgotten.
+fn only_retention(limits: &LimitOverrides) -> LimitOverrides {
+    LimitOverrides {
+        retention: limits.retention,
+        ..LimitOverrides::default()
     }
 }
 

@@ -6,6 +6,9 @@ use crate::{
     plan::Profile,
 };
 
+/// A plan has no more attempts than about this.
+const ATTEMPTS_MAX: u32 = 700;
+
 /// What a seed's world is like.
 #[derive(Debug)]
 pub(super) struct Shape {
@@ -50,7 +53,10 @@ impl Shape {
         let draw = &mut Draw::new(Profile::Service, seed, Stream::ServiceShape);
         let active_ms = draw.between_skewed(500, 12_000);
         let clients = draw.between_skewed(2, 24);
-        let pace_ms = draw.between_skewed(4, 120);
+        // Crowds cost: the reference model looks at every live request for every command.
+        let pace_ms = draw
+            .between_skewed(4, 120)
+            .max(active_ms * clients / ATTEMPTS_MAX);
         Shape {
             active_ms,
             hosts: draw.between(1, clients.min(4)),
@@ -61,7 +67,7 @@ impl Shape {
                 1
             },
             pace_ms,
-            attempts: (active_ms / pace_ms * clients).clamp(2, 2_500),
+            attempts: (active_ms / pace_ms * clients).clamp(2, ATTEMPTS_MAX),
             readers: *draw.pick(&[0, 20, 50, 50, 80, 100]),
             claims_max: *draw.pick(&[1, 1, 2, 3, 6]),
             paths: paths(draw),
