@@ -135,8 +135,12 @@ impl EngineDriver {
         assert_eq!(ticked, Ok(Reply::Done), "a tick is never refused");
     }
 
-    /// The engine's command for an op. An `inspect` is a tick and then a question.
-    fn command_of(&self, op: &Op) -> Result<Command, Rejection> {
+    /// The engine's command for an op, with the owner and the token that it leaves out, as far as
+    /// they are known now. An `inspect` is a tick and then a question.
+    ///
+    /// # Errors
+    /// When a name or a path in it is none.
+    pub fn command_of(&self, op: &Op) -> Result<Command, Rejection> {
         Ok(match &op.action {
             Action::Acquire {
                 id,

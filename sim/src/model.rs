@@ -36,6 +36,7 @@ pub struct ModelLimits {
 type Code = &'static str;
 
 /// A request that is queued or held (section 2).
+#[derive(Debug, Clone)]
 struct Request {
     lock: LineLock,
     /// Without those that another claim covers.
@@ -44,7 +45,7 @@ struct Request {
     state: State,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum State {
     Queued {
         /// When it gives up, if ever.
@@ -58,6 +59,7 @@ enum State {
 }
 
 /// A session that is open (section 4).
+#[derive(Debug, Clone)]
 struct Session {
     namespace: Text,
     name: Text,
@@ -78,6 +80,7 @@ enum Due {
 }
 
 /// The reference model.
+#[derive(Debug, Clone)]
 pub struct Model {
     limits: ModelLimits,
     /// The latest time, in ms.
