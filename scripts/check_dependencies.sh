@@ -18,6 +18,7 @@ import sys
 # Which of our crates each of them may depend on.
 ALLOWED = {
     "lockwright-engine": set(),
+    "lockwright-local": {"lockwright-engine"},
     "lockwright-env": set(),
     "lockwright-protocol": {"lockwright-engine"},
     "lockwright-client": {"lockwright-protocol", "lockwright-engine", "lockwright-env"},

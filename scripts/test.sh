@@ -11,6 +11,12 @@ sh scripts/check_dependencies.sh
 step "tests of the crates"
 cargo test --workspace --locked -q
 
+# Each checks what it shows, and fails when it does not hold.
+step "the examples of locks in one process"
+for example in directory_tree seats configuration; do
+    cargo run --locked -q -p lockwright-local --example "$example"
+done
+
 step "the bug finder"
 cargo build --release --locked -q -p bug-finder
 finder="${CARGO_TARGET_DIR:-target}/release/bug-finder"

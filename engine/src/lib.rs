@@ -35,8 +35,3 @@ pub use path::{Path, PathError};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use table::HashKey;
 pub use time::{DurationMs, MAX_MS, OutOfRange, TimeMs};
-
-// The code in the README is tested with the documentation.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
