@@ -2,7 +2,6 @@
 
 use crate::LockError;
 use lockwright_engine::{Claim, Mode, Path};
-use std::sync::Arc;
 
 /// The claims of one request: all of them are granted at once, or none.
 ///
@@ -29,21 +28,24 @@ pub struct Claims(Result<Vec<Claim>, LockError>);
 
 /// A `read` claim on a path and its whole subtree: shared with other readers.
 #[must_use]
-pub fn read(path: impl Into<Arc<str>>) -> Claims {
-    Claims::one(path.into(), Mode::Read)
+pub fn read(path: impl AsRef<str>) -> Claims {
+    Claims::one(path.as_ref(), Mode::Read)
 }
 
 /// A `write` claim on a path and its whole subtree: exclusive.
 #[must_use]
-pub fn write(path: impl Into<Arc<str>>) -> Claims {
-    Claims::one(path.into(), Mode::Write)
+pub fn write(path: impl AsRef<str>) -> Claims {
+    Claims::one(path.as_ref(), Mode::Write)
 }
 
 impl Claims {
-    fn one(path: Arc<str>, mode: Mode) -> Claims {
-        Claims(match Path::parse(Arc::clone(&path)) {
+    fn one(text: &str, mode: Mode) -> Claims {
+        Claims(match Path::parse(text) {
             Ok(path) => Ok(vec![Claim { path, mode }]),
-            Err(reason) => Err(LockError::InvalidPath { path, reason }),
+            Err(reason) => {
+                let path = text.into();
+                Err(LockError::InvalidPath { path, reason })
+            }
         })
     }
 

@@ -18,7 +18,7 @@ pub enum LockError {
     /// It was not granted in time.
     #[error(
         "timed out: not granted within {after:?}, as a conflicting request was held or queued \
-         before it all the while; wait longer, or give the others a ttl"
+         before it all the while; wait longer, give the others a ttl, or ask `inspect` who they are"
     )]
     TimedOut {
         /// How long it was to wait.

@@ -2,19 +2,30 @@
 
 use crate::{Lost, NotHeld, RenewError, slots::Phase, space::Clocked, ticket::Ticket};
 use lockwright_engine::{Claim, EndReason, Refusal, TimeMs, Token};
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 /// A lock on all claims of one request. Dropping it releases them all, in any thread.
 ///
 /// A lock without a lease is held for as long as this exists. A lock with one may end before;
 /// [`is_held`](LockGuard::is_held), [`deadline`](LockGuard::deadline) and
 /// [`lost`](LockGuard::lost) tell.
-#[derive(Debug)]
 #[must_use = "the lock is released as soon as its guard is dropped: bind it to a name"]
 pub struct LockGuard {
     ticket: Ticket,
     token: Token,
     claims: Vec<Claim>,
+}
+
+impl fmt::Debug for LockGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockGuard")
+            .field("token", &self.token)
+            .field("claims", &self.claims)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LockGuard {

@@ -52,6 +52,7 @@
 mod claims;
 mod error;
 mod guard;
+mod inspect;
 #[cfg(test)]
 mod interleavings;
 mod locking;
@@ -70,13 +71,14 @@ mod wakes;
 pub use claims::{Claims, read, write};
 pub use error::{LockError, NotHeld, RenewError};
 pub use guard::LockGuard;
+pub use inspect::Live;
 pub use locking::Locking;
 pub use locks::LocalLocks;
 pub use lost::Lost;
 pub use request::Request;
 
 pub use lockwright_engine::{
-    Claim, EndReason, ErrorCode, InvalidRequest, LimitName, Limits, Mode, NameError, Path,
+    Claim, EndReason, ErrorCode, InvalidRequest, LimitName, Limits, Mode, Name, NameError, Path,
     PathError, Token, Usage,
 };
 

@@ -26,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 /// Locks are not re-entrant: a thread or task that asks for what it holds waits for itself.
 #[derive(Debug, Clone)]
 pub struct LocalLocks {
-    space: Arc<Space>,
+    pub(crate) space: Arc<Space>,
 }
 
 impl Default for LocalLocks {

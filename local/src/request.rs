@@ -64,11 +64,11 @@ impl Request {
         self
     }
 
-    /// Whose request it is, in 1 to 255 bytes without control characters: for whoever looks into a
-    /// hung program, and for the limit `locks_per_owner`. Requests of one owner conflict like any
+    /// Whose request it is, in 1 to 255 bytes without control characters: for whoever
+    /// [inspects](crate::LocalLocks::inspect) a program that hangs, and for the limit `locks_per_owner`. Requests of one owner conflict like any
     /// others.
-    pub fn owner(mut self, owner: impl Into<Arc<str>>) -> Request {
-        self.owner = Some(Name::new(owner));
+    pub fn owner(mut self, owner: impl AsRef<str>) -> Request {
+        self.owner = Some(Name::new(owner.as_ref()));
         self
     }
 

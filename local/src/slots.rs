@@ -5,7 +5,9 @@
 //! the next one (its retention is zero).
 
 use crate::wakes::{Wake, Wakes};
-use lockwright_engine::{EndReason, EventKind, LockKey, Name, Owner, TimeMs, Token};
+use lockwright_engine::{
+    EndReason, Engine, EventKind, LockInfo, LockKey, Name, Owner, Path, TimeMs, Token,
+};
 use std::task::Waker;
 
 /// Where a request is.
@@ -32,6 +34,8 @@ pub(crate) struct Slot {
     pub(crate) waiter: Option<Wake>,
     /// Who wants to know when the lock is lost, each under its number.
     pub(crate) watchers: Vec<(u64, Waker)>,
+    /// Whether its key has the name of an owner.
+    named: bool,
     /// Whether it has, or will have, a deadline.
     pub(crate) timed: bool,
 }
@@ -69,12 +73,16 @@ impl Slots {
     /// A slot for a new request, with its key taken out for the command.
     pub(crate) fn take(&mut self, owner: Option<Name>) -> (SlotId, LockKey) {
         let id = self.free.pop().unwrap_or_else(|| self.add());
-        let owner = owner.unwrap_or_else(|| self.nobody.clone());
-        let slot = &mut self[id];
+        let nobody = &self.nobody;
+        let slot = &mut self.slots[id.0 as usize];
         assert_eq!(slot.phase, Phase::Free, "a slot serves one request");
         slot.phase = Phase::Queued;
         let mut key = slot.key.take().expect("no command carries the key");
-        key.owner = Owner::Named(owner);
+        // Most name no owner, and find the slot as another of them left it.
+        if owner.is_some() || slot.named {
+            slot.named = owner.is_some();
+            key.owner = Owner::Named(owner.unwrap_or_else(|| nobody.clone()));
+        }
         (id, key)
     }
 
@@ -90,6 +98,7 @@ impl Slots {
             phase: Phase::Free,
             waiter: None,
             watchers: Vec::new(),
+            named: false,
             timed: false,
         });
         id
@@ -118,6 +127,20 @@ impl Slots {
             self[id].timed = true;
             self.timed += 1;
         }
+    }
+
+    /// The live requests that overlap a path, each with its owner if it named one.
+    pub(crate) fn overlapping(
+        &self,
+        engine: &Engine,
+        path: &Path,
+    ) -> Vec<(Option<Name>, LockInfo)> {
+        let found = engine.overlapping(&self.namespace, path).into_iter();
+        let with_owner = |lock: LockInfo| {
+            let named = self[Slots::id_of(&lock.key)].named;
+            (named.then(|| lock.key.owner.name().clone()), lock)
+        };
+        found.map(with_owner).collect()
     }
 
     /// Takes down what happened, and who is to be told.

@@ -10,10 +10,11 @@ use crate::{
     wakes::{Wake, Wakes},
 };
 use lockwright_engine::{
-    Claim, Command, DurationMs, Engine, EngineConfig, Event, HashKey, Limits, LockKey, LockState,
-    Name, Refusal, Reply, TimeMs, Token, Usage, Wait,
+    Claim, Command, DurationMs, Engine, EngineConfig, Event, HashKey, Limits, LockInfo, LockKey,
+    LockState, Name, Path, Refusal, Reply, TimeMs, Token, Usage, Wait,
 };
 use std::{
+    fmt,
     hash::{BuildHasher, RandomState},
     io,
     sync::Arc,
@@ -23,13 +24,11 @@ use std::{
 
 /// What handles, guards and futures share. When the last of them goes, the timer thread, which has
 /// the core alone, is told to end.
-#[derive(Debug)]
 pub(crate) struct Space {
     core: Arc<Core>,
 }
 
 /// The lock space itself.
-#[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) clock: Clock,
     state: Mutex<State>,
@@ -37,7 +36,6 @@ pub(crate) struct Core {
     pub(crate) timer_wake: Condvar,
 }
 
-#[derive(Debug)]
 pub(crate) struct State {
     engine: Engine,
     /// Always empty in between; kept for its memory.
@@ -137,6 +135,13 @@ impl State {
     }
 }
 
+/// Neither the engine's secret key nor everybody's locks are for those who print a guard.
+impl fmt::Debug for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Space").finish_non_exhaustive()
+    }
+}
+
 impl Drop for Space {
     fn drop(&mut self) {
         // Nobody is left who could be told that the mutex is poisoned.
@@ -202,7 +207,6 @@ impl Core {
 
 /// One turn at the lock space. At its end, first the mutex is free, then whoever was granted
 /// something is woken.
-#[derive(Debug)]
 pub(crate) struct Turn<'a> {
     core: &'a Core,
     // Fields are dropped in this order.
@@ -336,6 +340,11 @@ impl Turn<'_> {
 
     fn next_deadline(&self) -> Option<TimeMs> {
         self.state.next_deadline()
+    }
+
+    /// The live requests that overlap a path, each with its owner if it named one.
+    pub(crate) fn inspect(&self, path: &Path) -> Vec<(Option<Name>, LockInfo)> {
+        self.state.slots.overlapping(&self.state.engine, path)
     }
 
     /// How much is in use, with nothing remembered that has ended.

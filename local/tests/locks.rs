@@ -182,6 +182,44 @@ fn an_owners_locks_are_limited_where_that_is_wanted() {
 }
 
 #[test]
+fn who_is_in_the_way_can_be_seen() {
+    let locks = LocalLocks::new();
+    let guard = locks
+        .request([write("a/b"), read("c")])
+        .owner("alice")
+        .ttl(1000 * 60 * MS);
+    let guard = guard.try_lock().unwrap();
+    let mut queued = locks.lock(read("a"));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(
+        std::pin::Pin::new(&mut queued)
+            .poll(&mut context)
+            .is_pending()
+    );
+    let found = locks.inspect("a/b/c").unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].owner.as_ref().map(Name::as_str), Some("alice"));
+    assert_eq!(found[0].claims, guard.claims());
+    assert_eq!(
+        (found[0].token, found[0].deadline),
+        (Some(Token(1)), guard.deadline())
+    );
+    assert_eq!(
+        (&found[1].owner, found[1].token, found[1].deadline),
+        (&None, None, None)
+    );
+    assert!(locks.inspect("d").unwrap().is_empty());
+    assert!(locks.inspect("d/").is_err());
+    drop(guard);
+    let found = locks.inspect("/").unwrap();
+    assert_eq!((found.len(), found[0].token), (1, Some(Token(2))));
+    // The slot of the named one is used again.
+    let unnamed = locks.try_lock(write("d")).unwrap();
+    assert_eq!(locks.inspect("d").unwrap()[0].owner, None);
+    assert!(!format!("{locks:?} {unnamed:?}").contains("hash_key"));
+}
+
+#[test]
 fn lock_spaces_know_nothing_of_each_other() {
     let (here, there) = (LocalLocks::new(), LocalLocks::new());
     let _one = here.try_lock(write("/")).unwrap();
