@@ -146,39 +146,48 @@ fn two_threads(cycles: u64, cycle: impl Fn(usize) + Sync) -> Duration {
     })
 }
 
-/// Both want the same: with a fair lock each cycle is a hand-off, most of them to a sleeping thread.
+/// Holds something while the processor is free for another thread.
+fn yielding<T>(held: T) {
+    thread::yield_now();
+    drop(held);
+}
+
+/// Both want the same, and yield the processor while they have it, so that the other one comes to
+/// want it: with a fair lock each cycle is a hand-off, most of them to a thread that sleeps.
 fn same_resource(c: &mut Criterion) {
     let mut group = c.benchmark_group("two_threads_one_resource");
     let locks = LocalLocks::new();
     let claims = write("a/b/c");
     group.bench_function("local/blocking", |b| {
-        b.iter_custom(|n| two_threads(n, |_| drop(locks.lock_blocking(&claims))));
+        b.iter_custom(|n| two_threads(n, |_| yielding(locks.lock_blocking(&claims))));
     });
     group.bench_function("local/async", |b| {
-        b.iter_custom(|n| two_threads(n, |_| drop(pollster::block_on(locks.lock(&claims)))));
+        b.iter_custom(|n| two_threads(n, |_| yielding(pollster::block_on(locks.lock(&claims)))));
     });
     let mutex = tokio::sync::Mutex::new(());
     group.bench_function("tokio_mutex", |b| {
-        b.iter_custom(|n| two_threads(n, |_| drop(pollster::block_on(mutex.lock()))));
+        b.iter_custom(|n| two_threads(n, |_| yielding(pollster::block_on(mutex.lock()))));
     });
     let mutex = Mutex::new(());
     group.bench_function("std_mutex", |b| {
-        b.iter_custom(|n| two_threads(n, |_| drop(black_box(&mutex).lock())));
+        b.iter_custom(|n| two_threads(n, |_| yielding(black_box(&mutex).lock())));
     });
     let mutex = parking_lot::Mutex::new(());
     group.bench_function("parking_lot_mutex", |b| {
-        b.iter_custom(|n| two_threads(n, |_| drop(black_box(&mutex).lock())));
+        b.iter_custom(|n| two_threads(n, |_| yielding(black_box(&mutex).lock())));
     });
     group.bench_function("parking_lot_mutex_fair", |b| {
         b.iter_custom(|n| {
             two_threads(n, |_| {
-                parking_lot::MutexGuard::unlock_fair(black_box(&mutex).lock());
+                let guard = black_box(&mutex).lock();
+                thread::yield_now();
+                parking_lot::MutexGuard::unlock_fair(guard);
             })
         });
     });
     let map = MapOfMutexes::default();
     group.bench_function("map_of_mutexes", |b| {
-        b.iter_custom(|n| two_threads(n, |_| drop(map.of("a/b/c").lock())));
+        b.iter_custom(|n| two_threads(n, |_| yielding(map.of("a/b/c").lock())));
     });
     group.finish();
 }
