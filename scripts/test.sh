@@ -26,6 +26,9 @@ trap 'rm -rf "$out"' EXIT
 step "scripts and traces"
 "$finder" regress traces
 
+step "every order of events in a small world"
+"$finder" model
+
 # Each seed twice, in two processes; the service takes more time per seed.
 step "determinism, and a short hunt"
 "$finder" run --profile engine --seeds 0..200 --check-determinism --out findings

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::canary::Canary;
-use crate::commands::{explain, regress, replay, run, script, shrink};
+use crate::commands::{explain, model, regress, replay, run, script, shrink};
 use clap::{Parser, Subcommand, ValueEnum};
 use lockwright_sim::plan::Profile;
 
@@ -36,6 +36,8 @@ Exit codes:
 pub enum Command {
     /// Hunt, until a rule is broken
     Run(run::Args),
+    /// Check every order of events in a small world
+    Model(model::Args),
     /// Run a trace, or one seed, again
     Replay(replay::Args),
     /// Make a trace as small as it can be

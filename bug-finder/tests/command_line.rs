@@ -524,3 +524,103 @@ fn regress_tells_what_is_not_as_expected() {
     assert_eq!(broken.status.code(), Some(1));
     assert!(stdout(&broken).contains("canary.json: violation of canary"));
 }
+
+#[test]
+fn the_model_says_what_it_looked_at_and_what_it_missed() {
+    let dir = Dir::new("model");
+    let output = dir.run(&["model", "--depth", "3", "--json"]);
+    // Three steps do not reach what must be reached.
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(&stdout(&output)).expect("one JSON object");
+    assert_eq!(report["stopped"], "exhausted");
+    assert_eq!(report["depth"], 3);
+    assert_eq!(report["violation"], Value::Null);
+    assert!(report["unique_states"].as_u64() > Some(100), "{report}");
+    assert!(report["states"].as_u64() >= report["unique_states"].as_u64());
+    let rules = report["rules"].as_array().expect("a list");
+    assert!(rules.len() > 10 && rules.iter().all(|rule| rule["broken"] == false));
+    let text = stdout(&dir.run(&["model", "--depth", "3", "--jobs", "1"]));
+    assert!(
+        text.contains("not reached: one end sets two free"),
+        "{text}"
+    );
+    assert_eq!(dir.names(), Vec::<String>::new());
+}
+
+#[test]
+fn a_model_out_of_range_is_refused() {
+    let dir = Dir::new("model-usage");
+    for (args, says) in [
+        (["model", "--clients", "9"], "clients are 1 to 4, not 9"),
+        (["model", "--requests", "0"], "requests are 1 to 6, not 0"),
+        (["model", "--menu", "vast"], "possible values: small, full"),
+    ] {
+        let output = dir.run(&args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_model_that_takes_too_long_says_how_far_it_got() {
+    let dir = Dir::new("model-long");
+    let endless = [
+        "model",
+        "--clients",
+        "4",
+        "--requests",
+        "6",
+        "--menu",
+        "full",
+        "--json",
+    ];
+    let mut timed = endless.to_vec();
+    timed.extend(["--for", "1s"]);
+    let output = dir.run(&timed);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(&stdout(&output)).expect("one JSON object");
+    assert_eq!(report["stopped"], "time_up");
+
+    let child = dir.command(&endless).spawn().expect("the binary is there");
+    std::thread::sleep(Duration::from_secs(1));
+    signal(child.id(), Signal::SIGINT);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(&stdout(&output)).expect("one JSON object");
+    assert_eq!(report["stopped"], "interrupted");
+    assert!(report["unique_states"].as_u64() > Some(1), "{report}");
+}
+
+#[test]
+fn the_explorer_serves_until_it_is_interrupted() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    let dir = Dir::new("model-explore");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let explore = ["model", "--explore", &address];
+    let refused = dir.run(&explore);
+    assert_eq!(refused.status.code(), Some(2), "the port is taken");
+    drop(taken);
+
+    let mut child = dir.command(&explore).spawn().expect("the binary is there");
+    let mut said = String::new();
+    let out = child.stdout.take().expect("it is piped");
+    BufReader::new(out).read_line(&mut said).expect("a line");
+    assert!(said.contains(&address), "{said}");
+    let start = Instant::now();
+    let mut stream = loop {
+        match TcpStream::connect(&address) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(start.elapsed() < Duration::from_secs(30), "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let request = format!("GET /.states/ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it listens");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.contains("the engine knows of 0 ms"), "{answer}");
+    signal(child.id(), Signal::SIGINT);
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+}

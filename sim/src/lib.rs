@@ -7,6 +7,7 @@
 pub mod draw;
 pub mod driver;
 pub mod entropy;
+pub mod exhaustive;
 pub mod history;
 pub mod line;
 pub mod memory;

@@ -1,0 +1,289 @@
+//! The probe: in each state, everything that must be refused or change nothing, and everything that
+//! can be asked.
+
+use super::ask::Ask;
+use super::book::{Book, Life};
+use super::instance::{Instance, time};
+use super::judge::judge;
+use super::machine::Machine;
+use super::rules::{Breach, Rule, must};
+use lockwright_engine::{LockInfo, Usage};
+use std::collections::BTreeSet;
+
+/// Probes an engine in the state of `book`, which was told the present time.
+pub(super) fn probe<M: Machine>(
+    instance: &Instance,
+    book: &Book,
+    machine: &M,
+) -> Result<(), Breach> {
+    let mut probed = machine.clone();
+    let mut events = Vec::new();
+    let mut copy = *book;
+    for ask in asks(instance, book) {
+        let command = instance.command(ask);
+        let answer = probed.apply(time(book.clock), &command, &mut events);
+        let rule = if answer.is_ok() {
+            Rule::Retries
+        } else {
+            Rule::Refusals
+        };
+        judge(instance, &mut copy, ask, &events, answer)?;
+        must(copy == *book, rule, || format!("{ask:?} changes the state"))?;
+        events.clear();
+    }
+    must(probed.engine() == machine.engine(), Rule::Refusals, || {
+        "what was refused, or only asked again, left a trace".to_owned()
+    })?;
+    // And back in time, which is the same as now.
+    let earlier = time(book.clock.saturating_sub(1));
+    let answer = probed.apply(earlier, &instance.command(Ask::Tick), &mut events);
+    judge(instance, &mut copy, Ask::Tick, &events, answer)?;
+    must(
+        copy == *book && probed.engine() == machine.engine(),
+        Rule::DueOrder,
+        || "a time that is past changes something".to_owned(),
+    )?;
+    questions(instance, book, machine)?;
+    machine.engine().check();
+    Ok(())
+}
+
+/// Commands that change nothing in this state.
+pub(super) fn asks(instance: &Instance, book: &Book) -> Vec<Ask> {
+    /// A number that no grant has.
+    const NEVER_GRANTED: u64 = 0;
+    let mut asks = Vec::new();
+    for id in 0..instance.locks.len() {
+        let request = &book.requests[id];
+        asks.push(Ask::Senseless { id, claims: None });
+        asks.push(Ask::Senseless {
+            id,
+            claims: Some(0),
+        });
+        let any_token = request.token().unwrap_or(NEVER_GRANTED);
+        let retry = Ask::Acquire {
+            id,
+            claims: 1,
+            ttl: 0,
+            wait: 0,
+        };
+        match request.life {
+            Life::Unknown => {
+                if !instance.may_ask(book, id) {
+                    asks.push(retry);
+                }
+                asks.push(Ask::Cancel { id });
+                asks.push(Ask::Break { id, token: None });
+            }
+            Life::Queued { .. } => asks.extend([
+                retry,
+                Ask::Break {
+                    id,
+                    token: Some(book.last_token + 1),
+                },
+            ]),
+            Life::Held { token, .. } => {
+                let stale = [token - 1, token + 1];
+                asks.extend([retry, Ask::Cancel { id }]);
+                for token in stale {
+                    let ttl = Some(1);
+                    asks.push(Ask::Release { id, token });
+                    asks.push(Ask::Renew { id, token, ttl });
+                    asks.push(Ask::Break {
+                        id,
+                        token: Some(token),
+                    });
+                }
+                asks.push(Ask::Renew {
+                    id,
+                    token,
+                    ttl: None,
+                });
+                continue;
+            }
+            Life::Ended { .. } => {
+                asks.extend([retry, Ask::Cancel { id }, Ask::Break { id, token: None }]);
+            }
+        }
+        asks.push(Ask::Release {
+            id,
+            token: any_token,
+        });
+        asks.push(Ask::Renew {
+            id,
+            token: any_token,
+            ttl: Some(1),
+        });
+    }
+    for (client, session) in book
+        .sessions
+        .iter()
+        .enumerate()
+        .take(instance.clients.len())
+    {
+        if instance.clients[client].session.is_none() {
+            continue;
+        }
+        match session {
+            None => asks.extend([
+                Ask::Attach { client },
+                Ask::Detach { client },
+                Ask::KeepAlive { client },
+                Ask::Close { client },
+            ]),
+            // They are told, and nothing changes.
+            Some(session) => {
+                asks.push(Ask::Open { client });
+                asks.push(match session.ends_at {
+                    None => Ask::Attach { client },
+                    Some(_) => Ask::Detach { client },
+                });
+                if session.ends_at.is_none() {
+                    asks.push(Ask::KeepAlive { client });
+                }
+            }
+        }
+    }
+    asks
+}
+
+/// What the engine shows of each request must be what it said before.
+pub(super) fn each_lock<M: Machine>(
+    instance: &Instance,
+    book: &Book,
+    machine: &M,
+) -> Result<(), Breach> {
+    for (id, key) in instance.locks.iter().enumerate() {
+        let shown = machine.engine().lock(key);
+        must(
+            shown.as_ref().map(|info| info.state) == book.requests[id].state(),
+            Rule::Questions,
+            || {
+                format!(
+                    "{} stands at {:?}, and is shown as {shown:?}",
+                    key.id, book.requests[id]
+                )
+            },
+        )?;
+        let Some(shown) = shown else { continue };
+        let request = &book.requests[id];
+        if request.is_live() {
+            has_all_claims(instance, id, request.claims, &shown)?;
+        }
+        must(
+            shown.arrived_at.as_ms() == request.arrived_at,
+            Rule::Questions,
+            || format!("{} arrived at {} ms", key.id, request.arrived_at),
+        )?;
+    }
+    Ok(())
+}
+
+/// A live request stands with all its claims, not with some (section 2). No claim set of an
+/// instance has one that another of its claims covers.
+fn has_all_claims(
+    instance: &Instance,
+    id: usize,
+    claims: u8,
+    shown: &LockInfo,
+) -> Result<(), Breach> {
+    let mut asked = instance.claim_sets[usize::from(claims)].claims.clone();
+    asked.sort_unstable();
+    must(shown.claims == asked, Rule::AllOrNothing, || {
+        let key = &instance.locks[id].id;
+        format!(
+            "{key} asked for {asked:?} and stands with {:?}",
+            shown.claims
+        )
+    })
+}
+
+fn questions<M: Machine>(instance: &Instance, book: &Book, machine: &M) -> Result<(), Breach> {
+    let engine = machine.engine();
+    each_lock(instance, book, machine)?;
+    for path in &instance.paths {
+        let mut wanted: Vec<(u32, usize)> = book
+            .live()
+            .filter(|(_, request)| {
+                let claims = &instance.claim_sets[usize::from(request.claims)].claims;
+                claims
+                    .iter()
+                    .any(|claim| super::instance::overlap(&claim.path, path))
+            })
+            .map(|(id, request)| (request.arrival, id))
+            .collect();
+        wanted.sort_unstable();
+        let shown = engine.overlapping(&instance.namespace, path);
+        let same = shown.len() == wanted.len()
+            && shown.iter().zip(&wanted).all(|(shown, (_, id))| {
+                shown.key == instance.locks[*id] && Some(shown.state) == book.requests[*id].state()
+            });
+        must(same, Rule::AllOrNothing, || {
+            format!("{wanted:?} claim what overlaps {path}, and {shown:?} is shown")
+        })?;
+    }
+    let usage = engine.usage();
+    let expected = expected_usage(instance, book);
+    must(usage == expected, Rule::Resources, || {
+        format!("{expected:?} is needed, and {usage:?} is in use")
+    })?;
+    let due = book.first_due().map(|(at, _)| at);
+    must(
+        engine.next_deadline().map(|at| at.as_ms()) == due,
+        Rule::Questions,
+        || {
+            format!(
+                "the next deadline is {due:?}, not {:?}",
+                engine.next_deadline()
+            )
+        },
+    )
+}
+
+/// Counts what needs a record, as documented on [`Usage`].
+fn expected_usage(instance: &Instance, book: &Book) -> Usage {
+    let known = |id: &usize| book.requests[*id].life != Life::Unknown;
+    let ids = 0..instance.locks.len();
+    let live_requests = book.live().count();
+    let mut owners: BTreeSet<usize> = ids
+        .clone()
+        .filter(known)
+        .map(|id| instance.client_of[id])
+        .collect();
+    let sessions = book
+        .sessions
+        .iter()
+        .enumerate()
+        .filter(|(_, session)| session.is_some());
+    owners.extend(sessions.clone().map(|(client, _)| client));
+    let (mut nodes, mut entries) = (BTreeSet::new(), 0);
+    for (_, request) in book.live() {
+        // One entry in the claim's own mode on its node, and one in the intention mode on each
+        // node above it; where claims of one request share a node and a mode, one for both.
+        let mut of_it = BTreeSet::new();
+        for claim in &instance.claim_sets[usize::from(request.claims)].claims {
+            let segments: Vec<&str> = claim.path.segments().collect();
+            for depth in 0..=segments.len() {
+                let own = depth == segments.len();
+                of_it.insert((segments[..depth].join("/"), claim.mode, own));
+            }
+        }
+        entries += of_it.len();
+        nodes.extend(of_it.into_iter().map(|(path, ..)| path));
+    }
+    let ends = book
+        .sessions
+        .iter()
+        .flatten()
+        .filter(|s| s.ends_at.is_some());
+    Usage {
+        live_requests,
+        remembered_requests: ids.filter(known).count() - live_requests,
+        nodes: nodes.len(),
+        entries,
+        namespaces: usize::from(!owners.is_empty()),
+        owners: owners.len(),
+        sessions: sessions.count(),
+        deadlines: book.live().filter(|(_, r)| r.due().is_some()).count() + ends.count(),
+    }
+}
