@@ -97,7 +97,7 @@ fn an_aborted_task_leaves_the_queue_and_releases_what_it_holds() {
 fn leases_and_time_outs_need_no_runtimes_timer() {
     let locks = LocalLocks::new();
     futures::executor::block_on(async {
-        let ttl = Duration::from_millis(20);
+        let ttl = Duration::from_millis(300);
         let guard = locks.request(write("a")).ttl(ttl).await.unwrap();
         let refused = locks.lock_timeout(write("a"), ttl / 10).await;
         assert!(matches!(refused, Err(LockError::TimedOut { .. })));

@@ -94,7 +94,7 @@ fn a_wait_ends_in_time_and_never_before() {
 #[test]
 fn a_lease_ends_by_itself_and_who_waits_is_granted_then() {
     let locks = LocalLocks::new();
-    let guard = locks.request(write("a")).ttl(30 * MS).try_lock().unwrap();
+    let guard = locks.request(write("a")).ttl(300 * MS).try_lock().unwrap();
     let deadline = guard.deadline().unwrap();
     assert!(guard.is_held());
     drop(locks.lock_blocking(write("a/b")).unwrap());
@@ -115,7 +115,7 @@ fn a_renewed_lease_lasts_longer() {
     let guard = locks.try_lock(write("a")).unwrap();
     assert_eq!(guard.deadline(), None);
     assert_eq!(guard.renew(Duration::ZERO), Err(RenewError::ZeroTtl));
-    let first = guard.renew(20 * MS).unwrap().unwrap();
+    let first = guard.renew(300 * MS).unwrap().unwrap();
     let second = guard.renew(1000 * 60 * MS).unwrap().unwrap();
     assert_eq!(guard.deadline(), Some(second));
     thread::sleep(first - Instant::now() + 5 * MS);

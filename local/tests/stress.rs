@@ -144,6 +144,6 @@ fn conflicting_locks_are_never_held_at_once_by_real_threads() {
             .map(|worker| worker.join().unwrap())
             .sum()
     });
-    assert!(granted > 1000, "only {granted} locks were granted");
+    assert!(granted > 100, "only {granted} locks were granted");
     assert!(locks.usage().is_zero(), "{:?}", locks.usage());
 }
