@@ -8,6 +8,7 @@ pub mod draw;
 pub mod driver;
 pub mod entropy;
 pub mod exhaustive;
+pub mod fuzzing;
 pub mod history;
 pub mod line;
 pub mod memory;

@@ -65,7 +65,7 @@ pub fn check_script(text: &str) -> Result<(), CheckError> {
         if carries_output && mismatch.is_none() && expected != got {
             mismatch = Some(Mismatch {
                 line,
-                command: command.to_owned(),
+                command: command.trim_end().to_owned(),
                 expected,
                 got,
             });
@@ -108,7 +108,8 @@ fn walk(
     mut show: impl FnMut(usize, &str, Vec<String>, Vec<String>),
 ) -> Result<(), ScriptError> {
     let mut runner = Runner::new(&ScriptOptions::default());
-    let mut lines = text.lines().enumerate().peekable();
+    // Not `lines`, which takes a `\r` away: what is not output stays as it is.
+    let mut lines = text.split_terminator('\n').enumerate().peekable();
     while let Some((index, line)) = lines.next() {
         runner.feed(line.as_bytes())?;
         let got = runner.lines().iter().map(ToString::to_string).collect();
@@ -145,6 +146,18 @@ mod tests {
 #> {"at":5,"event":"ended","id":"L1","reason":"expired"}
 #> {"at":5,"event":"granted","id":"L2","token":2}
 "##;
+
+    #[test]
+    fn rewriting_keeps_the_ends_of_lines() {
+        for text in [
+            "# One holder.\r\n\r\n",
+            "{\"at\":0,\"op\":\"tick\"}\n\r\r\n",
+        ] {
+            assert_eq!(rewrite_script(text).unwrap(), text);
+        }
+        // The last line gets an end, so that output can follow; nothing else goes.
+        assert_eq!(rewrite_script("\r\r").unwrap(), "\r\r\n");
+    }
 
     #[test]
     fn rewriting_fills_in_what_is_printed_and_keeps_all_else() {
