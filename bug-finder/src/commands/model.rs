@@ -74,8 +74,8 @@ pub struct Args {
 }
 
 const EXAMPLES: &str = "\
-Exit codes: 0 if no rule is broken, 1 if one is, or if something that must be reached is not although
-everything was looked at (that world is too small to say much), 130 after Ctrl-C.
+Exit codes: 0 if no rule is broken; 1 if one is, or if everything was looked at and something that
+must be reached was not (that world is too small to say much); 130 after Ctrl-C.
 
 Examples:
   bug-finder model                                    two clients, three requests, 2 ms
