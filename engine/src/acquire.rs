@@ -2,7 +2,7 @@
 
 use crate::{
     Claim, DurationMs, Engine, Event, EventKind, InvalidRequest, LimitName, LockKey, LockState,
-    Mode, Refusal, Reply, TimeMs, Wait,
+    Refusal, Reply, TimeMs, Wait,
     owners::OwnerId,
     requests::{Phase, Request, RequestId},
     tree::{Arrival, Newcomer},
@@ -19,10 +19,13 @@ impl Engine {
         events: &mut Vec<Event>,
     ) -> Result<Reply, Refusal> {
         self.check_shape(claims, ttl)?;
-        let owner = self.owners.find(&lock.namespace, &lock.owner);
-        let hash = owner.map(|owner| self.hash_of(owner, &lock.id));
-        if let (Some(owner), Some(hash)) = (owner, hash)
-            && let Some(known) = self.find_of(owner, &lock.id, hash)
+        let hash = self.owners.hash_of(&lock.namespace, &lock.owner);
+        let owner = self
+            .owners
+            .find_hashed(hash.finish(), &lock.namespace, &lock.owner);
+        let hash = hash.of_request(&lock.id);
+        if owner.is_some()
+            && let Some(known) = self.find_hashed(lock, hash)
         {
             return Ok(Reply::Acquired {
                 state: self.requests[known].state(),
@@ -31,7 +34,6 @@ impl Engine {
         }
         self.check_owner(lock, owner)?;
         let owner = owner.unwrap_or_else(|| self.owners.find_or_add(&lock.namespace, &lock.owner));
-        let hash = hash.unwrap_or_else(|| self.hash_of(owner, &lock.id));
         let id = self.place(owner, lock, hash, claims, ttl);
         let state = if self.requests[id].blocked == 0 {
             self.admit(id);
@@ -127,11 +129,7 @@ impl Engine {
             arrival,
         };
         let root = self.owners.root_mut(owner);
-        let placed = if let [claim] = claims {
-            self.tree.place(root, newcomer, std::iter::once(claim))
-        } else {
-            self.tree.place(root, newcomer, in_placing_order(claims))
-        };
+        let placed = self.tree.place(root, newcomer, claims);
         let request = &mut self.requests[id];
         request.first_entry = placed.first_entry;
         request.blocked = placed.blocked;
@@ -208,16 +206,6 @@ impl Engine {
         let namespaces = self.owners.namespace_count() + 1;
         within(LimitName::Namespaces, self.limits.namespaces, namespaces)
     }
-}
-
-/// The claims in the order in which [`Tree::place`](crate::tree::Tree::place) wants them.
-pub(crate) fn in_placing_order(claims: &[Claim]) -> impl Iterator<Item = &Claim> {
-    let mut order: Vec<(usize, bool, &Claim)> = claims
-        .iter()
-        .map(|claim| (claim.path.depth(), claim.mode == Mode::Read, claim))
-        .collect();
-    order.sort_by_key(|(depth, reads, _)| (*depth, *reads));
-    order.into_iter().map(|(_, _, claim)| claim)
 }
 
 /// Refuses what is above a limit.

@@ -3,7 +3,7 @@
 
 use crate::{
     Command, DurationMs, EndReason, Event, EventKind, HashKey, InvalidRequest, Limits, LockKey,
-    Name, Refusal, Reply, TimeMs, Token,
+    Refusal, Reply, TimeMs, Token,
     owners::{Opening, OwnerId, Owners},
     requests::{Phase, Request, RequestId},
     slab::Slab,
@@ -66,7 +66,6 @@ impl Default for EngineConfig {
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(crate) limits: Limits,
-    pub(crate) hash_key: HashKey,
     pub(crate) now: TimeMs,
     pub(crate) next_token: Token,
     pub(crate) next_arrival: Arrival,
@@ -118,7 +117,6 @@ impl Engine {
         );
         Engine {
             limits: config.limits,
-            hash_key: config.hash_key,
             now: TimeMs::ZERO,
             next_token: config.first_token,
             next_arrival: Arrival(0),
@@ -395,18 +393,14 @@ impl Engine {
 
     /// The request that a command names, live or remembered.
     pub(crate) fn find(&self, lock: &LockKey) -> Option<RequestId> {
-        let owner = self.owners.find(&lock.namespace, &lock.owner)?;
-        self.find_of(owner, &lock.id, self.hash_of(owner, &lock.id))
+        let hash = self.owners.hash_of(&lock.namespace, &lock.owner);
+        self.find_hashed(lock, hash.of_request(&lock.id))
     }
 
-    /// The hash under which a request is tabled.
-    pub(crate) fn hash_of(&self, owner: OwnerId, id: &Name) -> u64 {
-        self.hash_key.hash(owner.raw(), id.as_str())
-    }
-
-    pub(crate) fn find_of(&self, owner: OwnerId, id: &Name, hash: u64) -> Option<RequestId> {
+    /// The same with the hash of the key, under which the request is tabled.
+    pub(crate) fn find_hashed(&self, lock: &LockKey, hash: u64) -> Option<RequestId> {
         self.by_id.find(hash, &self.requests, |request| {
-            request.owner == owner && request.id == *id
+            request.id == lock.id && self.owners.names(lock, request.owner)
         })
     }
 

@@ -97,14 +97,15 @@ impl Engine {
                 found.extend(entries.map(|entry| (entry.arrival, entry.request)));
             }
         };
-        let mut node = self.root(namespace);
-        for segment in path.segments() {
-            let Some(above) = node else { break };
-            collect(above, &[EntryMode::Read, EntryMode::Write]);
-            node = self.tree.child(above, segment);
-        }
-        if let Some(node) = node {
-            collect(node, &MODES);
+        let Some(root) = self.root(namespace) else {
+            return Vec::new();
+        };
+        for (depth, node) in self.tree.way_to(root, path).into_iter().enumerate() {
+            if depth == path.depth() {
+                collect(node, &MODES);
+            } else {
+                collect(node, &[EntryMode::Read, EntryMode::Write]);
+            }
         }
         found.sort_unstable_by_key(|(arrival, _)| *arrival);
         found.dedup_by_key(|(arrival, _)| *arrival);
@@ -262,9 +263,8 @@ impl Engine {
     }
 
     fn node_of(&self, namespace: &Name, path: &Path) -> Option<NodeId> {
-        let root = self.root(namespace)?;
-        path.segments()
-            .try_fold(root, |node, segment| self.tree.child(node, segment))
+        let way = self.tree.way_to(self.root(namespace)?, path);
+        way.get(path.depth()).copied()
     }
 
     fn info(&self, id: RequestId) -> LockInfo {
@@ -277,7 +277,7 @@ impl Engine {
             .chain(request.first_entry)
             .filter_map(|entry| {
                 let path = |mode| Claim {
-                    path: self.tree.node(entry.node).path(),
+                    path: self.tree.path(entry.node),
                     mode,
                 };
                 entry.mode.claimed().map(path)

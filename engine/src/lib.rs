@@ -15,6 +15,7 @@ mod name;
 mod owners;
 mod path;
 mod requests;
+mod restore;
 mod sessions;
 mod slab;
 mod snapshot;

@@ -1,17 +1,18 @@
 //! Names chosen by clients: of namespaces, owners, sessions and requests.
 
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::Arc};
+use smol_str::SmolStr;
+use std::fmt;
 
 /// The most bytes a [`Name`] may have.
 pub const NAME_BYTES_MAX: usize = 255;
 
 /// A name chosen by a client: 1 to [`NAME_BYTES_MAX`] bytes of UTF-8 without control characters.
 ///
-/// Cheap to clone: the text is shared.
+/// Cheap to clone: up to 23 bytes are copied in place, a longer text is shared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Arc<str>", into = "Arc<str>")]
-pub struct Name(Arc<str>);
+#[serde(try_from = "SmolStr", into = "SmolStr")]
+pub struct Name(SmolStr);
 
 /// Why a text is not a [`Name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,29 +39,28 @@ impl Name {
     ///
     /// # Errors
     /// [`NameError`] says what is wrong with the text.
-    pub fn new(text: impl Into<Arc<str>>) -> Result<Name, NameError> {
-        let text = text.into();
+    pub fn new(text: impl AsRef<str>) -> Result<Name, NameError> {
+        let text = text.as_ref();
+        Name::check(text)?;
+        Ok(Name(SmolStr::new(text)))
+    }
+
+    fn check(text: &str) -> Result<(), NameError> {
         if text.is_empty() {
             return Err(NameError::Empty);
         }
         if text.len() > NAME_BYTES_MAX {
             return Err(NameError::TooLong { bytes: text.len() });
         }
-        match control_character(&text) {
+        match control_character(text) {
             Some(at) => Err(NameError::ControlCharacter { at }),
-            None => Ok(Name(text)),
+            None => Ok(()),
         }
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The shared text itself, so that a caller can hold on to it without a copy.
-    #[must_use]
-    pub fn shared(&self) -> &Arc<str> {
         &self.0
     }
 }
@@ -76,15 +76,16 @@ pub(crate) fn control_character(text: &str) -> Option<usize> {
         .map(|(at, _)| at)
 }
 
-impl TryFrom<Arc<str>> for Name {
+impl TryFrom<SmolStr> for Name {
     type Error = NameError;
-    fn try_from(text: Arc<str>) -> Result<Name, NameError> {
-        Name::new(text)
+    fn try_from(text: SmolStr) -> Result<Name, NameError> {
+        Name::check(&text)?;
+        Ok(Name(text))
     }
 }
 
-impl From<Name> for Arc<str> {
-    fn from(name: Name) -> Arc<str> {
+impl From<Name> for SmolStr {
+    fn from(name: Name) -> SmolStr {
         name.0
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     DurationMs, LockKey, Name, Owner, SessionKey, TimeMs,
     requests::{Request, RequestId},
     slab::{Id, Slab},
-    table::{HashKey, Hashed, Table},
+    table::{HashKey, Hashed, OwnerHash, Table},
     tree::NodeId,
 };
 
@@ -96,24 +96,37 @@ impl Owners {
     }
 
     pub(crate) fn find_namespace(&self, name: &Name) -> Option<NamespaceId> {
-        let hash = self.key.hash(0, name.as_str());
+        let hash = self.key.of_name(name);
         self.by_name
             .find(hash, &self.namespaces, |namespace| namespace.name == *name)
     }
 
     pub(crate) fn find(&self, namespace: &Name, owner: &Owner) -> Option<OwnerId> {
-        let namespace = self.find_namespace(namespace)?;
-        let hash = self.owner_hash(namespace, owner);
+        self.find_hashed(self.hash_of(namespace, owner).finish(), namespace, owner)
+    }
+
+    pub(crate) fn find_hashed(
+        &self,
+        hash: u64,
+        namespace: &Name,
+        owner: &Owner,
+    ) -> Option<OwnerId> {
         self.by_owner.find(hash, &self.owners, |record| {
-            record.namespace == namespace && record.owner == *owner
+            self.is(record, namespace, owner)
         })
     }
 
-    fn owner_hash(&self, namespace: NamespaceId, owner: &Owner) -> u64 {
-        self.key.hash(
-            namespace.raw() << 1 | u32::from(owner.is_session()),
-            owner.name().as_str(),
-        )
+    pub(crate) fn hash_of(&self, namespace: &Name, owner: &Owner) -> OwnerHash {
+        self.key.of_owner(namespace, owner)
+    }
+
+    fn is(&self, record: &OwnerRecord, namespace: &Name, owner: &Owner) -> bool {
+        record.owner == *owner && self.namespaces[record.namespace].name == *namespace
+    }
+
+    /// Whether a lock's key names a request of this owner.
+    pub(crate) fn names(&self, lock: &LockKey, owner: OwnerId) -> bool {
+        self.is(&self.owners[owner], &lock.namespace, &lock.owner)
     }
 
     /// The owner's record, made here (and its namespace's, too) when there is none.
@@ -128,7 +141,7 @@ impl Owners {
         let id = self.owners.insert(OwnerRecord {
             namespace,
             owner: owner.clone(),
-            hash: self.owner_hash(namespace, owner),
+            hash: self.hash_of(name, owner).finish(),
             session: None,
             first: None,
             last: None,
@@ -142,7 +155,7 @@ impl Owners {
     fn add_namespace(&mut self, name: &Name) -> NamespaceId {
         let id = self.namespaces.insert(Namespace {
             name: name.clone(),
-            hash: self.key.hash(0, name.as_str()),
+            hash: self.key.of_name(name),
             root: None,
             owners: 0,
         });

@@ -91,6 +91,11 @@ impl<T> Slab<T> {
         self.used
     }
 
+    /// Makes room for so many more records.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.places.reserve(more);
+    }
+
     pub(crate) fn insert(&mut self, record: T) -> Id<T> {
         self.used += 1;
         let Some(id) = self.free else {

@@ -3,8 +3,11 @@
 //! Names from clients are hostile, so the hash is keyed (SipHash-1-3). The tables are never
 //! iterated: no result depends on the key.
 
-use crate::slab::{Id, Slab};
-use hashbrown::HashTable;
+use crate::{
+    Name, Owner,
+    slab::{Id, Slab},
+};
+use hashbrown::{HashTable, hash_table::Entry};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
@@ -13,12 +16,60 @@ use std::hash::Hasher;
 pub struct HashKey(pub [u64; 2]);
 
 impl HashKey {
-    /// Hashes a number (of a parent record) and a text.
-    pub(crate) fn hash(self, number: u32, text: &str) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(self.0[0], self.0[1]);
-        hasher.write_u32(number);
-        hasher.write(text.as_bytes());
-        hasher.finish()
+    fn hasher(self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0[0], self.0[1])
+    }
+
+    /// Hashes a name.
+    pub(crate) fn of_name(self, name: &Name) -> u64 {
+        self.hasher().hash(name.as_str().as_bytes())
+    }
+
+    /// Begins to hash paths below the root node of this number.
+    pub(crate) fn below(self, root: u32) -> PathHash {
+        let mut hasher = self.hasher();
+        hasher.write_u32(root);
+        PathHash(hasher)
+    }
+
+    /// Hashes an owner with its namespace.
+    pub(crate) fn of_owner(self, namespace: &Name, owner: &Owner) -> OwnerHash {
+        let mut hasher = self.hasher();
+        hasher.write(namespace.as_str().as_bytes());
+        // Names have no control characters, so this separates them.
+        hasher.write_u8(u8::from(owner.is_session()));
+        hasher.write(owner.name().as_str().as_bytes());
+        OwnerHash(hasher)
+    }
+}
+
+/// Hashes a path from the root down, so that the hashes of all nodes on the way come out of one
+/// pass, and no node need be found before the next one's hash is known.
+pub(crate) struct PathHash(SipHasher13);
+
+impl PathHash {
+    /// Goes one segment down and gives the hash of the node there.
+    pub(crate) fn step(&mut self, segment: &str) -> u64 {
+        self.0.write(segment.as_bytes());
+        self.0.write_u8(b'/');
+        self.0.finish()
+    }
+}
+
+/// The hash of an owner, which those of its requests go on from.
+#[derive(Clone)]
+pub(crate) struct OwnerHash(SipHasher13);
+
+impl OwnerHash {
+    pub(crate) fn finish(&self) -> u64 {
+        self.0.finish()
+    }
+
+    /// The hash of the owner's request of this id.
+    pub(crate) fn of_request(mut self, id: &Name) -> u64 {
+        self.0.write_u8(0);
+        self.0.write(id.as_str().as_bytes());
+        self.0.finish()
     }
 }
 
@@ -47,6 +98,11 @@ impl<T: Hashed> Table<T> {
         self.ids.len()
     }
 
+    /// Makes room for so many more ids.
+    pub(crate) fn reserve(&mut self, more: usize, slab: &Slab<T>) {
+        self.ids.reserve(more, |id| slab[*id].hash());
+    }
+
     /// The id of the record with this hash for which `is_it` holds.
     pub(crate) fn find(
         &self,
@@ -61,6 +117,28 @@ impl<T: Hashed> Table<T> {
     pub(crate) fn insert(&mut self, id: Id<T>, slab: &Slab<T>) {
         self.ids
             .insert_unique(slab[id].hash(), id, |id| slab[*id].hash());
+    }
+
+    /// The id of the record with this hash for which `is_it` holds, or that of the one which
+    /// `make` makes if there is none.
+    pub(crate) fn find_or_add(
+        &mut self,
+        hash: u64,
+        slab: &mut Slab<T>,
+        mut is_it: impl FnMut(&T) -> bool,
+        make: impl FnOnce() -> T,
+    ) -> Id<T> {
+        let entry = self
+            .ids
+            .entry(hash, |id| is_it(&slab[*id]), |id| slab[*id].hash());
+        match entry {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(vacant) => {
+                let id = slab.insert(make());
+                vacant.insert(id);
+                id
+            }
+        }
     }
 
     /// Takes a record that is still in the slab out of the table.

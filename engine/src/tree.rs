@@ -15,7 +15,7 @@ use crate::{
     slab::{Id, Slab},
     table::{HashKey, Hashed, Table},
 };
-use std::sync::Arc;
+use smol_str::SmolStr;
 
 pub(crate) type NodeId = Id<Node>;
 pub(crate) type EntryId = Id<Entry>;
@@ -106,12 +106,8 @@ pub(crate) struct List {
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     parent: Option<NodeId>,
-    /// The text of some path that goes through this node...
-    text: Arc<str>,
-    /// ...where this node's last segment starts in it...
-    start: u32,
-    /// ...and ends: the node's own path is the text up to here.
-    end: u32,
+    /// The last segment of its path; empty for a root. Up to 23 bytes stand in the record itself.
+    segment: SmolStr,
     hash: u64,
     pub(crate) lists: [List; 4],
     /// Queued requests with a claim on exactly this node.
@@ -119,20 +115,6 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    fn segment(&self) -> &str {
-        &self.text[self.start as usize..self.end as usize]
-    }
-
-    /// The node's path.
-    pub(crate) fn path(&self) -> Path {
-        let path = match self.end as usize {
-            0 => return Path::root(),
-            end if end == self.text.len() => Path::parse(self.text.clone()),
-            end => Path::parse(&self.text[..end]),
-        };
-        path.expect("a part of a path up to the end of a segment is a path")
-    }
-
     fn is_idle(&self) -> bool {
         self.lists.iter().all(|list| list.head.is_none())
     }
@@ -148,12 +130,17 @@ impl Hashed for Node {
 #[derive(Debug, Clone)]
 pub(crate) struct Tree {
     key: HashKey,
-    /// The text of every root node, shared.
-    root_text: Arc<str>,
     nodes: Slab<Node>,
     children: Table<Node>,
     entries: Slab<Entry>,
+    /// Room for [`Tree::place`] to sort claims in; empty in between.
+    order: Vec<PlacingOrder>,
+    /// Room for the nodes above a claim that is being placed; empty in between.
+    above: Vec<NodeId>,
 }
+
+/// Where a claim comes in the order of placing: its depth, whether it only reads, and its index.
+type PlacingOrder = (usize, bool, usize);
 
 /// Who is placed: a request with its arrival.
 #[derive(Clone, Copy)]
@@ -175,11 +162,19 @@ impl Tree {
     pub(crate) fn new(key: HashKey) -> Tree {
         Tree {
             key,
-            root_text: Arc::from(""),
             nodes: Slab::new(),
             children: Table::new(),
             entries: Slab::new(),
+            order: Vec::new(),
+            above: Vec::new(),
         }
+    }
+
+    /// Makes room for so many more nodes and entries.
+    pub(crate) fn reserve(&mut self, nodes: usize, entries: usize) {
+        self.nodes.reserve(nodes);
+        self.children.reserve(nodes, &self.nodes);
+        self.entries.reserve(entries);
     }
 
     pub(crate) fn node_count(&self) -> usize {
@@ -206,33 +201,71 @@ impl Tree {
         self.entries.get(id)
     }
 
-    /// The node of the child `segment` of `parent`, if it is in use.
-    pub(crate) fn child(&self, parent: NodeId, segment: &str) -> Option<NodeId> {
-        let hash = self.key.hash(parent.raw(), segment);
-        self.find_child(hash, parent, segment)
+    /// The nodes from `root` down to `path`, as far as they are in use.
+    pub(crate) fn way_to(&self, root: NodeId, path: &Path) -> Vec<NodeId> {
+        let mut way = vec![root];
+        let mut hash = self.key.below(root.raw());
+        let mut parent = root;
+        for segment in path.segments() {
+            let found = self.children.find(hash.step(segment), &self.nodes, |node| {
+                node.parent == Some(parent) && node.segment == segment
+            });
+            let Some(node) = found else { break };
+            way.push(node);
+            parent = node;
+        }
+        way
     }
 
-    fn find_child(&self, hash: u64, parent: NodeId, segment: &str) -> Option<NodeId> {
-        self.children.find(hash, &self.nodes, |node| {
-            node.parent == Some(parent) && node.segment() == segment
-        })
+    /// The path of a node, put together from the segments above it.
+    pub(crate) fn path(&self, id: NodeId) -> Path {
+        let node = &self.nodes[id];
+        let above = |node: &&Node| node.parent.map(|parent| &self.nodes[parent]);
+        let segments =
+            || std::iter::successors(Some(node), above).filter(|node| node.parent.is_some());
+        let bytes: usize = segments().map(|node| node.segment.len() + 1).sum();
+        if bytes == 0 {
+            return Path::root();
+        }
+        let mut text = vec![b'/'; bytes - 1];
+        let mut end = text.len();
+        for node in segments() {
+            let start = end - node.segment.len();
+            text[start..end].copy_from_slice(node.segment.as_bytes());
+            end = start.saturating_sub(1);
+        }
+        let text = String::from_utf8(text).expect("segments are UTF-8");
+        Path::parse(text).expect("segments joined by `/` are a path")
     }
 
     /// Places the newest request on the tree: an entry for each claim, and intentions above.
     /// `root` is the root node of its namespace, made here when it is not in use.
     ///
-    /// The claims come with shallow ones first and, at equal depth, `write` first: a claim that
-    /// another one covers then finds the covering one placed, and is dropped (SEMANTICS section 2).
-    pub(crate) fn place<'a>(
+    /// Shallow claims are placed first and, at equal depth, those that write: a claim that another
+    /// one covers then finds the covering one placed, and is dropped (SEMANTICS section 2).
+    pub(crate) fn place(
         &mut self,
         root: &mut Option<NodeId>,
         newcomer: Newcomer,
-        claims: impl Iterator<Item = &'a Claim>,
+        claims: &[Claim],
     ) -> Placed {
         let mut placed = Placed::default();
-        for claim in claims {
-            let root = *root.get_or_insert_with(|| self.nodes.insert(Node::root(&self.root_text)));
+        let root = *root.get_or_insert_with(|| self.nodes.insert(Node::root()));
+        if let [claim] = claims {
             self.place_claim(root, newcomer, claim, &mut placed);
+        } else {
+            let mut order = std::mem::take(&mut self.order);
+            order.extend(
+                claims
+                    .iter()
+                    .enumerate()
+                    .map(|(index, claim)| (claim.path.depth(), claim.mode == Mode::Read, index)),
+            );
+            order.sort_unstable();
+            for (_, _, index) in order.drain(..) {
+                self.place_claim(root, newcomer, &claims[index], &mut placed);
+            }
+            self.order = order;
         }
         assert!(
             placed.first_entry.is_some(),
@@ -248,21 +281,38 @@ impl Tree {
         claim: &Claim,
         placed: &mut Placed,
     ) {
-        let text = claim.path.shared();
-        let mut node = root;
-        let mut start = 0;
-        for segment in claim.path.segments() {
-            if self.covers(node, newcomer.request, claim.mode) {
-                return;
+        let mut above = std::mem::take(&mut self.above);
+        if let Some(node) = self.make_way(root, newcomer.request, claim, &mut above) {
+            let intention = EntryMode::of_intention(claim.mode);
+            for node in &above {
+                self.append(*node, intention, newcomer, placed);
             }
-            self.append(node, EntryMode::of_intention(claim.mode), newcomer, placed);
-            let end = start + segment.len();
-            node = self.child_or_new(node, text, start, end);
-            start = end + 1;
-        }
-        if !self.covers(node, newcomer.request, claim.mode) {
             self.append(node, EntryMode::of_claim(claim.mode), newcomer, placed);
         }
+        above.clear();
+        self.above = above;
+    }
+
+    /// The node of a claim, and those above it, made where they are not in use; none if another
+    /// claim of the same request covers it. Then nothing was made: below who covers it, either all
+    /// is in use or nothing was looked for.
+    fn make_way(
+        &mut self,
+        root: NodeId,
+        request: RequestId,
+        claim: &Claim,
+        above: &mut Vec<NodeId>,
+    ) -> Option<NodeId> {
+        let mut node = root;
+        let mut hash = self.key.below(root.raw());
+        for segment in claim.path.segments() {
+            if self.covers(node, request, claim.mode) {
+                return None;
+            }
+            above.push(node);
+            node = self.child_or_new(hash.step(segment), node, segment);
+        }
+        (!self.covers(node, request, claim.mode)).then_some(node)
     }
 
     /// Whether `request`, the newest, has a claim on this very node that covers one of `mode`
@@ -277,29 +327,19 @@ impl Tree {
         tail.is_some_and(|tail| self.entries[tail].request == request)
     }
 
-    fn child_or_new(
-        &mut self,
-        parent: NodeId,
-        text: &Arc<str>,
-        start: usize,
-        end: usize,
-    ) -> NodeId {
-        let hash = self.key.hash(parent.raw(), &text[start..end]);
-        if let Some(node) = self.find_child(hash, parent, &text[start..end]) {
-            return node;
-        }
-        let position = |at: usize| u32::try_from(at).expect("a path is shorter than 4 GiB");
-        let id = self.nodes.insert(Node {
-            parent: Some(parent),
-            text: text.clone(),
-            start: position(start),
-            end: position(end),
+    fn child_or_new(&mut self, hash: u64, parent: NodeId, segment: &str) -> NodeId {
+        self.children.find_or_add(
             hash,
-            lists: Default::default(),
-            queued: 0,
-        });
-        self.children.insert(id, &self.nodes);
-        id
+            &mut self.nodes,
+            |node| node.parent == Some(parent) && node.segment == segment,
+            || Node {
+                parent: Some(parent),
+                segment: SmolStr::new(segment),
+                hash,
+                lists: Default::default(),
+                queued: 0,
+            },
+        )
     }
 
     /// Appends an entry of the newest request, unless it has one here in this mode.
@@ -489,12 +529,12 @@ impl Tree {
         assert_eq!(self.children.len() + self.roots().count(), self.nodes.len());
         let mut listed = 0;
         for (id, node) in self.nodes.iter() {
-            assert!(!node.is_idle(), "node {} is idle and kept", node.path());
+            assert!(!node.is_idle(), "node {} is idle and kept", self.path(id));
             if let Some(parent) = node.parent {
                 assert!(
                     self.nodes.get(parent).is_some(),
                     "{} has no parent",
-                    node.path()
+                    self.path(id)
                 );
             }
             for mode in MODES {
@@ -540,12 +580,10 @@ impl Tree {
 }
 
 impl Node {
-    fn root(text: &Arc<str>) -> Node {
+    fn root() -> Node {
         Node {
             parent: None,
-            text: text.clone(),
-            start: 0,
-            end: 0,
+            segment: SmolStr::default(),
             hash: 0,
             lists: Default::default(),
             queued: 0,

@@ -327,8 +327,8 @@ impl EngineDriver {
         let namespace = op.namespace.as_ref();
         LineLock {
             namespace: namespace
-                .unwrap_or_else(|| self.default_namespace.shared())
-                .clone(),
+                .cloned()
+                .unwrap_or_else(|| self.default_namespace.clone().into()),
             owner: owner.clone(),
             id: id.clone(),
         }

@@ -4,12 +4,11 @@
 //! path is a path is for the engine, and for the reference model, to say.
 
 use std::fmt;
-use std::sync::Arc;
 
 mod json;
 
-/// A shared text.
-pub type Text = Arc<str>;
+/// A text that is cheap to clone: short ones are copied in place, others are shared.
+pub type Text = smol_str::SmolStr;
 
 /// The namespace of an op that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";

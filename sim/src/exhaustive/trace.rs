@@ -7,7 +7,7 @@ use super::machine::Machine;
 use super::model::{Exhaustive, State};
 use super::probe;
 use super::rules::Breach;
-use crate::op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait, Text};
+use crate::op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait};
 use crate::plan::{EngineChecks, EnginePlan, LimitOverrides};
 use lockwright_engine::{Claim, Command, DurationMs, LockKey, Mode, Owner, Token, Wait};
 
@@ -103,7 +103,7 @@ fn op(at: u64, command: Command) -> Op {
         } => Action::Acquire {
             id: lock.id.into(),
             owner: owner(lock.owner),
-            claims: claims.into_iter().map(claim).collect(),
+            claims: claims.iter().map(claim).collect(),
             ttl: ttl.map(DurationMs::as_ms),
             wait: match wait {
                 Wait::No => OpWait::No,
@@ -165,9 +165,9 @@ fn owner(owner: Owner) -> OpOwner {
     }
 }
 
-fn claim(claim: Claim) -> OpClaim {
+fn claim(claim: &Claim) -> OpClaim {
     OpClaim {
         write: claim.mode == Mode::Write,
-        path: Text::from(claim.path),
+        path: claim.path.as_str().into(),
     }
 }

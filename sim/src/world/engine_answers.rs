@@ -28,7 +28,7 @@ fn listings(engine: &Engine, ledger: &Ledger) -> Result<(), String> {
     for request in ledger.live() {
         let known = namespaces
             .iter()
-            .any(|name| *name.shared() == request.lock.namespace);
+            .any(|name| name.as_str() == &*request.lock.namespace);
         if !known {
             return Err(format!(
                 "{} has a live request and is not listed",
@@ -39,7 +39,7 @@ fn listings(engine: &Engine, ledger: &Ledger) -> Result<(), String> {
     for namespace in &namespaces {
         let live = ledger
             .live()
-            .filter(|request| request.lock.namespace == *namespace.shared());
+            .filter(|request| &*request.lock.namespace == namespace.as_str());
         let live: Vec<&Request> = live.collect();
         let listed = pages(engine, namespace);
         same("the pages of a listing", &listed, &live)?;
@@ -103,8 +103,8 @@ fn sessions(engine: &Engine, ledger: &Ledger) -> Result<(), String> {
     }
     for info in engine.sessions() {
         let of_it = |request: &&Request| {
-            request.lock.namespace == *info.key.namespace.shared()
-                && request.lock.owner == OpOwner::Session(info.key.session.shared().clone())
+            &*request.lock.namespace == info.key.namespace.as_str()
+                && request.lock.owner == OpOwner::Session(info.key.session.clone().into())
         };
         let live: Vec<&Request> = ledger.live().filter(of_it).collect();
         same(
@@ -113,8 +113,8 @@ fn sessions(engine: &Engine, ledger: &Ledger) -> Result<(), String> {
             &live,
         )?;
         let known = ledger.sessions().iter().find(|session| {
-            session.namespace == *info.key.namespace.shared()
-                && session.name == *info.key.session.shared()
+            &*session.namespace == info.key.namespace.as_str()
+                && &*session.name == info.key.session.as_str()
         });
         let deadline = known.and_then(|session| session.deadline);
         if info.ends_at.map(u64::from) != deadline || info.live_requests as usize != live.len() {
@@ -149,12 +149,12 @@ fn same(what: &str, got: &[LockInfo], expected: &[&Request]) -> Result<(), Strin
 
 fn is_it(info: &LockInfo, lock: &LineLock) -> bool {
     let owner = match &info.key.owner {
-        Owner::Named(name) => OpOwner::Named(name.shared().clone()),
-        Owner::Session(name) => OpOwner::Session(name.shared().clone()),
+        Owner::Named(name) => OpOwner::Named(name.clone().into()),
+        Owner::Session(name) => OpOwner::Session(name.clone().into()),
     };
-    *info.key.id.shared() == lock.id
+    info.key.id.as_str() == &*lock.id
         && owner == lock.owner
-        && *info.key.namespace.shared() == lock.namespace
+        && info.key.namespace.as_str() == &*lock.namespace
 }
 
 fn is_in(got: LockState, expected: State) -> bool {

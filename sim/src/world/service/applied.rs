@@ -22,7 +22,7 @@ pub(super) fn op_of(at: TimeMs, command: &Command) -> Op {
         } => (
             Some(&lock.namespace),
             Action::Acquire {
-                id: lock.id.shared().clone(),
+                id: lock.id.clone().into(),
                 owner: owner_of(&lock.owner),
                 claims: claims.iter().map(claim_of).collect(),
                 ttl: ttl.map(u64::from),
@@ -97,7 +97,7 @@ pub(super) fn op_of(at: TimeMs, command: &Command) -> Op {
     };
     Op {
         at: at.as_ms(),
-        namespace: namespace.map(|name| name.shared().clone()),
+        namespace: namespace.map(|name| name.clone().into()),
         action,
     }
 }
@@ -191,26 +191,26 @@ fn subject_of(action: &Action) -> Subject {
 
 fn owner_of(owner: &Owner) -> OpOwner {
     match owner {
-        Owner::Named(name) => OpOwner::Named(name.shared().clone()),
-        Owner::Session(name) => OpOwner::Session(name.shared().clone()),
+        Owner::Named(name) => OpOwner::Named(name.clone().into()),
+        Owner::Session(name) => OpOwner::Session(name.clone().into()),
     }
 }
 
 fn lock_of(lock: &LockKey) -> OpLock {
     OpLock {
-        id: lock.id.shared().clone(),
+        id: lock.id.clone().into(),
         owner: Some(owner_of(&lock.owner)),
     }
 }
 
 fn text_of(session: &SessionKey) -> Text {
-    session.session.shared().clone()
+    session.session.clone().into()
 }
 
 fn claim_of(claim: &Claim) -> OpClaim {
     OpClaim {
         write: claim.mode == Mode::Write,
-        path: claim.path.shared().clone(),
+        path: claim.path.as_str().into(),
     }
 }
 

@@ -372,8 +372,8 @@ impl Inner {
                 continue;
             };
             let key = (
-                session.namespace.shared().clone(),
-                session.session.shared().clone(),
+                session.namespace.clone().into(),
+                session.session.clone().into(),
             );
             match change {
                 SessionChange::Open => drop(self.sessions.insert(key)),
