@@ -66,6 +66,33 @@ fn token(reply: Reply) -> Token {
     }
 }
 
+const MILLION: u64 = 1_000_000;
+
+/// The path of the `n`th of up to a million locks: all of depth three, and all different.
+fn spread_path(n: u64) -> String {
+    format!("{}/{}/{n}", n % 100, n % 10_000)
+}
+
+/// The request for the `n`th lock; every tenth has a lease.
+fn hold(n: u64) -> Command {
+    Command::Acquire {
+        lock: key(&n.to_string()),
+        claims: vec![write(&spread_path(n))],
+        ttl: n.is_multiple_of(10).then(|| DurationMs::from_secs(60)),
+        wait: Wait::Forever,
+    }
+}
+
+/// An engine in which so many locks are held; the first has token 2.
+fn holding(count: u64) -> Engine {
+    let mut engine = engine();
+    let mut events = Vec::new();
+    for n in 0..count {
+        apply(&mut engine, &hold(n), &mut events);
+    }
+    engine
+}
+
 fn floor(c: &mut Criterion) {
     let hash = |path: &str| {
         let mut hasher = SipHasher13::new_with_keys(1, 2);
@@ -115,24 +142,38 @@ fn uncontended(c: &mut Criterion) {
         write("d/e/f"),
     ];
     pair(c, "pair/three_claims", &mixed, engine());
-    for held in [1_000, 1_000_000] {
-        let mut engine = engine();
-        let mut events = Vec::new();
-        for n in 0..held {
-            let path = format!("{}/{}/{n}", n % 100, n % 10_000);
-            apply(
-                &mut engine,
-                &acquire(&n.to_string(), vec![write(&path)]),
-                &mut events,
-            );
-        }
-        pair(
-            c,
-            &format!("pair/beside_{held}_held"),
-            &[write("a/b/c")],
-            engine,
-        );
+    for held in [1_000, MILLION] {
+        let title = format!("pair/beside_{held}_held");
+        pair(c, &title, &[write("a/b/c")], holding(held));
     }
+    for held in [1_000, MILLION] {
+        pair_anywhere(c, held);
+    }
+}
+
+/// Gives back one lock of many and takes it again, each time another one: what a cache has of the
+/// engine is of no use.
+fn pair_anywhere(c: &mut Criterion, held: u64) {
+    let mut engine = holding(held);
+    let mut events = Vec::new();
+    let commands: Vec<Command> = (0..held).map(hold).collect();
+    let mut tokens: Vec<Token> = (0..held).map(|n| Token(n + 2)).collect();
+    // A stride without a common factor with the number of locks visits them all.
+    let mut n = 0;
+    c.bench_function(&format!("pair/anywhere_of_{held}_held"), |b| {
+        b.iter(|| {
+            n = (n + 382_909) % tokens.len();
+            let Command::Acquire { lock, .. } = &commands[n] else {
+                unreachable!("only locks are asked for")
+            };
+            let release = Command::Release {
+                lock: lock.clone(),
+                token: tokens[n],
+            };
+            apply(&mut engine, &release, &mut events);
+            tokens[n] = token(apply(&mut engine, &commands[n], &mut events));
+        });
+    });
 }
 
 fn hand_off(c: &mut Criterion) {
@@ -220,40 +261,70 @@ fn readers_behind_a_writer(c: &mut Criterion) {
     }
 }
 
+/// A million leases that run out one by one (told every millisecond), and all at one instant.
 fn expiries(c: &mut Criterion) {
     let mut group = c.benchmark_group("expiry");
     group.sample_size(10);
-    let count = 100_000_u32;
-    group.throughput(Throughput::Elements(count.into()));
-    for (title, spread) in [("one_by_one", 1_u64), ("all_at_once", 0)] {
-        let held = || {
-            let (mut engine, mut events) = (engine(), Vec::new());
-            for n in 0..count {
-                let ttl = Some(DurationMs::new(1 + u64::from(n) * spread).unwrap());
-                let claims = vec![write(&format!("{}/{n}", n % 100))];
-                let lock = key(&n.to_string());
+    group.throughput(Throughput::Elements(MILLION));
+    for (title, spread) in [("one_by_one", 1), ("all_at_once", 0)] {
+        let leased = || {
+            let mut engine = engine();
+            let mut events = Vec::new();
+            for n in 0..MILLION {
                 let command = Command::Acquire {
-                    lock,
-                    claims,
-                    ttl,
+                    lock: key(&n.to_string()),
+                    claims: vec![write(&spread_path(n))],
+                    ttl: Some(DurationMs::new(1 + n * spread).unwrap()),
                     wait: Wait::Forever,
                 };
                 apply(&mut engine, &command, &mut events);
             }
-            (engine, events)
+            engine
         };
         group.bench_function(title, |b| {
             b.iter_batched(
-                held,
-                |(mut engine, mut events)| {
-                    let end = TimeMs::new(u64::from(count) + 1).unwrap();
-                    engine.apply(end, &Command::Tick, &mut events).unwrap();
-                    (engine, events)
+                leased,
+                |mut engine| {
+                    let mut events = Vec::new();
+                    while let Some(at) = engine.next_deadline() {
+                        events.clear();
+                        engine.apply(at, &Command::Tick, &mut events).unwrap();
+                    }
+                    assert_eq!(
+                        engine.usage().live_requests,
+                        1,
+                        "only the lock elsewhere is left"
+                    );
+                    engine
                 },
                 BatchSize::PerIteration,
             );
         });
     }
+}
+
+/// A million locks, a tenth of them with a lease, saved as bytes and brought back.
+fn snapshots(c: &mut Criterion) {
+    let mut group = c.benchmark_group("snapshot");
+    group.sample_size(10);
+    let engine = holding(MILLION);
+    let save = |engine: &Engine| postcard::to_allocvec(&engine.snapshot()).unwrap();
+    let bring_back = |bytes: &[u8]| {
+        let snapshot: Snapshot = postcard::from_bytes(bytes).unwrap();
+        Engine::restore(&snapshot, HashKey([3, 4])).unwrap()
+    };
+    let bytes = save(&engine);
+    assert_eq!(
+        bring_back(&bytes),
+        engine,
+        "what is brought back is what was saved"
+    );
+    group.bench_function("write_a_million", |b| {
+        b.iter_with_large_drop(|| save(&engine));
+    });
+    group.bench_function("read_a_million", |b| {
+        b.iter_with_large_drop(|| bring_back(&bytes));
+    });
 }
 
 criterion_group!(
@@ -262,6 +333,7 @@ criterion_group!(
     uncontended,
     hand_off,
     readers_behind_a_writer,
-    expiries
+    expiries,
+    snapshots
 );
 criterion_main!(benches);
