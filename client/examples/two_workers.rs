@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     two?;
 
     handle.shutdown();
-    serving.await?;
+    serving.await??;
     Ok(())
 }
 

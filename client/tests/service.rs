@@ -6,11 +6,11 @@ use lockwright_client::{
     core::CoreUsage,
 };
 use lockwright_engine::{
-    Command, DurationMs, EndReason, ErrorCode, Event, LimitName, Name, Refusal, Reply, TimeMs,
-    Token, Wait,
+    Command, DurationMs, EndReason, Engine, ErrorCode, Event, LimitName, Name, Refusal, Reply,
+    TimeMs, Token, Wait,
 };
 use lockwright_env::{TokioEnv, timeout};
-use lockwright_server::{Probe, Server, ServerConfig, ServerHandle, Usage};
+use lockwright_server::{Probe, Server, ServerConfig, ServerError, ServerHandle, Usage};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 struct Service {
     address: String,
     handle: ServerHandle,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), ServerError>>,
 }
 
 impl Service {
@@ -53,7 +53,7 @@ impl Service {
 
     async fn stop(self) {
         self.handle.shutdown();
-        self.task.await.unwrap();
+        self.task.await.unwrap().unwrap();
     }
 
     /// Waits until the server's usage is as wanted.
@@ -351,12 +351,13 @@ async fn a_probe_sees_what_is_applied_and_in_the_end_nothing_is_left() {
     #[derive(Default)]
     struct Seen(Mutex<Vec<&'static str>>);
     impl Probe for Seen {
-        fn started(&self, first_token: Token) {
-            assert!(first_token.0 > 0);
+        fn began(&self, _index: u64, engine: &Engine, first_token: Token) {
+            assert!(first_token.0 > 0 && engine.usage().is_zero());
             self.0.lock().unwrap().push("started");
         }
         fn applied(
             &self,
+            _index: u64,
             _at: TimeMs,
             command: &Command,
             result: &Result<Reply, Refusal>,

@@ -70,6 +70,14 @@ pub enum SnapshotError {
     },
 }
 
+impl Snapshot {
+    /// The same state under other limits. What is beyond them stays: they only refuse what comes.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Snapshot {
+        Snapshot { limits, ..self }
+    }
+}
+
 impl PartialEq for Engine {
     fn eq(&self, other: &Engine) -> bool {
         self.snapshot() == other.snapshot()

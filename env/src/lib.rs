@@ -1,18 +1,28 @@
 //! The seam between Lockwright and the world.
 //!
-//! The server and the client are generic over [`Env`], which supplies byte streams and clocks.
+//! The server and the client are generic over [`Env`], which supplies byte streams, clocks and
+//! files.
 //! [`TokioEnv`] is the real world; the simulator brings its own. Server and client wait for time
 //! through their `Env` alone, since a simulated host has a clock that drifts and can be paused:
 //! read [`Env`] first, then [`timeout`].
 
+mod disk;
+#[cfg(unix)]
+mod tokio_disk;
 mod tokio_env;
 mod wait;
 
+pub use disk::{Directory, DirectoryError, DiskFile, Worker};
+#[cfg(unix)]
+pub use tokio_disk::{TokioDirectory, TokioFile};
 pub use tokio_env::{TokioEnv, TokioListener};
 pub use wait::{Elapsed, sleep, timeout};
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::{future::Future, io, net::SocketAddr, path::Path, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc::UnboundedReceiver,
+};
 
 /// A world to run in. Clones are the same world, seen from the same host.
 pub trait Env: Clone + Send + Sync + 'static {
@@ -20,6 +30,8 @@ pub trait Env: Clone + Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// Where connections arrive.
     type Listener: Listener<Stream = Self::Stream>;
+    /// Where files are.
+    type Directory: Directory;
 
     /// Listens on `address`, written `host:port`; port 0 lets the world choose.
     ///
@@ -45,6 +57,20 @@ pub trait Env: Clone + Send + Sync + 'static {
     /// Milliseconds since 1970 by the clock on the wall, which may be wrong and may jump: for
     /// display only.
     fn wall_unix_ms(&self) -> u64;
+
+    /// A directory, created if it is not there, for this process alone.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when another process has it, or the system says no.
+    fn open_directory(&self, path: &Path) -> Result<Self::Directory, DirectoryError>;
+
+    /// Starts a worker where its blocking does no harm. It is given everything that waits at once,
+    /// and ends when nobody can send it a job any more.
+    ///
+    /// # Errors
+    /// When the system has no place for it.
+    fn spawn_worker<W: Worker>(&self, worker: W, jobs: UnboundedReceiver<W::Job>)
+    -> io::Result<()>;
 }
 
 /// Where connections arrive. Dropping it stops listening.

@@ -1,12 +1,16 @@
 //! The real world.
 
-use crate::{Env, Listener};
+use crate::{DirectoryError, Env, Listener, TokioDirectory, Worker, tokio_disk};
 use std::{
     io,
     net::SocketAddr,
+    path::Path,
     time::{Duration, SystemTime},
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc::UnboundedReceiver,
+};
 
 /// The real world: TCP over tokio, and the machine's clocks. Needs a tokio runtime with I/O and
 /// time enabled.
@@ -25,6 +29,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 impl Env for TokioEnv {
     type Stream = TcpStream;
     type Listener = TokioListener;
+    type Directory = TokioDirectory;
 
     async fn listen(&self, address: &str) -> io::Result<TokioListener> {
         TcpListener::bind(address).await.map(TokioListener)
@@ -62,6 +67,18 @@ impl Env for TokioEnv {
             .map_or(0, |since| {
                 u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
             })
+    }
+
+    fn open_directory(&self, path: &Path) -> Result<TokioDirectory, DirectoryError> {
+        TokioDirectory::open(path)
+    }
+
+    fn spawn_worker<W: Worker>(
+        &self,
+        worker: W,
+        jobs: UnboundedReceiver<W::Job>,
+    ) -> io::Result<()> {
+        tokio_disk::spawn_worker(worker, jobs)
     }
 }
 

@@ -2,15 +2,32 @@
 
 use crate::{Probe, probe::NoProbe};
 use lockwright_engine::Limits;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+/// Where a server keeps its locks, sessions and tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory: when the server stops, they are gone. Tokens then start anew as
+    /// [`first_token`](crate::first_token) says.
+    #[default]
+    Memory,
+    /// In a directory, which is created if it is not there. Nothing is acknowledged before it is on
+    /// the disk, and a server that starts with what another one left goes on from there.
+    Directory(PathBuf),
+}
 
 /// How a server is set up. Start from [`ServerConfig::new`] and change what should differ.
 #[derive(Clone)]
 pub struct ServerConfig {
     /// Where to listen, written `host:port`; port 0 takes a free one.
     pub listen: String,
-    /// The limits of the engine.
+    /// Where it keeps its state. Default: in memory.
+    pub storage: Storage,
+    /// The limits of the engine. They hold from the start on, also for what is stored.
     pub limits: Limits,
+    /// A snapshot of the state is taken after this many entries of the log, or after as many as
+    /// the state has records, if that is more; then the log is cut off. Default 10,000.
+    pub snapshot_entries: u64,
     /// A connection that nothing comes from for this long is closed, and its session counts as
     /// detached. Clients are told, and keep themselves alive well within it. Default 10 s.
     pub idle_timeout: Duration,
@@ -33,7 +50,9 @@ impl ServerConfig {
     pub fn new(listen: impl Into<String>) -> ServerConfig {
         ServerConfig {
             listen: listen.into(),
+            storage: Storage::default(),
             limits: Limits::default(),
+            snapshot_entries: 10_000,
             idle_timeout: Duration::from_secs(10),
             message_bytes_max: 1 << 20,
             connections_max: 10_000,
@@ -47,7 +66,9 @@ impl fmt::Debug for ServerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerConfig")
             .field("listen", &self.listen)
+            .field("storage", &self.storage)
             .field("limits", &self.limits)
+            .field("snapshot_entries", &self.snapshot_entries)
             .field("idle_timeout", &self.idle_timeout)
             .field("message_bytes_max", &self.message_bytes_max)
             .field("connections_max", &self.connections_max)

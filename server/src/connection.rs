@@ -17,6 +17,8 @@ pub(crate) enum CloseReason {
     SessionClosed,
     /// The server stops.
     Shutdown,
+    /// The server cannot go on.
+    Failed,
     /// What came cannot be read on.
     Unreadable,
     /// Nothing came for the idle timeout.
@@ -34,6 +36,7 @@ impl CloseReason {
             CloseReason::Gone => return None,
             CloseReason::SessionClosed => (close_code::NORMAL, "the session is closed"),
             CloseReason::Shutdown => (close_code::SHUTDOWN, "the server shuts down"),
+            CloseReason::Failed => (close_code::SHUTDOWN, "the server cannot go on"),
             CloseReason::Unreadable => (close_code::UNREADABLE, "what came cannot be read"),
             CloseReason::Idle => (close_code::IDLE, "nothing came for the idle timeout"),
             CloseReason::Replaced => (

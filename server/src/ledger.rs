@@ -1,18 +1,23 @@
-//! Where commands get their time and take effect.
+//! Where commands get their time and become history.
 
-use crate::Probe;
-use lockwright_engine::{
-    Command, Engine, EngineConfig, Event, HashKey, Limits, LockInfo, LockKey, Refusal, Reply,
-    SessionKey, TimeMs, Token,
+use crate::{
+    Probe, ServerConfig, Storage,
+    machine::{Machine, Outcome},
+    proposal::{Action, Proposal},
+    raft::{Node, Stopped},
+    store::{Store, StoreError},
 };
+use lockwright_engine::{DurationMs, TimeMs, Token};
 use lockwright_env::Env;
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// How many tokens are set aside for each millisecond that the machine is up: more than an engine
 /// can grant in that time.
 const TOKENS_PER_MS: u64 = 1 << 16;
 
-/// The first token of a server that starts when its machine has been up for `uptime`.
+/// The first token of a server without a disk that starts when its machine has been up for
+/// `uptime`.
 ///
 /// A server that keeps nothing over a restart must still never give a token twice, nor a smaller
 /// one after a larger one. It starts at the number of milliseconds of uptime times 2^16: what it
@@ -25,102 +30,179 @@ pub fn first_token(uptime: Duration) -> Token {
     Token(ms.saturating_mul(TOKENS_PER_MS).max(1))
 }
 
-/// The engine and its clock.
+/// The replica and its clock.
 ///
 /// [`propose`](Ledger::propose) is the seam at which a command stops being a wish and becomes
-/// history. Here that is applying it; with several replicas it is agreeing on it first.
-pub(crate) struct Ledger<E> {
+/// history: it gets its time there, and from there on only its place in the log counts. `C` is what
+/// must be remembered of a proposal until it is done.
+pub(crate) struct Ledger<E, C> {
     env: E,
-    engine: Engine,
+    node: Node,
     probe: Arc<dyn Probe>,
+    clock: LeaderClock,
+    /// Proposals that have their time and are about to be made.
+    outbox: VecDeque<(Proposal, C)>,
+    /// Proposals that are made and not done.
+    pending: VecDeque<(u64, C)>,
+    next_deadline: Option<TimeMs>,
+    snapshot_entries: u64,
+    /// The last entry when a snapshot was asked for.
+    snapshot_asked: u64,
+    snapshot_is_due: bool,
 }
 
-/// A command that was applied.
-pub(crate) struct Applied {
-    /// The engine's time after it.
-    pub(crate) at: TimeMs,
-    /// What the engine replied.
-    pub(crate) result: Result<Reply, Refusal>,
-    /// What happened, in order: first what was due, then what the command did.
-    pub(crate) events: Vec<Event>,
-}
-
-impl<E: Env> Ledger<E> {
-    /// An empty ledger. Waits for the next millisecond to begin, so that even a server that was
-    /// started, granted locks and was stopped within this one had smaller tokens.
-    pub(crate) async fn start(env: E, limits: Limits, probe: Arc<dyn Probe>) -> Ledger<E> {
-        let start = whole_ms(env.monotonic()) + Duration::from_millis(1);
-        env.sleep_until(start).await;
-        let first_token = first_token(start);
-        let engine = Engine::new(EngineConfig {
-            limits,
-            hash_key: random_hash_key(),
+impl<E: Env, C> Ledger<E, C> {
+    /// Starts with what is stored, and leads.
+    pub(crate) async fn start(env: E, config: &ServerConfig) -> Result<Ledger<E, C>, StoreError> {
+        let (store, first_token) = match &config.storage {
+            Storage::Memory => {
+                // Waits for the next millisecond to begin, so that even a server that was started,
+                // granted locks and was stopped within this one had smaller tokens.
+                let start = whole_ms(env.monotonic()) + Duration::from_millis(1);
+                env.sleep_until(start).await;
+                (Store::in_memory()?, first_token(start))
+            }
+            Storage::Directory(path) => (Store::open(&env, path)?, Token(1)),
+        };
+        let mut node = Node::start(store, config.probe.clone()).await?;
+        let begin = Action::Begin {
+            limits: config.limits.clone(),
             first_token,
-        });
-        probe.started(first_token);
-        Ledger { env, engine, probe }
+        };
+        let at = TimeMs::ZERO;
+        let proposal = Proposal { at, action: begin };
+        // When this is applied, so is all that was ever acknowledged.
+        let begun = match node.propose(proposal).await {
+            Ok(_) => node.completed().await.outcome,
+            Err(stopped) => Err(stopped),
+        };
+        let begun = begun.map_err(|stopped| {
+            let failure = node.store().failure().borrow().clone();
+            failure.unwrap_or_else(|| StoreError::damaged(stopped.to_string()))
+        })?;
+        config.probe.leads(begun.at);
+        let snapshot_index = node.snapshot_index();
+        let mut ledger = Ledger {
+            clock: LeaderClock::start(begun.at, env.monotonic()),
+            env,
+            probe: config.probe.clone(),
+            outbox: VecDeque::new(),
+            pending: VecDeque::new(),
+            next_deadline: None,
+            snapshot_entries: config.snapshot_entries,
+            snapshot_asked: snapshot_index,
+            snapshot_is_due: false,
+            node,
+        };
+        ledger.note(&begun);
+        Ok(ledger)
     }
 
-    /// Gives `command` the present time and applies it.
-    pub(crate) fn propose(&mut self, command: &Command) -> Applied {
-        let now = time_of(self.env.monotonic());
-        let mut events = Vec::new();
-        let result = self.engine.apply(now, command, &mut events);
-        let at = self.engine.now();
-        assert!(at >= now, "the engine's time is never behind the clock's");
-        assert!(
-            self.engine.next_deadline().is_none_or(|next| next > at),
-            "what was due has happened (SEMANTICS section 3)"
-        );
-        self.probe.applied(at, command, &result, &events);
-        Applied { at, result, events }
+    /// Gives an action the present time. It is made with the next [`flush`](Ledger::flush).
+    pub(crate) fn propose(&mut self, action: Action, context: C) {
+        let at = self.now();
+        self.probe.stamped(at);
+        self.outbox.push_back((Proposal { at, action }, context));
+    }
+
+    /// Makes the proposals that have got their time.
+    pub(crate) async fn flush(&mut self) -> Result<(), Stopped> {
+        while let Some((proposal, context)) = self.outbox.pop_front() {
+            let number = self.node.propose(proposal).await?;
+            self.pending.push_back((number, context));
+        }
+        if std::mem::take(&mut self.snapshot_is_due) {
+            self.node.take_snapshot().await?;
+        }
+        Ok(())
+    }
+
+    /// The next proposal that is done: it is durable and applied. In the order in which they were
+    /// made. Cancel safe.
+    pub(crate) async fn completed(&mut self) -> Result<(C, Box<Outcome>), Stopped> {
+        let completion = self.node.completed().await;
+        let outcome = completion.outcome?;
+        let (number, context) = self.pending.pop_front().expect("it was proposed");
+        assert_eq!(number, completion.number, "the log keeps our order");
+        self.note(&outcome);
+        Ok((context, outcome))
+    }
+
+    /// How many proposals are on their way.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.pending.len() + self.outbox.len()
     }
 
     /// When something is due next, on the clock of the Env.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        self.engine
-            .next_deadline()
-            .map(|at| Duration::from_millis(at.as_ms()))
+        self.next_deadline.map(|at| self.clock.when(at))
     }
 
-    /// The engine's time.
-    pub(crate) fn now(&self) -> TimeMs {
-        self.engine.now()
+    /// The present time of the engine's clock.
+    fn now(&self) -> TimeMs {
+        self.clock.shows(self.env.monotonic())
     }
 
-    pub(crate) fn lock(&self, key: &LockKey) -> Option<LockInfo> {
-        self.engine.lock(key)
+    /// Looks at the state as it is now.
+    pub(crate) fn with_machine<T>(&self, look: impl FnOnce(&Machine) -> T) -> T {
+        self.node.with_machine(look)
     }
 
-    pub(crate) fn session_locks(&self, session: &SessionKey) -> Vec<LockInfo> {
-        self.engine.session_locks(session)
+    /// The first failure to keep something, when there is one.
+    pub(crate) fn failure(&self) -> watch::Receiver<Option<StoreError>> {
+        self.node.store().failure()
     }
 
-    pub(crate) fn usage(&self) -> lockwright_engine::Usage {
-        self.engine.usage()
+    /// Stops the replica.
+    pub(crate) async fn shutdown(self) {
+        self.node.shutdown().await;
+    }
+
+    fn note(&mut self, outcome: &Outcome) {
+        self.next_deadline = outcome.next_deadline;
+        // A snapshot costs as much as the state is large: so each entry bears a bounded share.
+        let enough = self.snapshot_entries.max(outcome.size);
+        if outcome.index.saturating_sub(self.snapshot_asked) >= enough {
+            self.snapshot_asked = outcome.index;
+            self.snapshot_is_due = true;
+        }
     }
 }
 
-/// The engine time of a moment: its whole milliseconds. So a lease ends up to 1 ms before a clock
-/// that counts from the moment itself would say; clients take that into account.
-fn time_of(moment: Duration) -> TimeMs {
-    u64::try_from(moment.as_millis())
-        .ok()
-        .and_then(|ms| TimeMs::new(ms).ok())
-        .expect("a monotonic clock counts from boot, not for 285,000 years")
+/// The clock of a leader: it goes on from the last time that was applied, as fast as the clock of
+/// the machine. So the time in which nobody led makes leases longer, and never shorter.
+#[derive(Debug, Clone, Copy)]
+struct LeaderClock {
+    /// The engine's time when the leader began,
+    began: TimeMs,
+    /// and what the machine's clock showed then, in whole ms.
+    machine: Duration,
+}
+
+impl LeaderClock {
+    fn start(began: TimeMs, monotonic: Duration) -> LeaderClock {
+        let machine = whole_ms(monotonic);
+        LeaderClock { began, machine }
+    }
+
+    /// What it shows when the machine's clock shows `monotonic`. So a lease ends up to 1 ms before a
+    /// clock that counts from the moment itself would say; clients take that into account.
+    fn shows(&self, monotonic: Duration) -> TimeMs {
+        let passed = monotonic.saturating_sub(self.machine);
+        let passed = u64::try_from(passed.as_millis()).ok();
+        let passed = passed.and_then(|ms| DurationMs::new(ms).ok());
+        self.began
+            .after(passed.expect("a machine is not up for 285,000 years"))
+    }
+
+    /// What the machine's clock shows when this one shows `at`.
+    fn when(&self, at: TimeMs) -> Duration {
+        self.machine + Duration::from_millis(at.since(self.began).as_ms())
+    }
 }
 
 fn whole_ms(moment: Duration) -> Duration {
-    Duration::from_millis(time_of(moment).as_ms())
-}
-
-/// A key that clients cannot know, so that they cannot choose names that collide.
-fn random_hash_key() -> HashKey {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the system has randomness to give");
-    let (low, high) = bytes.split_at(8);
-    let number = |half: &[u8]| half.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
-    HashKey([number(low), number(high)])
+    Duration::from_millis(u64::try_from(moment.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -136,7 +218,19 @@ mod tests {
     }
 
     #[test]
-    fn engine_time_is_whole_milliseconds() {
-        assert_eq!(time_of(Duration::from_nanos(1_999_999)).as_ms(), 1);
+    fn a_leaders_time_goes_on_from_the_last_one_in_whole_milliseconds() {
+        let began = TimeMs::new(1_000).unwrap();
+        let clock = LeaderClock::start(began, Duration::from_nanos(7_999_999));
+        assert_eq!(clock.shows(Duration::from_nanos(7_999_999)), began);
+        assert_eq!(clock.shows(Duration::from_millis(8)).as_ms(), 1_001);
+        assert_eq!(clock.shows(Duration::from_millis(3)), began, "never back");
+        assert_eq!(
+            clock.when(TimeMs::new(1_005).unwrap()),
+            Duration::from_millis(12)
+        );
+        assert_eq!(
+            clock.shows(clock.when(TimeMs::new(1_005).unwrap())).as_ms(),
+            1_005
+        );
     }
 }

@@ -3,29 +3,38 @@
 //! simulated is what ships.
 //!
 //! Read [`ServerConfig`] and [`Server`] first. The way of a request: `listen` takes connections
-//! and speaks HTTP, `session_endpoint` reads frames, `replica` is the one task that owns all state
-//! and decides in which order things happen, `ledger` stamps a command with the time and applies
-//! it to the engine, `switchboard` knows which connection speaks for which session and carries
-//! answers and events there.
+//! and speaks HTTP, `session_endpoint` reads frames, `replica` is the one task that decides in which
+//! order things are proposed and hands out what they came to, `ledger` stamps a proposal with the
+//! time, `raft` makes it a durable entry of the log, kept by `store`, and applies it to the
+//! `machine`: the engine, and who may speak for which session. `switchboard` knows which connection
+//! does speak for it and carries answers and events there.
 //!
-//! State is in memory only: a restart forgets every lock and session, and clients that come back
-//! are told `unknown_session`. Until they do, a client may believe in a lock that the new server
-//! has granted to another: only fencing tokens protect from that, and they increase over restarts,
-//! see [`first_token`].
+//! With [`Storage::Directory`] nothing is said to anybody before it is on the disk. With
+//! [`Storage::Memory`] a restart forgets every lock and session, and clients that come back are
+//! told `unknown_session`. Until they do, a client may believe in a lock that the new server has
+//! granted to another: only fencing tokens protect from that, and they increase over restarts, see
+//! [`first_token`].
 
 mod config;
 mod connection;
+mod error;
 mod handle;
 mod ledger;
 mod listen;
+mod machine;
 mod probe;
+mod proposal;
+mod raft;
 mod replica;
 mod session_endpoint;
+mod store;
 mod switchboard;
 mod translate;
 
-pub use config::ServerConfig;
+pub use config::{ServerConfig, Storage};
+pub use error::ServerError;
 pub use handle::{ServerHandle, Usage};
 pub use ledger::first_token;
 pub use listen::{BindError, Server};
 pub use probe::Probe;
+pub use store::StoreError;

@@ -1,8 +1,7 @@
 //! Taking connections, and speaking HTTP on them until they become sessions' WebSockets.
 
 use crate::{
-    ServerConfig, ServerHandle,
-    ledger::Ledger,
+    ServerConfig, ServerError, ServerHandle, StoreError,
     replica::Replica,
     session_endpoint::{self, Gate, Slot},
 };
@@ -35,6 +34,9 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// It cannot use its data.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The configuration makes no sense.
     #[error("`{setting}` is {got}, and must be at least {min}")]
     Config {
@@ -60,13 +62,14 @@ pub struct Server<E: Env> {
 }
 
 impl<E: Env> Server<E> {
-    /// Starts an empty engine and listens. Connections wait until [`run`](Server::run) is called.
+    /// Starts with what is stored, or empty, and listens. Connections wait until [`run`](Server::run) is called.
     ///
     /// # Errors
-    /// [`BindError`] when it cannot listen, or the configuration makes no sense.
+    /// [`BindError`] when it cannot listen, or cannot use its data, or the configuration makes no
+    /// sense.
     pub async fn bind(env: E, config: ServerConfig) -> Result<Server<E>, BindError> {
         check(&config)?;
-        let ledger = Ledger::start(env.clone(), config.limits.clone(), config.probe.clone()).await;
+        let replica = Replica::start(env.clone(), &config).await?;
         let listener = env.listen(&config.listen).await;
         let listener = listener.map_err(|source| BindError::Listen {
             address: config.listen.clone(),
@@ -77,7 +80,7 @@ impl<E: Env> Server<E> {
             listener,
             stop: watch::Sender::new(false),
             gate: Arc::new(Gate::new(env.clone(), &config, inputs_in)),
-            replica: Replica::new(env.clone(), ledger, config.idle_timeout),
+            replica,
             inputs,
             slots: Arc::new(Semaphore::new(config.connections_max)),
             env,
@@ -103,7 +106,10 @@ impl<E: Env> Server<E> {
     }
 
     /// Serves until [`ServerHandle::shutdown`]. Dropping the future stops the server at once.
-    pub async fn run(mut self) {
+    ///
+    /// # Errors
+    /// [`ServerError`] when it cannot go on. Nothing was acknowledged since that was so.
+    pub async fn run(mut self) -> Result<(), ServerError> {
         let stop = StopOnDrop(self.stop.clone());
         let mut stopped = self.stop.subscribe();
         let mut replica = tokio::spawn(self.replica.run(self.inputs, self.stop.subscribe()));
@@ -112,7 +118,7 @@ impl<E: Env> Server<E> {
             let accepted = tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => break,
-                // It ends before it is told to only if it panicked.
+                // It ends before it is told to only if it cannot go on.
                 ended = &mut replica => return rethrow(ended),
                 accepted = self.listener.accept() => accepted,
             };
@@ -134,11 +140,12 @@ impl<E: Env> Server<E> {
             }
         }
         drop(self.listener);
-        rethrow(replica.await);
+        let served = rethrow(replica.await);
         drop(stop);
         // All slots come back when all connections have ended. If one is stuck it is left alone.
         let all = u32::try_from(self.config.connections_max).unwrap_or(u32::MAX);
         let _ = timeout(&self.env, 2 * CLOSE_GRACE, self.slots.acquire_many(all)).await;
+        served
     }
 }
 
@@ -152,10 +159,14 @@ impl Drop for StopOnDrop {
 }
 
 /// Passes a panic of the replica on: a server whose invariants are broken must not go on.
-fn rethrow(ended: Result<(), tokio::task::JoinError>) {
-    // Another error than a panic is that of a runtime that shuts down.
-    if let Err(Ok(panic)) = ended.map_err(tokio::task::JoinError::try_into_panic) {
-        std::panic::resume_unwind(panic);
+fn rethrow(
+    ended: Result<Result<(), ServerError>, tokio::task::JoinError>,
+) -> Result<(), ServerError> {
+    match ended.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(served) => served,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // Another error than a panic is that of a runtime that shuts down.
+        Err(Err(_)) => Ok(()),
     }
 }
 

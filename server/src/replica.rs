@@ -1,19 +1,27 @@
-//! The one task that owns all state, and so decides in which order things happen.
+//! The one task that decides in which order things happen, and hands out what they came to.
 
 use crate::{
+    ServerConfig, ServerError, StoreError,
     connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
     handle::Usage,
-    ledger::{Applied, Ledger},
-    switchboard::{Admission, Switchboard},
-    translate::{self, Rejection},
+    ledger::Ledger,
+    machine::{Denial, Outcome},
+    proposal::{Action, Attachment, SecretHash},
+    raft::Stopped,
+    switchboard::{Link, Standing, Switchboard},
+    translate::{self, OwnEffect, Rejection},
 };
-use lockwright_engine::{
-    Command, DurationMs, EventKind, Refusal, Reply, SessionChange, SessionKey,
-};
+use lockwright_engine::{DurationMs, EventKind, Reply, SessionChange, SessionKey};
 use lockwright_env::Env;
-use lockwright_protocol::{Message, Request, Secret, Seq, ServerFrame};
+use lockwright_protocol::{Message, Request, Seq, ServerFrame};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+/// Proposals that may be on their way before inputs wait in turn.
+const IN_FLIGHT_MAX: usize = 4096;
+
+/// Inputs that are taken at once.
+const INPUTS_AT_ONCE: usize = 256;
 
 /// What reaches the replica.
 pub(crate) enum Input {
@@ -46,98 +54,161 @@ struct Asker {
     share: OwnedSemaphorePermit,
 }
 
-/// All state of the server.
+/// Who waits for a proposal.
+enum Waiter {
+    /// Nobody.
+    Nobody,
+    /// Whoever waits for the time.
+    Clock,
+    /// Who wants to know what is in hand.
+    Usage(oneshot::Sender<Usage>),
+    /// A connection that asks for a session.
+    Attaching {
+        asker: Asker,
+        session: SessionKey,
+        resumes: bool,
+    },
+    /// A request of a session.
+    Session { asker: Asker, own: OwnEffect },
+}
+
+/// Proposes what clients ask for, and hands out what it came to.
 ///
-/// Everything is answered within the step that applies it, and events are handed out in that step
-/// too: so the messages of a connection come in the order in which things happened, and a grant
-/// never overtakes the answer that says `queued`.
-pub(crate) struct Replica<E> {
+/// Proposals are many on their way at once; what they came to is handed out in the order of the log,
+/// each with its answer and its events in one step: so the messages of a connection come in the
+/// order in which things happened, and a grant never overtakes the answer that says `queued`.
+pub(crate) struct Replica<E: Env> {
     env: E,
-    ledger: Ledger<E>,
+    ledger: Ledger<E, Waiter>,
     switchboard: Switchboard,
     idle_timeout: DurationMs,
+    /// Whether the time was proposed and is not yet applied.
+    is_ticking: bool,
 }
 
 impl<E: Env> Replica<E> {
-    pub(crate) fn new(env: E, ledger: Ledger<E>, idle_timeout: Duration) -> Replica<E> {
-        Replica {
+    /// Starts with what is stored.
+    pub(crate) async fn start(env: E, config: &ServerConfig) -> Result<Replica<E>, StoreError> {
+        Ok(Replica {
+            ledger: Ledger::start(env.clone(), config).await?,
             env,
-            ledger,
             switchboard: Switchboard::default(),
-            idle_timeout: u64::try_from(idle_timeout.as_millis())
+            idle_timeout: u64::try_from(config.idle_timeout.as_millis())
                 .ok()
                 .and_then(|ms| DurationMs::new(ms).ok())
                 .unwrap_or(DurationMs::ZERO),
-        }
+            is_ticking: false,
+        })
     }
 
-    /// Serves until it is told to stop, then closes all connections.
+    /// Serves until it is told to stop, or cannot go on; then closes all connections.
     pub(crate) async fn run(
         mut self,
+        inputs: mpsc::Receiver<Input>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(), ServerError> {
+        let served = self.serve(inputs, stop).await;
+        let reason = match &served {
+            Ok(()) => CloseReason::Shutdown,
+            Err(_) => CloseReason::Failed,
+        };
+        self.switchboard.close_all(reason);
+        let failure = self.ledger.failure();
+        self.ledger.shutdown().await;
+        served.map_err(|stopped| match failure.borrow().clone() {
+            Some(error) => ServerError::Store(error),
+            None => ServerError::Stopped {
+                why: stopped.to_string(),
+            },
+        })
+    }
+
+    async fn serve(
+        &mut self,
         mut inputs: mpsc::Receiver<Input>,
         mut stop: watch::Receiver<bool>,
-    ) {
+    ) -> Result<(), Stopped> {
+        let mut failure = self.ledger.failure();
+        let mut taken = Vec::new();
         loop {
-            let next_deadline = self.ledger.next_deadline();
+            self.ledger.flush().await?;
+            let next_deadline = match self.is_ticking {
+                true => None,
+                false => self.ledger.next_deadline(),
+            };
+            let has_room = self.ledger.in_flight() < IN_FLIGHT_MAX;
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
-                input = inputs.recv() => match input {
-                    Some(input) => self.step(input),
-                    None => break,
-                },
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                failed = failure.wait_for(Option::is_some) => {
+                    let why = failed.map_or_else(|gone| gone.to_string(), |failed| format!("{failed:?}"));
+                    return Err(Stopped { why });
+                }
+                completed = self.ledger.completed() => {
+                    let (waiter, outcome) = completed?;
+                    self.hand_out(waiter, &outcome);
+                }
+                count = inputs.recv_many(&mut taken, INPUTS_AT_ONCE), if has_room => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    for input in taken.drain(..) {
+                        self.step(input);
+                    }
+                }
                 () = due(&self.env, next_deadline) => {
-                    self.tick();
+                    self.is_ticking = true;
+                    self.ledger.propose(Action::Tick, Waiter::Clock);
                 }
             }
             self.detach_closed();
         }
-        self.switchboard.close_all(CloseReason::Shutdown);
     }
 
     fn step(&mut self, input: Input) {
         match input {
             Input::Connected { id, end } => self.switchboard.connect(id, end),
             Input::Disconnected { id } => {
-                if let Some(session) = self.switchboard.disconnect(id) {
-                    self.detach(session);
+                if let Some(link) = self.switchboard.disconnect(id) {
+                    self.detach(link);
                 }
             }
             Input::Asked { id, ask } => self.asked(id, ask),
-            Input::Usage { reply } => {
-                // What should be forgotten by now is forgotten.
-                self.tick();
-                // It fails when nobody waits for it any more.
-                let _ = reply.send(self.usage());
-            }
+            // What should be forgotten by then is forgotten.
+            Input::Usage { reply } => self.ledger.propose(Action::Tick, Waiter::Usage(reply)),
         }
     }
 
     fn usage(&self) -> Usage {
+        let (secrets, engine) = self
+            .ledger
+            .with_machine(|machine| (machine.secrets(), machine.usage()));
         Usage {
             connections: self.switchboard.connections(),
             attached_sessions: self.switchboard.attached_sessions(),
-            secrets: self.switchboard.secrets(),
+            secrets,
             queued_messages: self.switchboard.queued_messages(),
-            engine: self.ledger.usage(),
+            engine,
         }
     }
 
     fn asked(&mut self, id: ConnectionId, ask: Ask) {
-        if !self.switchboard.is_connected(id) {
+        let link = match self.switchboard.standing(id) {
             // It was closed from here, because another connection has its session or because it
             // reads too slowly. What it still says must not count: its session has gone on.
-            return;
-        }
+            None => return,
+            Some(Standing::Attaching) => return self.switchboard.keep_waiting(id, ask),
+            Some(Standing::Alone) => None,
+            Some(Standing::Linked(link)) => Some(link.clone()),
+        };
         let asker = Asker {
             id,
             seq: ask.seq,
             share: ask.share,
         };
-        let session = self.switchboard.session_of(id).cloned();
-        match (session, ask.request) {
+        match (link, ask.request) {
             (_, Err(rejection)) => self.answer(asker, rejection.into()),
-            (Some(session), Ok(request)) => self.asked_in_session(asker, &session, request),
+            (Some(link), Ok(request)) => self.asked_in_session(asker, link, request),
             (
                 None,
                 Ok(Request::Open {
@@ -147,8 +218,13 @@ impl<E: Env> Replica<E> {
                     abandon_ms,
                 }),
             ) => {
-                let key = SessionKey { namespace, session };
-                self.open(asker, &key, secret, abandon_ms);
+                let session = SessionKey { namespace, session };
+                let action = Action::Open {
+                    session: session.clone(),
+                    secret: SecretHash::of(secret),
+                    abandon: abandon_ms,
+                };
+                self.attaching(asker, session, action);
             }
             (
                 None,
@@ -157,7 +233,14 @@ impl<E: Env> Replica<E> {
                     session,
                     secret,
                 }),
-            ) => self.resume(asker, &SessionKey { namespace, session }, &secret),
+            ) => {
+                let session = SessionKey { namespace, session };
+                let action = Action::Resume {
+                    session: session.clone(),
+                    secret: SecretHash::of(secret),
+                };
+                self.attaching(asker, session, action);
+            }
             (None, Ok(_)) => {
                 let rejection = Rejection::invalid(
                     "this connection speaks for no session: send `open` or `resume` first",
@@ -167,121 +250,128 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    fn asked_in_session(&mut self, asker: Asker, session: &SessionKey, request: Request) {
-        let connection = asker.id;
-        let command = match translate::command(session, request) {
+    fn attaching(&mut self, asker: Asker, session: SessionKey, action: Action) {
+        self.switchboard.begin_attaching(asker.id);
+        let resumes = matches!(action, Action::Resume { .. });
+        let waiter = Waiter::Attaching {
+            asker,
+            session,
+            resumes,
+        };
+        self.ledger.propose(action, waiter);
+    }
+
+    fn asked_in_session(&mut self, asker: Asker, link: Link, request: Request) {
+        let command = match translate::command(&link.session, request) {
             Ok(command) => command,
             Err(rejection) => return self.answer(asker, rejection.into()),
         };
-        let applied = self.ledger.propose(&command);
-        let message = self.answer_to(&command, &applied);
-        self.deliver(&command, &applied, Some((asker, message)));
-        if matches!(command, Command::CloseSession { .. }) && applied.result.is_ok() {
+        let own = OwnEffect::of(&command);
+        let action = Action::Ask {
+            session: link.session,
+            attachment: link.attachment,
+            command,
+        };
+        self.ledger.propose(action, Waiter::Session { asker, own });
+    }
+
+    /// Hands out what a proposal came to.
+    fn hand_out(&mut self, waiter: Waiter, outcome: &Outcome) {
+        match waiter {
+            Waiter::Nobody => self.deliver(outcome, None),
+            Waiter::Clock => {
+                self.is_ticking = false;
+                self.deliver(outcome, None);
+            }
+            Waiter::Usage(reply) => {
+                self.deliver(outcome, None);
+                // It fails when nobody waits for it any more.
+                let _ = reply.send(self.usage());
+            }
+            Waiter::Attaching {
+                asker,
+                session,
+                resumes,
+            } => {
+                self.deliver(outcome, None);
+                self.attached(asker, session, resumes, outcome);
+            }
+            Waiter::Session { asker, own } => self.answered(asker, &own, outcome),
+        }
+    }
+
+    fn attached(&mut self, asker: Asker, session: SessionKey, resumes: bool, outcome: &Outcome) {
+        let id = asker.id;
+        if !self.switchboard.is_connected(id) {
+            if outcome.result.is_ok() {
+                let attachment = Attachment(outcome.index);
+                self.detach(Link {
+                    session,
+                    attachment,
+                });
+            }
+            return;
+        }
+        let (message, waiting) = match outcome.result {
+            Ok(_) => {
+                let message = self.welcome(resumes, outcome);
+                let attachment = Attachment(outcome.index);
+                let link = Link {
+                    session,
+                    attachment,
+                };
+                (message, self.switchboard.attach(id, link))
+            }
+            Err(denial) => {
+                let rejection = denied(denial, &session);
+                (rejection.into(), self.switchboard.stay_alone(id))
+            }
+        };
+        self.answer(asker, message);
+        for ask in waiting {
+            self.asked(id, ask);
+        }
+    }
+
+    fn welcome(&self, resumes: bool, outcome: &Outcome) -> Message {
+        let idle_timeout_ms = self.idle_timeout;
+        if !resumes {
+            return Message::Opened { idle_timeout_ms };
+        }
+        let locks = outcome.locks.iter();
+        Message::Resumed {
+            idle_timeout_ms,
+            locks: locks
+                .map(|lock| translate::status(lock, outcome.at))
+                .collect(),
+        }
+    }
+
+    fn answered(&mut self, asker: Asker, own: &OwnEffect, outcome: &Outcome) {
+        let connection = asker.id;
+        let message = match answer_to(own, outcome) {
+            Some(message) => message,
+            // Its session has another connection, and this one is closed, or about to be.
+            None => return self.deliver(outcome, None),
+        };
+        self.deliver(outcome, Some((asker, own, message)));
+        if matches!(own, OwnEffect::Close(_)) && outcome.result.is_ok() {
             self.switchboard
                 .close(connection, CloseReason::SessionClosed);
         }
     }
 
-    fn open(&mut self, asker: Asker, key: &SessionKey, secret: Secret, abandon: DurationMs) {
-        match self.switchboard.admit(key, &secret) {
-            Admission::Refused => {
-                let rejection = Rejection::invalid(format!(
-                    "session `{}` is open with another secret: draw another name",
-                    key.session
-                ));
-                return self.answer(asker, rejection.into());
-            }
-            Admission::Admitted => {
-                let result = self.propose(&Command::Attach {
-                    session: key.clone(),
-                });
-                // If not, it was due to end at this very moment: it is opened anew.
-                if result.is_ok() {
-                    return self.opened(asker, key, result);
-                }
-            }
-            Admission::Unknown => {}
-        }
-        let result = self.propose(&Command::OpenSession {
-            session: key.clone(),
-            abandon,
-        });
-        if result.is_ok() {
-            self.switchboard.open(key.clone(), secret);
-        }
-        self.opened(asker, key, result);
-    }
-
-    fn opened(&mut self, asker: Asker, key: &SessionKey, result: Result<Reply, Refusal>) {
-        match result {
-            Ok(_) => {
-                self.switchboard.attach(key, asker.id);
-                let idle_timeout_ms = self.idle_timeout;
-                self.answer(asker, Message::Opened { idle_timeout_ms });
-            }
-            Err(refusal) => self.answer(asker, Rejection::from(refusal).into()),
-        }
-    }
-
-    fn resume(&mut self, asker: Asker, key: &SessionKey, secret: &Secret) {
-        if self.switchboard.admit(key, secret) != Admission::Admitted {
-            // Whoever does not know the secret does not learn whether there is such a session.
-            return self.answer(asker, Rejection::from(Refusal::UnknownSession).into());
-        }
-        let result = self.propose(&Command::Attach {
-            session: key.clone(),
-        });
-        match result {
-            Ok(_) => {
-                self.switchboard.attach(key, asker.id);
-                let at = self.ledger.now();
-                let locks = self.ledger.session_locks(key);
-                let message = Message::Resumed {
-                    idle_timeout_ms: self.idle_timeout,
-                    locks: locks
-                        .iter()
-                        .map(|lock| translate::status(lock, at))
-                        .collect(),
-                };
-                self.answer(asker, message);
-            }
-            Err(refusal) => self.answer(asker, Rejection::from(refusal).into()),
-        }
-    }
-
-    /// The answer to a command of a session.
-    fn answer_to(&self, command: &Command, applied: &Applied) -> Message {
-        match (applied.result, command) {
-            (Err(refusal), _) => Rejection::from(refusal).into(),
-            (Ok(Reply::Acquired { .. }), Command::Acquire { lock, .. }) => {
-                let lock = self.ledger.lock(lock);
-                let lock = lock.expect("a request that was just answered is known");
-                translate::acquired(&lock, applied.at)
-            }
-            (Ok(Reply::Renewed { expires }), Command::Renew { lock, .. }) => Message::Renewed {
-                id: lock.id.clone(),
-                lease_ms: expires.since(applied.at),
-            },
-            (Ok(Reply::Done), _) => Message::Done {},
-            (Ok(reply), _) => panic!("{reply:?} is no reply to {command:?}"),
-        }
-    }
-
     /// Hands out what happened, in order. The answer takes the place of what the command itself
     /// did, or comes last when it did nothing.
-    fn deliver(
-        &mut self,
-        command: &Command,
-        applied: &Applied,
-        mut answer: Option<(Asker, Message)>,
-    ) {
-        for event in &applied.events {
-            let own = translate::is_own_effect(command, &event.kind);
-            if let Some((asker, message)) = answer.take_if(|_| own) {
+    fn deliver(&mut self, outcome: &Outcome, mut answer: Option<(Asker, &OwnEffect, Message)>) {
+        for happened in &outcome.happened {
+            let event = &happened.event;
+            let is_own = |(_, own, _): &mut (Asker, &OwnEffect, Message)| own.is(&event.kind);
+            if let Some((asker, _, message)) = answer.take_if(is_own) {
                 self.answer(asker, message);
             } else if let Some(session) = translate::session_of(&event.kind) {
-                let arrived_at = |lock: &_| self.ledger.lock(lock).map(|lock| lock.arrived_at);
-                if let Some(message) = translate::push(&event.kind, event.at, arrived_at) {
+                let message = translate::push(&event.kind, event.at, happened.arrived_at);
+                if let Some(message) = message {
                     self.switchboard.push(&session, message);
                 }
             }
@@ -293,7 +383,7 @@ impl<E: Env> Replica<E> {
                 self.switchboard.end(session);
             }
         }
-        if let Some((asker, message)) = answer {
+        if let Some((asker, _, message)) = answer {
             self.answer(asker, message);
         }
     }
@@ -309,31 +399,49 @@ impl<E: Env> Replica<E> {
         self.switchboard.send(asker.id, outbound);
     }
 
-    /// Tells the engine of sessions whose connection was closed from here.
+    /// Sessions whose connection was closed from here are detached.
     fn detach_closed(&mut self) {
-        while let Some(session) = self.switchboard.take_detached() {
-            self.detach(session);
+        while let Some(link) = self.switchboard.take_detached() {
+            self.detach(link);
         }
     }
 
-    fn detach(&mut self, session: SessionKey) {
-        let result = self.propose(&Command::Detach { session });
-        assert!(
-            matches!(result, Ok(_) | Err(Refusal::UnknownSession)),
-            "a session can be detached, or is over: got {result:?}"
-        );
+    fn detach(&mut self, link: Link) {
+        let action = Action::Detach {
+            session: link.session,
+            attachment: link.attachment,
+        };
+        self.ledger.propose(action, Waiter::Nobody);
     }
+}
 
-    fn tick(&mut self) {
-        let result = self.propose(&Command::Tick);
-        assert!(result.is_ok(), "the time is never refused: got {result:?}");
-    }
+/// The answer to a request of a session; none for a connection that has lost its session.
+fn answer_to(own: &OwnEffect, outcome: &Outcome) -> Option<Message> {
+    Some(match (outcome.result, own) {
+        (Err(Denial::Superseded), _) => return None,
+        (Err(Denial::Refused(refusal)), _) => Rejection::from(refusal).into(),
+        (Ok(Reply::Acquired { state, .. }), OwnEffect::Acquire(lock)) => {
+            let arrived_at = outcome.arrived_at.unwrap_or(outcome.at);
+            translate::acquired(lock.id.clone(), state, arrived_at, outcome.at)
+        }
+        (Ok(Reply::Renewed { expires }), OwnEffect::Renew(lock)) => Message::Renewed {
+            id: lock.id.clone(),
+            lease_ms: expires.since(outcome.at),
+        },
+        (Ok(Reply::Done), _) => Message::Done {},
+        (result, _) => panic!("{result:?} is no reply to {own:?}"),
+    })
+}
 
-    /// Applies a command that nobody waits for, and hands out what happened.
-    fn propose(&mut self, command: &Command) -> Result<Reply, Refusal> {
-        let applied = self.ledger.propose(command);
-        self.deliver(command, &applied, None);
-        applied.result
+/// What a connection is told that does not get the session that it asked for.
+fn denied(denial: Denial, session: &SessionKey) -> Rejection {
+    match denial {
+        Denial::Refused(refusal) => refusal.into(),
+        Denial::WrongSecret => Rejection::invalid(format!(
+            "session `{}` is open with another secret: draw another name",
+            session.session
+        )),
+        Denial::Superseded => panic!("only what has a session can lose it"),
     }
 }
 

@@ -1,59 +1,71 @@
 //! Which connection speaks for which session.
 
-use crate::connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound};
+use crate::{
+    connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
+    proposal::Attachment,
+    replica::Ask,
+};
 use lockwright_engine::SessionKey;
-use lockwright_protocol::{Message, Secret, ServerFrame};
-use std::collections::BTreeMap;
+use lockwright_protocol::{Message, ServerFrame};
+use std::collections::{BTreeMap, VecDeque};
 
-/// Connections, sessions, and who belongs to whom.
+/// Connections, sessions, and who belongs to whom, as far as it is agreed on.
 ///
 /// A session is attached to one connection at most, and a connection that lost its session to
 /// another is closed at once: nothing that still comes from it counts.
 #[derive(Default)]
 pub(crate) struct Switchboard {
     connections: BTreeMap<ConnectionId, Connection>,
-    sessions: BTreeMap<SessionKey, Session>,
-    /// Sessions whose connection was closed from here, which the engine must be told.
-    to_detach: Vec<SessionKey>,
+    /// The connection of each attached session.
+    sessions: BTreeMap<SessionKey, ConnectionId>,
+    /// Sessions whose connection was closed from here, which must be detached.
+    to_detach: Vec<Link>,
 }
 
 struct Connection {
     end: ConnectionEnd,
-    session: Option<SessionKey>,
+    stage: Stage,
 }
 
-struct Session {
-    secret: Secret,
-    attached: Option<ConnectionId>,
+/// How far a connection has come.
+enum Stage {
+    /// It speaks for no session.
+    Alone,
+    /// It has asked for a session. What it asks before that is decided waits here.
+    Attaching { waiting: VecDeque<Ask> },
+    /// It speaks for a session.
+    Linked(Link),
 }
 
-/// What a secret opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// No such session is open.
-    Unknown,
-    /// It is open, with another secret.
-    Refused,
-    /// It is open, with this secret.
-    Admitted,
+/// A session, and how it is attached to a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) session: SessionKey,
+    pub(crate) attachment: Attachment,
+}
+
+/// What may be done with a message of a connection.
+pub(crate) enum Standing<'a> {
+    /// It must ask for a session.
+    Alone,
+    /// It must wait: it is [kept](Switchboard::keep_waiting).
+    Attaching,
+    /// It is of this session.
+    Linked(&'a Link),
 }
 
 impl Switchboard {
     /// A connection has come.
     pub(crate) fn connect(&mut self, id: ConnectionId, end: ConnectionEnd) {
-        let session = None;
-        let before = self.connections.insert(id, Connection { end, session });
+        let stage = Stage::Alone;
+        let before = self.connections.insert(id, Connection { end, stage });
         assert!(before.is_none(), "connections have ids of their own");
     }
 
     /// A connection has gone. Its session, if it still had one, must be detached.
-    pub(crate) fn disconnect(&mut self, id: ConnectionId) -> Option<SessionKey> {
+    pub(crate) fn disconnect(&mut self, id: ConnectionId) -> Option<Link> {
         let connection = self.connections.remove(&id)?;
-        let key = connection.session?;
-        let session = self.session_mut(&key);
-        assert_eq!(session.attached, Some(id), "the link goes both ways");
-        session.attached = None;
-        Some(key)
+        self.unlink(id, connection.stage)
     }
 
     /// Whether the connection is open.
@@ -61,57 +73,74 @@ impl Switchboard {
         self.connections.contains_key(&id)
     }
 
-    /// The session that a connection speaks for.
-    pub(crate) fn session_of(&self, id: ConnectionId) -> Option<&SessionKey> {
-        self.connections.get(&id)?.session.as_ref()
+    /// What may be done with a message of a connection; none if it has gone.
+    pub(crate) fn standing(&self, id: ConnectionId) -> Option<Standing<'_>> {
+        Some(match &self.connections.get(&id)?.stage {
+            Stage::Alone => Standing::Alone,
+            Stage::Attaching { .. } => Standing::Attaching,
+            Stage::Linked(link) => Standing::Linked(link),
+        })
     }
 
-    /// What `secret` opens.
-    pub(crate) fn admit(&self, key: &SessionKey, secret: &Secret) -> Admission {
-        match self.sessions.get(key) {
-            None => Admission::Unknown,
-            Some(session) if session.secret == *secret => Admission::Admitted,
-            Some(_) => Admission::Refused,
-        }
-    }
-
-    /// A session was opened.
-    pub(crate) fn open(&mut self, key: SessionKey, secret: Secret) {
-        let attached = None;
-        let before = self.sessions.insert(key, Session { secret, attached });
-        assert!(before.is_none(), "the engine opens no session twice");
-    }
-
-    /// A connection speaks for a session from now on, and no other does.
-    pub(crate) fn attach(&mut self, key: &SessionKey, id: ConnectionId) {
-        let session = self.session_mut(key);
-        let before = session.attached.replace(id);
-        assert_ne!(before, Some(id), "a connection attaches once");
-        if let Some(old) = before {
-            self.drop_connection(old, CloseReason::Replaced);
-        }
+    /// A connection asks for a session.
+    pub(crate) fn begin_attaching(&mut self, id: ConnectionId) {
         let connection = self.connections.get_mut(&id);
         let connection = connection.expect("only an open connection attaches");
-        assert!(connection.session.is_none(), "a connection has one session");
-        connection.session = Some(key.clone());
+        assert!(
+            matches!(connection.stage, Stage::Alone),
+            "a connection asks for one session at a time"
+        );
+        let waiting = VecDeque::new();
+        connection.stage = Stage::Attaching { waiting };
     }
 
-    /// A session has ended: its secret is forgotten.
+    /// Keeps what a connection asks until it is decided whether it gets its session.
+    pub(crate) fn keep_waiting(&mut self, id: ConnectionId, ask: Ask) {
+        let connection = self.connections.get_mut(&id);
+        if let Some(Stage::Attaching { waiting }) = connection.map(|one| &mut one.stage) {
+            waiting.push_back(ask);
+        }
+    }
+
+    /// A connection speaks for a session from now on, and no other does. Gives what it has asked
+    /// meanwhile.
+    pub(crate) fn attach(&mut self, id: ConnectionId, link: Link) -> VecDeque<Ask> {
+        let before = self.sessions.insert(link.session.clone(), id);
+        assert_ne!(before, Some(id), "a connection attaches once");
+        if let Some(old) = before {
+            // It has lost its session already: there is nothing to detach.
+            let old = self.connections.remove(&old);
+            let old = old.expect("the link goes both ways");
+            old.end.close(CloseReason::Replaced);
+        }
+        self.decide(id, Stage::Linked(link))
+    }
+
+    /// A connection does not get the session that it asked for. Gives what it has asked meanwhile.
+    pub(crate) fn stay_alone(&mut self, id: ConnectionId) -> VecDeque<Ask> {
+        self.decide(id, Stage::Alone)
+    }
+
+    fn decide(&mut self, id: ConnectionId, stage: Stage) -> VecDeque<Ask> {
+        let connection = self.connections.get_mut(&id);
+        let connection = connection.expect("only an open connection attaches");
+        match std::mem::replace(&mut connection.stage, stage) {
+            Stage::Attaching { waiting } => waiting,
+            _ => panic!("it is decided once"),
+        }
+    }
+
+    /// A session has ended.
     pub(crate) fn end(&mut self, key: &SessionKey) {
-        let session = self.sessions.remove(key);
-        let session = session.expect("a session's secret is kept as long as it lives");
-        if let Some(connection) = session
-            .attached
-            .and_then(|id| self.connections.get_mut(&id))
-        {
-            connection.session = None;
+        if let Some(id) = self.sessions.remove(key) {
+            let connection = self.connections.get_mut(&id);
+            connection.expect("the link goes both ways").stage = Stage::Alone;
         }
     }
 
     /// Queues a push for whoever speaks for a session.
     pub(crate) fn push(&mut self, key: &SessionKey, message: Message) {
-        let attached = self.sessions.get(key).and_then(|session| session.attached);
-        if let Some(id) = attached {
+        if let Some(&id) = self.sessions.get(key) {
             let frame = ServerFrame::push(message);
             self.send(id, Outbound { frame, share: None });
         }
@@ -130,15 +159,15 @@ impl Switchboard {
 
     /// Closes a connection; its session, if it has one, is to be detached.
     pub(crate) fn close(&mut self, id: ConnectionId, reason: CloseReason) {
-        let session = self.drop_connection(id, reason);
-        if let Some(key) = session {
-            self.session_mut(&key).attached = None;
-            self.to_detach.push(key);
+        if let Some(connection) = self.connections.remove(&id) {
+            connection.end.close(reason);
+            let link = self.unlink(id, connection.stage);
+            self.to_detach.extend(link);
         }
     }
 
-    /// A session whose connection was closed from here, which the engine must be told.
-    pub(crate) fn take_detached(&mut self) -> Option<SessionKey> {
+    /// A session whose connection was closed from here, which must be detached.
+    pub(crate) fn take_detached(&mut self) -> Option<Link> {
         self.to_detach.pop()
     }
 
@@ -153,15 +182,8 @@ impl Switchboard {
         self.connections.len()
     }
 
-    pub(crate) fn secrets(&self) -> usize {
-        self.sessions.len()
-    }
-
     pub(crate) fn attached_sessions(&self) -> usize {
-        let sessions = self.sessions.values();
-        sessions
-            .filter(|session| session.attached.is_some())
-            .count()
+        self.sessions.len()
     }
 
     pub(crate) fn queued_messages(&self) -> usize {
@@ -169,14 +191,13 @@ impl Switchboard {
         connections.map(|connection| connection.end.queued()).sum()
     }
 
-    fn drop_connection(&mut self, id: ConnectionId, reason: CloseReason) -> Option<SessionKey> {
-        let connection = self.connections.remove(&id)?;
-        connection.end.close(reason);
-        connection.session
-    }
-
-    fn session_mut(&mut self, key: &SessionKey) -> &mut Session {
-        let session = self.sessions.get_mut(key);
-        session.expect("a session's secret is kept as long as it lives")
+    /// The session of a connection that has gone is without one.
+    fn unlink(&mut self, id: ConnectionId, stage: Stage) -> Option<Link> {
+        let Stage::Linked(link) = stage else {
+            return None;
+        };
+        let linked = self.sessions.remove(&link.session);
+        assert_eq!(linked, Some(id), "the link goes both ways");
+        Some(link)
     }
 }

@@ -2,7 +2,7 @@
 
 use lockwright_engine::{
     Command, DurationMs, EndReason, ErrorCode, EventKind, LimitName, LockInfo, LockKey, LockState,
-    Owner, Refusal, SessionChange, SessionKey, TimeMs,
+    Name, Owner, Refusal, SessionChange, SessionKey, TimeMs,
 };
 use lockwright_protocol::{ClaimError, DecodeError, LockStatus, Message, Request};
 
@@ -114,44 +114,73 @@ pub(crate) fn command(session: &SessionKey, request: Request) -> Result<Command,
     })
 }
 
-/// Whether `event` is what `command` itself did, so that the answer takes its place. What was due
-/// before the command, and the grants that it set free, are not.
-pub(crate) fn is_own_effect(command: &Command, event: &EventKind) -> bool {
-    match (command, event) {
-        (
-            Command::Acquire { lock, .. },
-            EventKind::Queued { lock: of } | EventKind::Granted { lock: of, .. },
-        )
-        | (Command::Renew { lock, .. }, EventKind::Renewed { lock: of, .. })
-        | (
-            Command::Cancel { lock },
-            EventKind::Ended {
-                lock: of,
-                reason: EndReason::Cancelled,
-            },
-        )
-        | (
-            Command::Release { lock, .. },
-            EventKind::Ended {
-                lock: of,
-                reason: EndReason::Released,
-            },
-        ) => lock == of,
-        (
-            Command::CloseSession { session },
-            EventKind::Session {
-                session: of,
-                change: SessionChange::Ended,
-            },
-        ) => session == of,
-        _ => false,
+/// What a command itself does, so that the answer takes its place among the events. What was due
+/// before the command, and the grants that it sets free, are not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OwnEffect {
+    /// It is queued or granted.
+    Acquire(LockKey),
+    /// It is renewed.
+    Renew(LockKey),
+    /// It is over.
+    Cancel(LockKey),
+    /// It is over.
+    Release(LockKey),
+    /// The session is over.
+    Close(SessionKey),
+    /// Nothing that anybody else is told of.
+    Nothing,
+}
+
+impl OwnEffect {
+    pub(crate) fn of(command: &Command) -> OwnEffect {
+        match command {
+            Command::Acquire { lock, .. } => OwnEffect::Acquire(lock.clone()),
+            Command::Renew { lock, .. } => OwnEffect::Renew(lock.clone()),
+            Command::Cancel { lock } => OwnEffect::Cancel(lock.clone()),
+            Command::Release { lock, .. } => OwnEffect::Release(lock.clone()),
+            Command::CloseSession { session } => OwnEffect::Close(session.clone()),
+            _ => OwnEffect::Nothing,
+        }
+    }
+
+    /// Whether `event` is it.
+    pub(crate) fn is(&self, event: &EventKind) -> bool {
+        match (self, event) {
+            (
+                OwnEffect::Acquire(lock),
+                EventKind::Queued { lock: of } | EventKind::Granted { lock: of, .. },
+            )
+            | (OwnEffect::Renew(lock), EventKind::Renewed { lock: of, .. })
+            | (
+                OwnEffect::Cancel(lock),
+                EventKind::Ended {
+                    lock: of,
+                    reason: EndReason::Cancelled,
+                },
+            )
+            | (
+                OwnEffect::Release(lock),
+                EventKind::Ended {
+                    lock: of,
+                    reason: EndReason::Released,
+                },
+            ) => lock == of,
+            (
+                OwnEffect::Close(session),
+                EventKind::Session {
+                    session: of,
+                    change: SessionChange::Ended,
+                },
+            ) => session == of,
+            _ => false,
+        }
     }
 }
 
-/// How a request stands, as the answer to its `acquire` at time `at`.
-pub(crate) fn acquired(lock: &LockInfo, at: TimeMs) -> Message {
-    let id = lock.key.id.clone();
-    match lock.state {
+/// How a request that arrived at `arrived_at` stands, as the answer to its `acquire` at time `at`.
+pub(crate) fn acquired(id: Name, state: LockState, arrived_at: TimeMs, at: TimeMs) -> Message {
+    match state {
         LockState::Queued { .. } => Message::Queued { id },
         LockState::Held {
             token,
@@ -161,7 +190,7 @@ pub(crate) fn acquired(lock: &LockInfo, at: TimeMs) -> Message {
             id,
             token,
             lease_ms: expires.map(|expires| expires.since(at)),
-            waited_ms: granted_at.since(lock.arrived_at),
+            waited_ms: granted_at.since(arrived_at),
         },
         LockState::Ended { reason, .. } => Message::Ended { id, reason },
     }
@@ -191,11 +220,7 @@ pub(crate) fn status(lock: &LockInfo, at: TimeMs) -> LockStatus {
 
 /// The push that tells a lock's owner of an event at time `at`; none for what a client learns
 /// otherwise: what it did itself is in the answer, and the end of a session closes it.
-pub(crate) fn push(
-    event: &EventKind,
-    at: TimeMs,
-    arrived_at: impl FnOnce(&LockKey) -> Option<TimeMs>,
-) -> Option<Message> {
+pub(crate) fn push(event: &EventKind, at: TimeMs, arrived_at: Option<TimeMs>) -> Option<Message> {
     match event {
         EventKind::Granted {
             lock,
@@ -207,7 +232,7 @@ pub(crate) fn push(
             lease_ms: expires.map(|expires| expires.since(at)),
             // Forgotten already only when it ended within this very step. Zero is the safe side:
             // it makes the client's own deadline earlier.
-            waited_ms: arrived_at(lock).map_or(DurationMs::ZERO, |arrived| at.since(arrived)),
+            waited_ms: arrived_at.map_or(DurationMs::ZERO, |arrived| at.since(arrived)),
         }),
         EventKind::Ended { lock, reason } if *reason != EndReason::SessionEnded => {
             Some(Message::Ended {

@@ -3,7 +3,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use lockwright_env::{Env, TokioEnv, sleep, timeout};
-use lockwright_server::{BindError, Server, ServerConfig, ServerHandle, Usage};
+use lockwright_server::{BindError, Server, ServerConfig, ServerError, ServerHandle, Usage};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,7 +17,7 @@ const SECRET: &str = "0123456789abcdef";
 struct Service {
     address: String,
     handle: ServerHandle,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), ServerError>>,
 }
 
 impl Service {
@@ -71,7 +71,7 @@ impl Service {
 
     async fn stop(self) {
         self.handle.shutdown();
-        within(self.task).await.unwrap();
+        within(self.task).await.unwrap().unwrap();
     }
 }
 
@@ -380,7 +380,12 @@ async fn a_silent_connection_is_let_go() {
 #[tokio::test]
 async fn a_client_that_does_not_read_its_pushes_is_closed_and_its_session_lives() {
     const LOCKS: usize = 20_000;
-    let service = Service::start(|config| config.outgoing_max = 16).await;
+    let service = Service::start(|config| {
+        config.outgoing_max = 16;
+        // The holder says nothing while all the others ask.
+        config.idle_timeout = Duration::from_secs(300);
+    })
+    .await;
     let mut holder = service.open("holder", 60_000).await;
     let granted = holder
         .ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"]}"#)
@@ -455,7 +460,7 @@ async fn shutting_down_tells_the_clients_and_ends() {
     let mut socket = service.open("s", 1000).await;
     service.handle.shutdown();
     assert_eq!(socket.closed().await, 1001);
-    within(service.task).await.unwrap();
+    within(service.task).await.unwrap().unwrap();
     assert_eq!(service.handle.usage().await, None);
     assert!(TokioEnv.connect(&service.address).await.is_err());
 }

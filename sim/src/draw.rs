@@ -45,6 +45,10 @@ pub enum Stream {
     ServiceNet = 67,
     /// Who else comes to the server of profile `service`, and how many it lets in.
     ServiceStrangers = 68,
+    /// What the disk of profile `service` draws while it runs.
+    ServiceDisk = 70,
+    /// Whether the server of profile `service` has a disk, and what goes wrong with it.
+    ServiceDiskPlan = 71,
     /// Faults of profile `service` that are aimed at somebody who holds a lock.
     ServiceAmbushes = 69,
 }

@@ -11,8 +11,8 @@ mod service;
 pub use engine::{EngineChecks, EnginePlan, LimitOverrides};
 pub(crate) use guard::catch as catch_panic;
 pub use service::{
-    Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, Fault, FaultKind, Knock, LatencyPlan,
-    Place, RenewPlan, ServerPlan, ServicePlan, Stranger,
+    Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, DiskPlan, Fault, FaultKind, Knock,
+    LatencyPlan, Place, RenewPlan, ServerPlan, ServicePlan, Stranger,
 };
 
 use crate::{

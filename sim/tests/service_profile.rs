@@ -18,6 +18,7 @@ fn every_kind_of_trouble_is_drawn() {
     let mut kinds = BTreeSet::new();
     let mut knocks = BTreeSet::new();
     let (mut drifts, mut jumps, mut few_connections, mut shorter_renewals) = (0, 0, 0, 0);
+    let mut disks = 0;
     for plan in (0..200).map(service_plan) {
         kinds.extend(plan.faults.iter().map(|fault| match fault.kind {
             FaultKind::Cut {
@@ -30,6 +31,10 @@ fn every_kind_of_trouble_is_drawn() {
             FaultKind::Reset { place } => format!("reset {}", place == Place::Server),
             FaultKind::Crash { place } => format!("crash {}", place == Place::Server),
             FaultKind::Pause { place } => format!("pause {}", place == Place::Server),
+            FaultKind::PowerLoss => "power loss".to_owned(),
+            FaultKind::DiskFull => "full".to_owned(),
+            FaultKind::DiskFails => "fails".to_owned(),
+            FaultKind::DiskSlow { .. } => "slow disk".to_owned(),
         }));
         knocks.extend(plan.strangers.iter().map(|stranger| match stranger.what {
             Knock::Resume => "resume",
@@ -40,6 +45,7 @@ fn every_kind_of_trouble_is_drawn() {
         let mut clocks = plan.hosts.iter().chain([&plan.server.clock]);
         drifts += usize::from(clocks.clone().any(|clock| clock.drift_ppm != 0));
         jumps += usize::from(clocks.any(|clock| !clock.jumps.is_empty()));
+        disks += usize::from(plan.server.disk.is_some());
         few_connections += usize::from(plan.server.connections_max.is_some());
         let mut attempts = plan.clients.iter().flat_map(|client| &client.attempts);
         shorter_renewals += usize::from(attempts.any(|attempt| {
@@ -47,10 +53,11 @@ fn every_kind_of_trouble_is_drawn() {
             renewed < attempt.ttl_ms && renewed.is_some()
         }));
     }
-    // Three ways to cut, two places each to reset, crash and pause, a hold and a slow link.
-    assert_eq!(kinds.len(), 11, "{kinds:?}");
+    // Three ways to cut, two places each to reset, crash and pause, a hold and a slow link; three
+    // troubles of the disk, and no power.
+    assert_eq!(kinds.len(), 15, "{kinds:?}");
     assert_eq!(knocks.len(), 4, "{knocks:?}");
-    for count in [drifts, jumps, few_connections, shorter_renewals] {
+    for count in [drifts, jumps, few_connections, shorter_renewals, disks] {
         assert!(count >= 20, "one in ten plans has it, got {count} of 200");
     }
 }

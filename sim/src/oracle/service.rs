@@ -5,7 +5,9 @@ mod calm;
 pub mod client_lease;
 pub mod closing;
 pub mod connections;
+pub mod durability;
 pub mod fidelity;
+pub mod leader_time;
 pub mod liveness;
 pub mod news;
 pub mod prompt_news;
@@ -29,8 +31,26 @@ pub enum Happening {
         /// The token of its first grant.
         first_token: u64,
     },
-    /// The server died, with all that it had in memory.
+    /// The server died, with all that it had in memory, and that was all it had.
     ServerDown,
+    /// The server died, or ended by itself, and what it had on its disk is still there.
+    ServerHalted,
+    /// A server begins with what an earlier one had on its disk.
+    ServerBack {
+        /// Where its log ends.
+        entries: u64,
+        /// The last entry of the log that the earlier one had applied.
+        last: u64,
+        /// Whether its engine is as if no server had ever died.
+        is_same: bool,
+    },
+    /// The server leads: it gives the commands their time.
+    ServerLeads {
+        /// From which time of the engine on, in ms.
+        at: u64,
+        /// The latest time that was applied, in ms.
+        last: u64,
+    },
     /// A clients' host died.
     HostDown {
         /// Which.
@@ -99,11 +119,16 @@ pub enum Happening {
         /// The request.
         id: Text,
     },
-    /// The server's engine was given a command.
+    /// The server has given a command its time.
     Stamped {
-        /// The time that came with it, in ms.
+        /// That time, in ms.
         at: u64,
-        /// What the server's clock showed, in ms.
+        /// The engine's time by the server's clock, in ms.
+        shown: u64,
+    },
+    /// The server's engine has applied a command.
+    Late {
+        /// The engine's time by the server's clock, in ms.
         shown: u64,
         /// How long ago on that clock the earliest thing happened that this command let happen.
         late_ms: u64,
@@ -187,6 +212,19 @@ impl fmt::Display for Happening {
                 write!(f, "the server starts; its first token is {first_token}")
             }
             Happening::ServerDown => f.write_str("the server dies"),
+            Happening::ServerHalted => f.write_str("the server dies; its disk stays"),
+            Happening::ServerBack {
+                entries, is_same, ..
+            } => write!(
+                f,
+                "the server is back with {entries} entries, {}",
+                if *is_same {
+                    "as if it had never died"
+                } else {
+                    "not as it was"
+                }
+            ),
+            Happening::ServerLeads { at, .. } => write!(f, "the server leads from {at} ms on"),
             Happening::HostDown { host } => write!(f, "host {host} dies"),
             Happening::Fault { what } => f.write_str(what),
             Happening::Healed => f.write_str("all faults are over"),
@@ -224,6 +262,7 @@ impl fmt::Display for Happening {
             Happening::Told { id, news } => write!(f, "{id} is told: {news}"),
             Happening::Left { id } => write!(f, "{id} is left"),
             Happening::Stamped { at, .. } => write!(f, "a command at {at} ms"),
+            Happening::Late { late_ms, .. } => write!(f, "what was due happens {late_ms} ms late"),
             Happening::Applied { id, wanted, .. } => write!(f, "{id} is applied: {wanted}"),
             Happening::Renewed { id, ttl } => write!(f, "{id} is renewed for {ttl} ms"),
             Happening::Opened {
@@ -386,6 +425,8 @@ impl ServicePanel {
         let mut oracles: Vec<Box<dyn ServiceOracle>> = vec![
             Box::new(stamps::Stamps::new(plan)),
             Box::new(fidelity::Fidelity::new(plan)),
+            Box::new(durability::Durability),
+            Box::new(leader_time::LeaderTime),
             Box::new(restarts::Restarts::default()),
             Box::new(news::TrueNews::default()),
             Box::new(prompt_news::PromptNews::new(plan.clone())),

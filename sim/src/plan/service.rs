@@ -66,6 +66,21 @@ pub struct ServerPlan {
     /// The limits of its engine that differ from the defaults.
     #[serde(default, skip_serializing_if = "LimitOverrides::is_empty")]
     pub limits: LimitOverrides,
+    /// Its disk; without one it keeps everything in memory, and forgets it when it dies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskPlan>,
+}
+
+/// A disk, and how the server uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskPlan {
+    /// A sync takes at least this long, in microseconds.
+    pub sync_us_min: u64,
+    /// A sync takes at most this long, in microseconds.
+    pub sync_us_max: u64,
+    /// After how many entries of its log the server takes a snapshot.
+    pub snapshot_entries: u64,
 }
 
 /// A host's clock.
@@ -247,6 +262,18 @@ pub enum FaultKind {
         /// The host.
         place: Place,
     },
+    /// The server's host loses its power: as in a crash, but nobody is told, and what its disk has
+    /// not synced is lost, whole or in part. It has power again when the fault ends.
+    PowerLoss,
+    /// The server's disk takes nothing more.
+    DiskFull,
+    /// The server's disk fails to sync.
+    DiskFails,
+    /// Each sync of the server's disk takes longer.
+    DiskSlow {
+        /// By so much, in ms.
+        by_ms: u64,
+    },
 }
 
 /// Reads a plan, and refuses one that cannot be run.
@@ -278,6 +305,15 @@ impl ServicePlan {
     #[must_use]
     pub fn server_clock_is_steady(&self) -> bool {
         self.server.clock.jumps.is_empty()
+    }
+
+    /// Whether a fault has to do with the server's disk alone.
+    #[must_use]
+    pub fn is_of_the_disk(kind: FaultKind) -> bool {
+        matches!(
+            kind,
+            FaultKind::DiskFull | FaultKind::DiskFails | FaultKind::DiskSlow { .. }
+        )
     }
 
     /// Whether the plan can be run: places that exist, clocks that go forward.
@@ -326,6 +362,13 @@ impl ServicePlan {
         if self.server.connections_max == Some(0) {
             return Err("connections_max must be at least 1".to_owned());
         }
+        match self.server.disk {
+            Some(disk) => disk.validate()?,
+            None if self.faults.iter().any(|one| Self::is_of_the_disk(one.kind)) => {
+                return Err("a fault of the disk, and the server has none".to_owned());
+            }
+            None => {}
+        }
         self.strangers
             .iter()
             .try_for_each(|stranger| host_exists(stranger.host))?;
@@ -339,6 +382,13 @@ impl ServicePlan {
                 Place::Server => Ok(()),
                 Place::Host(host) => host_exists(host),
             },
+            FaultKind::DiskSlow { by_ms } if by_ms > PHASE_MS_MAX => {
+                Err(format!("disk_slow: by_ms is at most {PHASE_MS_MAX}"))
+            }
+            FaultKind::PowerLoss
+            | FaultKind::DiskFull
+            | FaultKind::DiskFails
+            | FaultKind::DiskSlow { .. } => Ok(()),
         })
     }
 }
@@ -386,6 +436,18 @@ impl Attempt {
 
 /// No phase or timeout of a plan is longer than this, in ms: a day.
 const PHASE_MS_MAX: u64 = 86_400_000;
+
+impl DiskPlan {
+    fn validate(self) -> Result<(), String> {
+        if self.sync_us_min > self.sync_us_max || self.sync_us_max > 1_000_000 {
+            return Err("disk: sync_us_min is at most sync_us_max, and that a second".to_owned());
+        }
+        if self.snapshot_entries == 0 {
+            return Err("disk: snapshot_entries must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
 
 impl ClockPlan {
     fn validate(&self) -> Result<(), String> {

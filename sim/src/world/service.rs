@@ -8,8 +8,10 @@
 mod applied;
 mod client_host;
 mod clock;
+mod disk;
 mod env;
 mod host;
+mod judged_time;
 mod network;
 mod server_host;
 mod stage;
@@ -227,7 +229,7 @@ impl World<'_> {
             held + wait + attempt.cancel_after_ms.unwrap_or(0)
         });
         let longest = timers.max().unwrap_or(0) + attempts.max().unwrap_or(0);
-        Duration::from_millis(longest + plan.server.idle_timeout_ms + 3_000)
+        Duration::from_millis(longest + plan.server.idle_timeout_ms + 3_000 + self.disk_ms())
     }
 
     /// After this long nothing is remembered any more, and sessions of dead clients have ended.
@@ -240,9 +242,25 @@ impl World<'_> {
             .max()
             .unwrap_or(0);
         let retention = plan.server.limits.to_limits().retention.as_ms();
-        let longest = retention + abandon + plan.server.idle_timeout_ms;
+        let longest = retention + abandon + plan.server.idle_timeout_ms + self.disk_ms();
         // A slow clock takes longer.
         Duration::from_millis(longest + longest / 100 + 1_000)
+    }
+
+    /// For how long the disk may hold up whoever waits when all faults are over, in ms: syncs that
+    /// a slowdown made longer, one after the other, and the start of a server.
+    fn disk_ms(&self) -> u64 {
+        let slow = self.stage.plan.faults.iter().map(|fault| match fault.kind {
+            FaultKind::DiskSlow { by_ms } => by_ms,
+            _ => 0,
+        });
+        let sync_us = self
+            .stage
+            .plan
+            .server
+            .disk
+            .map_or(0, |disk| disk.sync_us_max);
+        20 * (slow.sum::<u64>() + sync_us.div_ceil(1_000))
     }
 
     fn nothing_is_left(&self) {
@@ -281,17 +299,50 @@ impl World<'_> {
             FaultKind::Reset { place } => self.host(place).reset_connections(),
             FaultKind::Pause { place } => self.host(place).pause_until(until),
             FaultKind::Crash { place } => {
-                let crashes = self.crashes.entry(place).or_default();
-                *crashes += 1;
-                if *crashes == 1 {
-                    self.sim.crash(name_of(place));
-                    self.happen(&match place {
-                        Place::Server => Happening::ServerDown,
-                        Place::Host(host) => Happening::HostDown { host },
-                    });
+                if let (Place::Server, Some(disk)) = (place, &self.stage.disk) {
+                    disk.kill(self.sim.elapsed());
                 }
+                self.crash(place);
             }
+            FaultKind::PowerLoss => {
+                // Nobody hears of it: what a killed program's system would still have said is lost.
+                self.network.begin(&self.sim, kind);
+                if let Some(disk) = &self.stage.disk {
+                    disk.lose_power(self.sim.elapsed());
+                }
+                self.crash(Place::Server);
+            }
+            FaultKind::DiskFull => self.disk().fill(true),
+            FaultKind::DiskFails => self.disk().fail(true),
+            FaultKind::DiskSlow { by_ms } => self.disk().slow(by_ms, true),
         }
+    }
+
+    fn crash(&mut self, place: Place) {
+        let crashes = self.crashes.entry(place).or_default();
+        *crashes += 1;
+        if *crashes == 1 {
+            self.sim.crash(name_of(place));
+            self.happen(&match place {
+                Place::Server if self.stage.disk.is_some() => Happening::ServerHalted,
+                Place::Server => Happening::ServerDown,
+                Place::Host(host) => Happening::HostDown { host },
+            });
+        }
+    }
+
+    fn start_again(&mut self, place: Place) {
+        let crashes = self.crashes.get_mut(&place);
+        let crashes = crashes.expect("it ends after it began");
+        *crashes -= 1;
+        if *crashes == 0 {
+            self.sim.bounce(name_of(place));
+        }
+    }
+
+    fn disk(&self) -> &disk::Disk {
+        let disk = self.stage.disk.as_ref();
+        disk.expect("the plan was validated: the server has a disk")
     }
 
     fn end(&mut self, kind: FaultKind) {
@@ -299,16 +350,14 @@ impl World<'_> {
             FaultKind::Cut { .. } | FaultKind::Hold { .. } | FaultKind::Slow { .. } => {
                 self.network.end(&self.sim, kind);
             }
-            FaultKind::Crash { place } => {
-                let crashes = self
-                    .crashes
-                    .get_mut(&place)
-                    .expect("it ends after it began");
-                *crashes -= 1;
-                if *crashes == 0 {
-                    self.sim.bounce(name_of(place));
-                }
+            FaultKind::Crash { place } => self.start_again(place),
+            FaultKind::PowerLoss => {
+                self.network.end(&self.sim, kind);
+                self.start_again(Place::Server);
             }
+            FaultKind::DiskFull => self.disk().fill(false),
+            FaultKind::DiskFails => self.disk().fail(false),
+            FaultKind::DiskSlow { by_ms } => self.disk().slow(by_ms, false),
             // A reset is over at once, and a pause knows its end.
             FaultKind::Reset { .. } | FaultKind::Pause { .. } => {}
         }

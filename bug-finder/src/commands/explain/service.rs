@@ -58,6 +58,15 @@ fn of_server(plan: &ServicePlan) -> String {
         let limits = serde_json::to_string(&server.limits).unwrap_or_default();
         line += &format!(", has the limits {limits}");
     }
+    match server.disk {
+        Some(disk) => {
+            line += &format!(
+                ", has a disk that takes {} to {} us to sync, takes a snapshot after {} entries",
+                disk.sync_us_min, disk.sync_us_max, disk.snapshot_entries
+            );
+        }
+        None => line += ", keeps everything in memory",
+    }
     line + &of_clock(&server.clock)
 }
 
@@ -163,6 +172,14 @@ fn of_fault(fault: &Fault) -> String {
         FaultKind::Pause { place } => {
             format!("{} computes nothing for {for_ms} ms", of_place(place))
         }
+        FaultKind::PowerLoss => {
+            format!("the server's host loses its power, and has it again after {for_ms} ms")
+        }
+        FaultKind::DiskFull => format!("the server's disk is full for {for_ms} ms"),
+        FaultKind::DiskFails => format!("the server's disk fails to sync for {for_ms} ms"),
+        FaultKind::DiskSlow { by_ms } => {
+            format!("each sync of the server's disk takes {by_ms} ms longer, for {for_ms} ms")
+        }
     }
 }
 
@@ -207,7 +224,7 @@ mod tests {
             of_service(&plan),
             [
                 "a message takes 1 to 9 ms",
-                "the server gives up who is silent for 200 ms, its clock is 5 millionths slow",
+                "the server gives up who is silent for 200 ms, keeps everything in memory, its clock is 5 millionths slow",
                 "client 0 on host 0 in default: abandoned after 90 ms, a sign of life every 30 ms, 60 ms for an answer",
                 "       5 ms  c0-1-1: asks for r /, waiting up to 10 ms, releases 0 ms after the grant",
                 "      10 ms  the server computes nothing for 30 ms",

@@ -16,7 +16,7 @@ pub(super) struct Calm {
 impl Calm {
     pub(super) fn new(plan: Arc<ServicePlan>) -> Calm {
         Calm {
-            greeting_ms: 6 * plan.latency.max_ms + 50,
+            greeting_ms: 6 * plan.latency.max_ms + 50 + 4 * sync_ms(&plan),
             plan,
         }
     }
@@ -63,6 +63,12 @@ impl Calm {
     }
 }
 
+/// How long a sync of the server's disk takes at most, in ms.
+pub(super) fn sync_ms(plan: &ServicePlan) -> u64 {
+    let disk = plan.server.disk;
+    disk.map_or(0, |disk| disk.sync_us_max.div_ceil(1_000) + 1)
+}
+
 /// Whether a fault is felt on the way between a clients' host and the server.
 fn concerns(kind: FaultKind, host: usize) -> bool {
     match kind {
@@ -72,6 +78,10 @@ fn concerns(kind: FaultKind, host: usize) -> bool {
         FaultKind::Reset { place } | FaultKind::Crash { place } | FaultKind::Pause { place } => {
             place == Place::Server || place == Place::Host(host)
         }
+        FaultKind::PowerLoss
+        | FaultKind::DiskFull
+        | FaultKind::DiskFails
+        | FaultKind::DiskSlow { .. } => true,
     }
 }
 
@@ -79,6 +89,9 @@ fn concerns(kind: FaultKind, host: usize) -> bool {
 fn ends(fault: &Fault) -> u64 {
     let late = match fault.kind {
         FaultKind::Slow { max_ms, .. } => max_ms,
+        // What was under way when it ended, and the start of a server that could not go on.
+        FaultKind::DiskSlow { by_ms } => 20 * by_ms,
+        FaultKind::DiskFull | FaultKind::DiskFails => 200,
         _ => 0,
     };
     // What lasts for no time lasts for a tick.

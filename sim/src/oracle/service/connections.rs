@@ -88,6 +88,8 @@ impl ServiceOracle for Connections {
                 self.attached.clear();
                 self.owners.clear();
             }
+            // Its sessions live on without connections.
+            Happening::ServerHalted => self.attached.clear(),
             _ => {}
         }
         Ok(())

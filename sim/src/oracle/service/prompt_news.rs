@@ -4,7 +4,11 @@
 //! A push that gets lost would be noticed at the next resume, and a reconnection hides it; so it
 //! is judged at once, wherever no fault can be the excuse.
 
-use super::{Call, Client, Happening, ServiceOracle, calm::Calm, in_ms};
+use super::{
+    Call, Client, Happening, ServiceOracle,
+    calm::{Calm, sync_ms},
+    in_ms,
+};
 use crate::{op::Text, oracle::Verdict, plan::ServicePlan};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,7 +53,7 @@ impl PromptNews {
     #[must_use]
     pub fn new(plan: Arc<ServicePlan>) -> PromptNews {
         PromptNews {
-            patience: Duration::from_millis(4 * plan.latency.max_ms + 50),
+            patience: Duration::from_millis(4 * plan.latency.max_ms + 50 + 4 * sync_ms(&plan)),
             calm: Calm::new(plan),
             listening: BTreeMap::new(),
             attached: BTreeMap::new(),
@@ -154,7 +158,7 @@ impl ServiceOracle for PromptNews {
                 let listening = &self.listening;
                 self.due.retain(|(_, id), _| listening.contains_key(id));
             }
-            Happening::ServerDown => {
+            Happening::ServerDown | Happening::ServerHalted => {
                 self.due.clear();
                 self.attached.clear();
             }

@@ -1,8 +1,8 @@
 //! Draws plans of profile `service`.
 
 use super::{
-    Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, Fault, FaultKind, Knock, LatencyPlan,
-    Place, RenewPlan, ServerPlan, ServicePlan, Stranger, shape::Shape,
+    Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, DiskPlan, Fault, FaultKind, Knock,
+    LatencyPlan, Place, RenewPlan, ServerPlan, ServicePlan, Stranger, shape::Shape,
 };
 use crate::{
     draw::{Draw, Stream},
@@ -18,6 +18,7 @@ impl ServicePlan {
         let net = &mut Draw::new(Profile::Service, seed, Stream::ServiceNet);
         let clocks = &mut Draw::new(Profile::Service, seed, Stream::Time);
         let visits = &mut Draw::new(Profile::Service, seed, Stream::ServiceStrangers);
+        let disks = &mut Draw::new(Profile::Service, seed, Stream::ServiceDiskPlan);
         let latency = latency(net);
         let plan = ServicePlan {
             shape: shape.in_a_line(),
@@ -26,6 +27,7 @@ impl ServicePlan {
             latency,
             server: ServerPlan {
                 connections_max: connections_max(&shape, visits),
+                disk: disk(disks),
                 ..server(&shape, latency, clocks)
             },
             hosts: (0..shape.hosts).map(|_| clock(&shape, clocks)).collect(),
@@ -38,6 +40,7 @@ impl ServicePlan {
             ..plan
         };
         ambush(&mut plan, seed);
+        wear(&mut plan, &shape, disks);
         plan.validate()
             .expect("the generator draws plans that can be run");
         plan
@@ -91,7 +94,58 @@ fn server(shape: &Shape, latency: LatencyPlan, draw: &mut Draw) -> ServerPlan {
         idle_timeout_ms: 6 * latency.max_ms + u64::from(draw.between_skewed(100, 3_000)),
         connections_max: None,
         limits,
+        disk: None,
     }
+}
+
+/// A disk, most of the time. What is not over yet is what a crash can spoil, so syncs take their
+/// time; and snapshots come often, so that there are some.
+fn disk(draw: &mut Draw) -> Option<DiskPlan> {
+    draw.chance(3, 4).then(|| {
+        let sync_us_min = u64::from(draw.between_skewed(1, 3_000));
+        DiskPlan {
+            sync_us_min,
+            sync_us_max: sync_us_min + u64::from(draw.between_skewed(1, 15_000)) - 1,
+            snapshot_entries: draw.between_skewed(3, 400).into(),
+        }
+    })
+}
+
+/// What goes wrong with the disk, and with the server's power.
+fn wear(plan: &mut ServicePlan, shape: &Shape, draw: &mut Draw) {
+    if plan.server.disk.is_none() || !draw.chance(2, 3) {
+        return;
+    }
+    let mut weight = |often: u32| {
+        if draw.chance(often, 10) {
+            draw.between(1, 4)
+        } else {
+            0
+        }
+    };
+    let weights = [weight(7), weight(7), weight(3), weight(2), weight(2)];
+    if weights.iter().all(|weight| *weight == 0) {
+        return;
+    }
+    for _ in 0..draw.between_skewed(1, 8) {
+        let kind = match draw.weighted(&weights) {
+            0 => FaultKind::PowerLoss,
+            1 => FaultKind::Crash {
+                place: Place::Server,
+            },
+            2 => FaultKind::DiskSlow {
+                by_ms: draw.between_skewed(1, 300).into(),
+            },
+            3 => FaultKind::DiskFull,
+            _ => FaultKind::DiskFails,
+        };
+        plan.faults.push(Fault {
+            at_ms: draw.below(shape.active_ms).into(),
+            for_ms: draw.between_skewed(1, shape.faults.for_ms_max).into(),
+            kind,
+        });
+    }
+    plan.faults.sort_by_key(|fault| fault.at_ms);
 }
 
 /// Sometimes so few that a connection whose place is not given back is missed soon.

@@ -1,6 +1,6 @@
 //! Smaller plans that may show the same violation.
 
-use super::{Attempt, ClockPlan, LatencyPlan, ServicePlan};
+use super::{Attempt, ClockPlan, DiskPlan, FaultKind, LatencyPlan, Place, ServicePlan};
 use crate::{
     op::{DEFAULT_NAMESPACE, OpClaim, OpWait, Text},
     plan::LimitOverrides,
@@ -25,6 +25,13 @@ const PLAIN: LatencyPlan = LatencyPlan {
     min_ms: 1,
     max_ms: 1,
     curve_tenths: 10,
+};
+
+/// A disk with the fewest surprises, on which a sync is not over at once.
+const PLAIN_DISK: DiskPlan = DiskPlan {
+    sync_us_min: 1_000,
+    sync_us_max: 1_000,
+    snapshot_entries: 1_000_000,
 };
 
 /// How many other seeds are tried before smaller steps are.
@@ -98,7 +105,14 @@ impl ServicePlan {
             + self.strangers.len()
             + usize::from(self.server.connections_max.is_some())
             + usize::from(self.server.limits != only_retention(&self.server.limits))
-            + usize::from(!self.shape.is_empty());
+            + usize::from(!self.shape.is_empty())
+            + usize::from(self.server.disk.is_some())
+            + usize::from(self.server.disk.is_some_and(|disk| disk != PLAIN_DISK))
+            + self
+                .faults
+                .iter()
+                .filter(|fault| fault.kind == FaultKind::PowerLoss)
+                .count();
         let numbers = self.active_ms
             + self.latency.max_ms
             + u64::from(self.latency.curve_tenths)
@@ -122,6 +136,13 @@ impl ServicePlan {
         let mut plan = self.clone();
         edit(&mut plan);
         plan
+    }
+
+    /// Lets the server keep everything in memory.
+    fn without_disk(&mut self) {
+        self.server.disk = None;
+        self.faults
+            .retain(|fault| !ServicePlan::is_of_the_disk(fault.kind));
     }
 
     fn without_clients(&self) -> Candidates<'_> {
@@ -222,7 +243,6 @@ impl ServicePlan {
 
     /// Drops a host: its clients move to the first one.
     fn on_fewer_hosts(&self) -> Candidates<'_> {
-        use super::{FaultKind, Place};
         Box::new((1..self.hosts.len()).rev().map(|gone| {
             let moved = move |host: &mut usize| match (*host).cmp(&gone) {
                 std::cmp::Ordering::Less => {}
@@ -259,7 +279,11 @@ impl ServicePlan {
                         }
                         | FaultKind::Pause {
                             place: Place::Server,
-                        } => {}
+                        }
+                        | FaultKind::PowerLoss
+                        | FaultKind::DiskFull
+                        | FaultKind::DiskFails
+                        | FaultKind::DiskSlow { .. } => {}
                     }
                 }
             })
@@ -273,6 +297,26 @@ impl ServicePlan {
             Box::new(|plan| plan.latency = PLAIN),
             Box::new(|plan| plan.server.limits = only_retention(&plan.server.limits)),
             Box::new(|plan| plan.server.connections_max = None),
+            Box::new(ServicePlan::without_disk),
+            Box::new(|plan| {
+                let disk = &mut plan.server.disk;
+                *disk = disk.map(|_| PLAIN_DISK);
+            }),
+            Box::new(|plan| {
+                let disk = &mut plan.server.disk;
+                *disk = disk.map(|disk| DiskPlan {
+                    snapshot_entries: disk.snapshot_entries,
+                    ..PLAIN_DISK
+                });
+            }),
+            Box::new(|plan| {
+                for fault in &mut plan.faults {
+                    if fault.kind == FaultKind::PowerLoss {
+                        let place = Place::Server;
+                        fault.kind = FaultKind::Crash { place };
+                    }
+                }
+            }),
             Box::new(|plan| {
                 let max = &mut plan.server.connections_max;
                 *max = max.map(|max| (max / 2).max(1));

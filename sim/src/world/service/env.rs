@@ -1,17 +1,22 @@
 //! The simulator's side of the seam: turmoil's network and a host's own clock.
 
-use super::host::{Host, simulated};
-use lockwright_env::{Env, Listener};
+use super::{
+    disk::{Disk, SimDirectory},
+    host::{Host, simulated},
+};
+use lockwright_env::{DirectoryError, Env, Listener, Worker};
 use std::{
     future::Future,
     io,
     net::SocketAddr,
+    path::Path,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::mpsc::UnboundedReceiver,
     time::Sleep,
 };
 use turmoil::net::{TcpListener, TcpStream};
@@ -20,17 +25,25 @@ use turmoil::net::{TcpListener, TcpStream};
 #[derive(Debug, Clone)]
 pub(crate) struct SimEnv {
     host: Host,
+    /// The host's disk; clients have none.
+    disk: Option<Disk>,
 }
 
 impl SimEnv {
     pub(crate) fn new(host: Host) -> SimEnv {
-        SimEnv { host }
+        SimEnv { host, disk: None }
+    }
+
+    pub(crate) fn with_disk(host: Host, disk: Disk) -> SimEnv {
+        let disk = Some(disk);
+        SimEnv { host, disk }
     }
 }
 
 impl Env for SimEnv {
     type Stream = SimStream;
     type Listener = SimListener;
+    type Directory = SimDirectory;
 
     async fn listen(&self, address: &str) -> io::Result<SimListener> {
         let listener = self.host.gated(TcpListener::bind(address)).await?;
@@ -61,6 +74,34 @@ impl Env for SimEnv {
     fn wall_unix_ms(&self) -> u64 {
         const EPOCH_MS: u64 = 1_700_000_000_000;
         EPOCH_MS + u64::try_from(self.host.local().as_millis()).unwrap_or(u64::MAX / 2)
+    }
+
+    fn open_directory(&self, _path: &Path) -> Result<SimDirectory, DirectoryError> {
+        match &self.disk {
+            Some(disk) => disk.open_directory(),
+            None => Err(DirectoryError::Io(io::ErrorKind::Unsupported.into())),
+        }
+    }
+
+    fn spawn_worker<W: Worker>(
+        &self,
+        mut worker: W,
+        mut jobs: UnboundedReceiver<W::Job>,
+    ) -> io::Result<()> {
+        let (host, disk) = (self.host.clone(), self.disk.clone());
+        tokio::spawn(async move {
+            let mut batch = Vec::new();
+            while jobs.recv_many(&mut batch, usize::MAX).await > 0 {
+                host.gate().await;
+                let done = worker.work(&mut batch);
+                assert!(batch.is_empty(), "a worker takes all its jobs");
+                if let Some(disk) = &disk {
+                    host.sleep_until_simulated(disk.settles_at()).await;
+                }
+                worker.finish(done);
+            }
+        });
+        Ok(())
     }
 }
 

@@ -100,7 +100,20 @@ impl Network {
                 let max = Duration::from_millis(max_ms.unwrap_or(self.latency_max_ms));
                 sim.set_link_max_message_latency(host_name(host), SERVER, max);
             }
-            FaultKind::Reset { .. } | FaultKind::Crash { .. } | FaultKind::Pause { .. } => {}
+            FaultKind::PowerLoss => {
+                for host in 0..self.links.len() {
+                    let link = &mut self.links[host];
+                    link.cuts_to_server = count(link.cuts_to_server);
+                    link.cuts_from_server = count(link.cuts_from_server);
+                    self.tell(sim, host);
+                }
+            }
+            FaultKind::Reset { .. }
+            | FaultKind::Crash { .. }
+            | FaultKind::Pause { .. }
+            | FaultKind::DiskFull
+            | FaultKind::DiskFails
+            | FaultKind::DiskSlow { .. } => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a run remembers: its history, its oracles, and what the world must know of its programs.
 
-use super::{applied, host::Host};
+use super::{applied, disk::Disk, host::Host, judged_time::ServerTime};
 use crate::{
     history::History,
     line::{Line, What},
@@ -14,7 +14,7 @@ use crate::{
     plan::ServicePlan,
 };
 use lockwright_client::{Belief, core::CoreUsage};
-use lockwright_engine::{Command, Event, EventKind, Refusal, Reply, SessionChange, TimeMs, Token};
+use lockwright_engine::{Command, Engine, Event, EventKind, Refusal, Reply, SessionChange, TimeMs};
 use lockwright_server::Usage;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -58,6 +58,8 @@ pub(super) struct Stage {
     pub(super) plan: Arc<ServicePlan>,
     pub(super) server: Host,
     pub(super) hosts: Vec<Host>,
+    /// The server's disk, if it has one.
+    pub(super) disk: Option<Disk>,
     pub(super) phase: watch::Sender<Phase>,
     inner: Mutex<Inner>,
 }
@@ -65,8 +67,11 @@ pub(super) struct Stage {
 struct Inner {
     history: History,
     text: String,
-    /// Judges the server's engine; a new one for each start of the server.
+    /// Judges the server's engine; a new one for each start of a server that forgets.
     panel: Option<Panel>,
+    /// What the server has applied, and how that goes together with what it applies again.
+    applied: Applied,
+    time: ServerTime,
     oracles: ServicePanel,
     violation: Option<Violation>,
     /// What clients believe of requests that the server may know, and on which host.
@@ -79,17 +84,52 @@ struct Inner {
     sessions: BTreeSet<(Text, Text)>,
 }
 
+/// What the server has applied, over all its lives, when it has a disk.
+#[derive(Default)]
+struct Applied {
+    /// The last entry of the log that was applied.
+    last: u64,
+    /// Whether that was in this life of the server.
+    fresh: bool,
+    /// Where the server has begun last.
+    begun: u64,
+    /// An engine that has applied the same, and never dies.
+    shadow: Option<Engine>,
+}
+
+impl Applied {
+    /// Whether the entry `index`, which is being applied, was not applied before.
+    fn is_new(&mut self, index: u64) -> bool {
+        let is_new = index > self.last || (index == self.last && self.fresh);
+        if is_new {
+            self.last = index;
+            self.fresh = true;
+        }
+        is_new
+    }
+
+    fn follow(&mut self, at: TimeMs, command: &Command) {
+        if let Some(shadow) = &mut self.shadow {
+            // What it says is judged on the server's engine.
+            let _ = shadow.apply(at, command, &mut Vec::new());
+        }
+    }
+}
+
 impl Stage {
     pub(super) fn new(plan: ServicePlan, keep_history: bool) -> Arc<Stage> {
         let plan = Arc::new(plan);
         Arc::new(Stage {
             server: Host::new(&plan.server.clock),
             hosts: plan.hosts.iter().map(Host::new).collect(),
+            disk: plan.server.disk.map(|disk| Disk::new(disk, plan.seed)),
             phase: watch::Sender::new(Phase::Working),
             inner: Mutex::new(Inner {
                 history: History::new(keep_history),
                 text: String::new(),
                 panel: None,
+                applied: Applied::default(),
+                time: ServerTime::default(),
                 oracles: ServicePanel::new(&plan),
                 violation: None,
                 beliefs: BTreeMap::new(),
@@ -118,6 +158,12 @@ impl Stage {
             Happening::ServerDown => {
                 inner.beliefs.clear();
                 inner.sessions.clear();
+                inner.applied = Applied::default();
+                inner.time.stop();
+            }
+            Happening::ServerHalted => {
+                inner.applied.fresh = false;
+                inner.time.stop();
             }
             Happening::HostDown { host } => inner.beliefs.retain(|_, (other, _)| other != host),
             Happening::Asked { .. } | Happening::Called { .. } | Happening::Closing { .. } => {
@@ -126,7 +172,10 @@ impl Stage {
             Happening::Left { id } => drop(inner.beliefs.remove(id)),
             _ => {}
         }
-        if !matches!(happening, Happening::Stamped { .. }) {
+        if !matches!(
+            happening,
+            Happening::Stamped { .. } | Happening::Late { .. }
+        ) {
             inner.last_progress = now;
         }
     }
@@ -136,51 +185,102 @@ impl Stage {
         self.inner().beliefs.insert(id.clone(), (host, belief));
     }
 
-    /// The server has started.
-    pub(super) fn server_started(&self, now: Duration, first_token: Token) {
-        let limits = self.plan.server.limits.to_limits();
-        let config = PanelConfig {
-            retention: limits.retention.as_ms(),
-            first_token: first_token.0,
+    /// A server begins: its engine has applied all entries before `index`.
+    pub(super) fn began(&self, now: Duration, index: u64, engine: &Engine, first_token: u64) {
+        let happening = {
+            let inner = &mut *self.inner();
+            inner.applied.begun = index;
+            if index <= inner.applied.last {
+                // It goes through what an earlier one had begun.
+                return;
+            }
+            let last = std::mem::replace(&mut inner.applied.last, index);
+            inner.applied.fresh = true;
+            if let Some(shadow) = &inner.applied.shadow {
+                let is_same = shadow == engine;
+                let entries = index;
+                Happening::ServerBack {
+                    entries,
+                    last,
+                    is_same,
+                }
+            } else {
+                let limits = self.plan.server.limits.to_limits();
+                let config = PanelConfig {
+                    retention: limits.retention.as_ms(),
+                    first_token,
+                };
+                inner.panel = Some(Panel::with_model(config, ModelLimits::from(&limits)));
+                inner.applied.shadow = Some(engine.clone());
+                Happening::ServerUp { first_token }
+            }
         };
-        self.inner().panel = Some(Panel::with_model(config, ModelLimits::from(&limits)));
-        self.happen(
-            now,
-            &Happening::ServerUp {
-                first_token: first_token.0,
-            },
-        );
+        self.happen(now, &happening);
     }
 
-    /// The server's engine has applied a command.
+    /// The server leads, and its time goes on from `at`.
+    pub(super) fn leads(&self, now: Duration, at: TimeMs) {
+        let shown = self.server.clock().shows(now);
+        let (last_time, begun, last) = {
+            let inner = &mut *self.inner();
+            inner.time.begin(at.as_ms(), shown);
+            let engine = inner.applied.shadow.as_ref();
+            let last_time = engine.map_or(0, |engine| engine.now().as_ms());
+            (last_time, inner.applied.begun, inner.applied.last)
+        };
+        if begun < last {
+            // It has begun in the midst of what was applied before.
+            let is_same = false;
+            let entries = begun;
+            self.happen(
+                now,
+                &Happening::ServerBack {
+                    entries,
+                    last,
+                    is_same,
+                },
+            );
+        }
+        let (at, last) = (at.as_ms(), last_time);
+        self.happen(now, &Happening::ServerLeads { at, last });
+    }
+
+    /// The server has given a proposal its time.
+    pub(super) fn stamped(&self, now: Duration, at: TimeMs) {
+        let shown = self.inner().time.shows(self.server.clock().shows(now));
+        let at = at.as_ms();
+        self.happen(now, &Happening::Stamped { at, shown });
+    }
+
+    /// The server's engine has applied a command of an entry.
     pub(super) fn applied(
         &self,
         now: Duration,
+        index: u64,
         at: TimeMs,
         command: &Command,
         result: &Result<Reply, Refusal>,
         events: &[Event],
     ) {
-        let shown = in_ms(self.server.clock().shows(now));
         let op = applied::op_of(at, command);
         let lines = applied::lines_of(&op, command, result, events);
         let inner = &mut *self.inner();
+        if !inner.applied.is_new(index) {
+            return;
+        }
+        inner.applied.follow(at, command);
         inner.history.command(&op, &lines);
         // Signs of life are no progress, and neither are connections that come and go.
         let is_progress = |line: &Line| !matches!(line.what, What::Session { .. });
         if lines.iter().any(is_progress) {
             inner.last_progress = now;
         }
-        let earliest = lines.iter().map(|line| line.at).min().unwrap_or(op.at);
-        let late_ms = shown.saturating_sub(earliest);
-        inner.see(
-            now,
-            &Happening::Stamped {
-                at: op.at,
-                shown,
-                late_ms,
-            },
-        );
+        if inner.time.is_running() {
+            let earliest = lines.iter().map(|line| line.at).min().unwrap_or(op.at);
+            let shown = inner.time.shows(self.server.clock().shows(now));
+            let late_ms = shown.saturating_sub(earliest);
+            inner.see(now, &Happening::Late { shown, late_ms });
+        }
         if let Some(panel) = &mut inner.panel {
             let judged = panel.step(&op, &lines);
             inner.found(judged.map_err(|violation| Violation {
@@ -222,7 +322,7 @@ impl Stage {
                         .deadline()
                         .map(|local| self.hosts[*host].clock().when(local))
                 });
-                let ended_at = self.server.clock().when(Duration::from_millis(line.at));
+                let ended_at = self.server.clock().when(inner.time.when(line.at));
                 Some(Happening::Ended {
                     id: lock.id.clone(),
                     reason,
@@ -346,6 +446,7 @@ impl Inner {
         let from_the_engine = matches!(
             happening,
             Happening::Stamped { .. }
+                | Happening::Late { .. }
                 | Happening::Applied { .. }
                 | Happening::Renewed { .. }
                 | Happening::Opened { .. }

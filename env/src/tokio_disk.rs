@@ -1,0 +1,187 @@
+//! Directories and files of the real world, and a thread for the work on them.
+
+use crate::{Directory, DirectoryError, DiskFile, Worker};
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    thread,
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Which process has a directory is decided by a lock on this file in it.
+const LOCK_NAME: &str = "lockwright.lock";
+
+/// A directory of the file system.
+#[derive(Debug)]
+pub struct TokioDirectory {
+    path: PathBuf,
+    /// Its lock is given back when it is closed, however the process ends.
+    _lock: File,
+}
+
+impl TokioDirectory {
+    /// Creates the directory if it is not there, and locks it.
+    pub(crate) fn open(path: &Path) -> Result<TokioDirectory, DirectoryError> {
+        std::fs::create_dir_all(path).map_err(DirectoryError::Io)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join(LOCK_NAME))
+            .map_err(DirectoryError::Io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DirectoryError::Locked),
+            Err(TryLockError::Error(error)) => return Err(DirectoryError::Io(error)),
+        }
+        Ok(TokioDirectory {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+}
+
+impl Directory for TokioDirectory {
+    type File = TokioFile;
+
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        self.path.join(name).try_exists()
+    }
+
+    fn open(&self, name: &str) -> io::Result<TokioFile> {
+        let mut file = OpenOptions::new();
+        file.read(true).write(true);
+        file.open(self.path.join(name)).map(TokioFile)
+    }
+
+    fn create(&self, name: &str) -> io::Result<TokioFile> {
+        let mut file = OpenOptions::new();
+        file.read(true).write(true).create(true).truncate(true);
+        file.open(self.path.join(name)).map(TokioFile)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path.join(from), self.path.join(to))?;
+        // A name is in its directory, not in its file.
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+/// A file of the file system.
+#[derive(Debug)]
+pub struct TokioFile(File);
+
+impl DiskFile for TokioFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// Runs a worker on a thread of its own until nobody can give it a job any more.
+pub(crate) fn spawn_worker<W: Worker>(
+    mut worker: W,
+    mut jobs: UnboundedReceiver<W::Job>,
+) -> io::Result<()> {
+    let work = move || {
+        let mut batch = Vec::new();
+        while jobs.blocking_recv_many(&mut batch, usize::MAX) > 0 {
+            let done = worker.work(&mut batch);
+            assert!(batch.is_empty(), "a worker takes all its jobs");
+            worker.finish(done);
+        }
+    };
+    let name = "disk".to_owned();
+    thread::Builder::new().name(name).spawn(work).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn scratch(name: &str) -> PathBuf {
+        let path =
+            std::env::temp_dir().join(format!("lockwright-env-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        path
+    }
+
+    #[test]
+    fn a_directory_belongs_to_one_at_a_time() {
+        let path = scratch("one");
+        let first = TokioDirectory::open(&path).unwrap();
+        assert!(matches!(
+            TokioDirectory::open(&path),
+            Err(DirectoryError::Locked)
+        ));
+        drop(first);
+        TokioDirectory::open(&path).unwrap();
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_file_keeps_what_is_written_and_its_new_name() {
+        let path = scratch("file");
+        let directory = TokioDirectory::open(&path).unwrap();
+        let file = directory.create("new").unwrap();
+        file.set_len(4).unwrap();
+        file.write(2, b"hello").unwrap();
+        file.sync().unwrap();
+        directory.rename("new", "old").unwrap();
+        assert!(!directory.exists("new").unwrap());
+        let file = directory.open("old").unwrap();
+        assert_eq!(file.len().unwrap(), 7);
+        let mut got = [1; 7];
+        file.read(0, &mut got).unwrap();
+        assert_eq!(&got, b"\0\0hello");
+        assert!(file.read(1, &mut got).is_err(), "it ends before");
+        assert!(directory.open("none").is_err());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    struct Adder(mpsc::Sender<(usize, u64)>);
+
+    impl Worker for Adder {
+        type Job = u64;
+        type Done = (usize, u64);
+
+        fn work(&mut self, jobs: &mut Vec<u64>) -> (usize, u64) {
+            (jobs.len(), jobs.drain(..).sum())
+        }
+
+        fn finish(&mut self, done: (usize, u64)) {
+            self.0.send(done).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_worker_does_all_that_waits_at_once_and_ends_with_its_jobs() {
+        let (jobs_in, jobs) = tokio::sync::mpsc::unbounded_channel();
+        let (sums_in, sums) = mpsc::channel();
+        for job in 1..=4 {
+            jobs_in.send(job).unwrap();
+        }
+        spawn_worker(Adder(sums_in), jobs).unwrap();
+        assert_eq!(sums.recv().unwrap(), (4, 10));
+        drop(jobs_in);
+        assert!(sums.recv().is_err(), "the worker has gone");
+    }
+}

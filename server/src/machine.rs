@@ -1,0 +1,375 @@
+//! The state that the log makes: the engine, and the sessions' secrets and connections.
+
+use crate::{
+    Probe,
+    proposal::{Action, Attachment, Proposal, SecretHash},
+};
+use lockwright_engine::{
+    Command, DurationMs, Engine, EngineConfig, Event, EventKind, HashKey, Limits, LockInfo,
+    Refusal, Reply, SessionChange, SessionKey, Snapshot, SnapshotError, TimeMs, Token, Usage,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What proposals are applied to.
+pub(crate) struct Machine {
+    engine: Engine,
+    /// Each open session.
+    sessions: BTreeMap<SessionKey, SessionRecord>,
+    probe: Arc<dyn Probe>,
+}
+
+/// What is known of an open session beside what the engine knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct SessionRecord {
+    secret: SecretHash,
+    /// Its connection; none while it is detached.
+    attached: Option<Attachment>,
+}
+
+/// The whole state of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Saved {
+    engine: Snapshot,
+    sessions: Vec<(SessionKey, SessionRecord)>,
+}
+
+/// Why a saved state is none.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RestoreError {
+    #[error(transparent)]
+    Engine(#[from] SnapshotError),
+    #[error("the snapshot has other sessions than its engine")]
+    Sessions,
+}
+
+/// Why a proposal was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Denial {
+    /// The engine refuses.
+    Refused(Refusal),
+    /// The session is open with another secret.
+    WrongSecret,
+    /// The session has another connection.
+    Superseded,
+}
+
+/// What a proposal came to. (openraft demands that it can be serialized.)
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    /// Its place in the log.
+    pub(crate) index: u64,
+    /// The engine's time after it.
+    pub(crate) at: TimeMs,
+    /// What the engine replied.
+    pub(crate) result: Result<Reply, Denial>,
+    /// What happened, in order: first what was due, then what the proposal did.
+    pub(crate) happened: Vec<Happened>,
+    /// When the request arrived that an `acquire` asked for again.
+    pub(crate) arrived_at: Option<TimeMs>,
+    /// The live requests of a session that was resumed.
+    pub(crate) locks: Vec<LockInfo>,
+    /// When something is due next.
+    pub(crate) next_deadline: Option<TimeMs>,
+    /// How many records the state has.
+    pub(crate) size: u64,
+}
+
+/// An event, and what must be known of its lock at that moment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Happened {
+    pub(crate) event: Event,
+    /// When a request that is granted arrived; none if it was forgotten within the same proposal.
+    pub(crate) arrived_at: Option<TimeMs>,
+}
+
+impl Machine {
+    /// A machine that nothing was applied to.
+    pub(crate) fn new(probe: Arc<dyn Probe>) -> Machine {
+        Machine {
+            engine: Engine::new(EngineConfig {
+                hash_key: random_hash_key(),
+                ..EngineConfig::default()
+            }),
+            sessions: BTreeMap::new(),
+            probe,
+        }
+    }
+
+    /// The machine of a saved state.
+    pub(crate) fn restore(saved: Saved, probe: Arc<dyn Probe>) -> Result<Machine, RestoreError> {
+        let engine = Engine::restore(&saved.engine, random_hash_key())?;
+        let sessions: BTreeMap<SessionKey, SessionRecord> = saved.sessions.into_iter().collect();
+        let is_open = |key: &SessionKey| engine.session_info(key).is_some();
+        if sessions.len() != engine.usage().sessions || !sessions.keys().all(is_open) {
+            return Err(RestoreError::Sessions);
+        }
+        Ok(Machine {
+            engine,
+            sessions,
+            probe,
+        })
+    }
+
+    /// The whole state. Cost: linear in what is in use.
+    pub(crate) fn save(&self) -> Saved {
+        let sessions = self.sessions.iter();
+        Saved {
+            engine: self.engine.snapshot(),
+            sessions: sessions
+                .map(|(key, record)| (key.clone(), record.clone()))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        self.engine.usage()
+    }
+
+    /// How many secrets are kept.
+    pub(crate) fn secrets(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Applies the entry at `index` of the log.
+    pub(crate) fn apply(&mut self, index: u64, proposal: &Proposal) -> Outcome {
+        let mut step = Step {
+            index,
+            at: proposal.at,
+            events: Vec::new(),
+            machine: self,
+        };
+        let mut locks = Vec::new();
+        let mut arrived_at = None;
+        let result = match &proposal.action {
+            Action::Begin {
+                limits,
+                first_token,
+            } => {
+                step.begin(limits, *first_token);
+                Ok(Reply::Done)
+            }
+            Action::Open {
+                session,
+                secret,
+                abandon,
+            } => step.open(session, secret, *abandon),
+            Action::Resume { session, secret } => {
+                let resumed = step.resume(session, secret);
+                if resumed.is_ok() {
+                    locks = step.machine.engine.session_locks(session);
+                }
+                resumed
+            }
+            Action::Detach {
+                session,
+                attachment,
+            } => step.detach(session, *attachment),
+            Action::Ask {
+                session,
+                attachment,
+                command,
+            } => {
+                let reply = step.ask(session, *attachment, command);
+                if let (Ok(Reply::Acquired { fresh: false, .. }), Command::Acquire { lock, .. }) =
+                    (&reply, command)
+                {
+                    let lock = step.machine.engine.lock(lock);
+                    arrived_at = lock.map(|lock| lock.arrived_at);
+                }
+                reply
+            }
+            Action::Tick => step.run(&Command::Tick).map_err(Denial::Refused),
+        };
+        let events = step.events;
+        let usage = self.engine.usage();
+        Outcome {
+            index,
+            at: self.engine.now(),
+            result,
+            happened: events.into_iter().map(|event| self.seen(event)).collect(),
+            arrived_at,
+            locks,
+            next_deadline: self.engine.next_deadline(),
+            size: u64::try_from(usage.live_requests + usage.remembered_requests + usage.sessions)
+                .unwrap_or(u64::MAX),
+        }
+    }
+
+    fn seen(&self, event: Event) -> Happened {
+        let arrived_at = match &event.kind {
+            EventKind::Granted { lock, .. } => self.engine.lock(lock).map(|lock| lock.arrived_at),
+            _ => None,
+        };
+        Happened { event, arrived_at }
+    }
+}
+
+/// The application of one entry.
+struct Step<'a> {
+    index: u64,
+    at: TimeMs,
+    events: Vec<Event>,
+    machine: &'a mut Machine,
+}
+
+impl Step<'_> {
+    /// Applies a command to the engine.
+    fn run(&mut self, command: &Command) -> Result<Reply, Refusal> {
+        let machine = &mut *self.machine;
+        let before = self.events.len();
+        let result = machine.engine.apply(self.at, command, &mut self.events);
+        let (at, events) = (machine.engine.now(), &self.events[before..]);
+        assert!(at >= self.at, "the engine's time is never behind");
+        assert!(
+            machine.engine.next_deadline().is_none_or(|next| next > at),
+            "what was due has happened (SEMANTICS section 3)"
+        );
+        for event in events {
+            if let EventKind::Session {
+                session,
+                change: SessionChange::Ended,
+            } = &event.kind
+            {
+                let record = machine.sessions.remove(session);
+                assert!(record.is_some(), "a session's secret is kept as it lives");
+            }
+        }
+        machine
+            .probe
+            .applied(self.index, at, command, &result, events);
+        result
+    }
+
+    fn begin(&mut self, limits: &Limits, first_token: Token) {
+        let machine = &mut *self.machine;
+        self.at = machine.engine.now();
+        let is_untouched = machine.engine.usage().is_zero() && self.at == TimeMs::ZERO;
+        if is_untouched {
+            machine.engine = Engine::new(EngineConfig {
+                limits: limits.clone(),
+                hash_key: random_hash_key(),
+                first_token,
+            });
+        } else if machine.engine.limits() != limits {
+            let snapshot = machine.engine.snapshot().with_limits(limits.clone());
+            machine.engine = Engine::restore(&snapshot, random_hash_key())
+                .expect("an engine with other limits is one too");
+        }
+        machine
+            .probe
+            .began(self.index, &machine.engine, first_token);
+        let attached = machine.sessions.iter();
+        let attached: Vec<SessionKey> = attached
+            .filter(|(_, record)| record.attached.is_some())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for session in attached {
+            self.take_off(&session);
+        }
+    }
+
+    fn open(
+        &mut self,
+        session: &SessionKey,
+        secret: &SecretHash,
+        abandon: DurationMs,
+    ) -> Result<Reply, Denial> {
+        match self.machine.sessions.get(session) {
+            Some(record) if record.secret != *secret => {
+                // It may be over by now.
+                self.run(&Command::Tick).map_err(Denial::Refused)?;
+                if self.machine.sessions.contains_key(session) {
+                    return Err(Denial::WrongSecret);
+                }
+            }
+            Some(_) => {
+                if let Ok(reply) = self.attach(session) {
+                    return Ok(reply);
+                }
+                // If not, it was due to end at this very moment: it is opened anew.
+            }
+            None => {}
+        }
+        let opening = Command::OpenSession {
+            session: session.clone(),
+            abandon,
+        };
+        // An abandon timeout of zero does not matter yet: the session starts attached.
+        let record = SessionRecord {
+            secret: secret.clone(),
+            attached: Some(Attachment(self.index)),
+        };
+        let reply = self.run(&opening).map_err(Denial::Refused)?;
+        let before = self.machine.sessions.insert(session.clone(), record);
+        assert!(before.is_none(), "the engine opens no session twice");
+        Ok(reply)
+    }
+
+    fn resume(&mut self, session: &SessionKey, secret: &SecretHash) -> Result<Reply, Denial> {
+        match self.machine.sessions.get(session) {
+            Some(record) if record.secret == *secret => self.attach(session),
+            // Whoever does not know the secret does not learn whether there is such a session.
+            _ => Err(Denial::Refused(Refusal::UnknownSession)),
+        }
+    }
+
+    fn attach(&mut self, session: &SessionKey) -> Result<Reply, Denial> {
+        let attaching = Command::Attach {
+            session: session.clone(),
+        };
+        let reply = self.run(&attaching).map_err(Denial::Refused)?;
+        let record = self.machine.sessions.get_mut(session);
+        let record = record.expect("a session's secret is kept as long as it lives");
+        record.attached = Some(Attachment(self.index));
+        Ok(reply)
+    }
+
+    fn detach(&mut self, session: &SessionKey, attachment: Attachment) -> Result<Reply, Denial> {
+        match self.machine.sessions.get(session) {
+            Some(record) if record.attached == Some(attachment) => {
+                self.take_off(session);
+                Ok(Reply::Done)
+            }
+            Some(_) => Err(Denial::Superseded),
+            None => Err(Denial::Refused(Refusal::UnknownSession)),
+        }
+    }
+
+    /// The session's connection has gone.
+    fn take_off(&mut self, session: &SessionKey) {
+        if let Some(record) = self.machine.sessions.get_mut(session) {
+            record.attached = None;
+        }
+        let detaching = Command::Detach {
+            session: session.clone(),
+        };
+        let result = self.run(&detaching);
+        assert!(
+            matches!(result, Ok(_) | Err(Refusal::UnknownSession)),
+            "a session can be detached, or is over: got {result:?}"
+        );
+    }
+
+    fn ask(
+        &mut self,
+        session: &SessionKey,
+        attachment: Attachment,
+        command: &Command,
+    ) -> Result<Reply, Denial> {
+        match self.machine.sessions.get(session) {
+            Some(record) if record.attached != Some(attachment) => Err(Denial::Superseded),
+            // Of a session that is over the engine says so.
+            _ => self.run(command).map_err(Denial::Refused),
+        }
+    }
+}
+
+/// A key that clients cannot know, so that they cannot choose names that collide.
+fn random_hash_key() -> HashKey {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has randomness to give");
+    let (low, high) = bytes.split_at(8);
+    let number = |half: &[u8]| half.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+    HashKey([number(low), number(high)])
+}

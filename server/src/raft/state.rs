@@ -1,0 +1,265 @@
+//! Applying the log to the machine, and keeping snapshots of it.
+//!
+//! A snapshot is one text of bytes in parts, and a record that says which parts count: it is written
+//! when they are all durable, and only then the parts of the one before go. The parts are not
+//! written at once, so that entries of the log get in between.
+
+use super::{
+    codec::{decode, encode},
+    types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types},
+};
+use crate::{
+    Probe,
+    machine::{Machine, Outcome, Saved},
+    store::{Change, Store, StoreError},
+};
+use futures_util::{Stream, TryStreamExt};
+use openraft::{
+    EntryPayload, OptionalSend, RaftSnapshotBuilder,
+    storage::{EntryResponder, RaftStateMachine},
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+/// The record of the snapshot that counts.
+const SNAPSHOT_KEY: &str = "snapshot";
+
+/// Bytes of a part of a snapshot.
+const PART_BYTES: usize = 1 << 20;
+
+/// The state of the replica. Clones are the same state.
+#[derive(Clone)]
+pub(super) struct State {
+    inner: Arc<Mutex<Inner>>,
+    store: Store,
+    probe: Arc<dyn Probe>,
+}
+
+struct Inner {
+    machine: Machine,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    snapshot: Option<Record>,
+}
+
+/// Which snapshot counts, and what it is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    number: u64,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    /// The SHA-256 of its bytes. Equal states have equal bytes, so this is a hash of the state.
+    hash: [u8; 32],
+}
+
+impl State {
+    /// The state of a store.
+    pub(super) fn open(store: Store, probe: Arc<dyn Probe>) -> Result<State, StoreError> {
+        let snapshot: Option<Record> = store
+            .meta(SNAPSHOT_KEY)?
+            .map(|bytes| decode(&bytes, "the record of the snapshot"))
+            .transpose()?;
+        let inner = match snapshot {
+            None => Inner {
+                machine: Machine::new(probe.clone()),
+                applied: None,
+                membership: StoredMembership::default(),
+                snapshot: None,
+            },
+            Some(record) => Inner {
+                machine: restore(&store.snapshot(record.number)?, &record, &probe)?,
+                applied: record.applied,
+                membership: record.membership.clone(),
+                snapshot: Some(record),
+            },
+        };
+        Ok(State {
+            inner: Arc::new(Mutex::new(inner)),
+            store,
+            probe,
+        })
+    }
+
+    /// Looks at the machine as it is now.
+    pub(super) fn with_machine<T>(&self, look: impl FnOnce(&Machine) -> T) -> T {
+        look(&self.inner().machine)
+    }
+
+    /// The last entry that the snapshot has; 0 without a snapshot.
+    pub(super) fn snapshot_index(&self) -> u64 {
+        let inner = self.inner();
+        let applied = inner.snapshot.as_ref().and_then(|record| record.applied);
+        applied.map_or(0, |applied| applied.index)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner
+            .lock()
+            .expect("what panicked while it was locked is over, and all with it")
+    }
+
+    async fn keep(&self, record: Record, bytes: &[u8]) -> Result<(), StoreError> {
+        let snapshot = record.number;
+        for (part, bytes) in (0..).zip(bytes.chunks(PART_BYTES)) {
+            let bytes = bytes.to_vec();
+            let change = Change::PutPart {
+                snapshot,
+                part,
+                bytes,
+            };
+            self.store.make(vec![change]).await?;
+        }
+        let changes = vec![
+            Change::PutMeta {
+                key: SNAPSHOT_KEY,
+                bytes: encode(&record),
+            },
+            Change::KeepSnapshot { snapshot },
+        ];
+        self.store.make(changes).await?;
+        self.inner().snapshot = Some(record);
+        Ok(())
+    }
+
+    /// A number that no snapshot had.
+    fn next_number(&self) -> u64 {
+        let inner = self.inner();
+        inner
+            .snapshot
+            .as_ref()
+            .map_or(0, |record| record.number + 1)
+    }
+}
+
+impl Inner {
+    fn apply(&mut self, entry: &Entry) -> Option<Box<Outcome>> {
+        self.applied = Some(entry.log_id);
+        match &entry.payload {
+            EntryPayload::Blank => None,
+            EntryPayload::Membership(membership) => {
+                self.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+                None
+            }
+            EntryPayload::Normal(proposal) => {
+                Some(Box::new(self.machine.apply(entry.log_id.index, proposal)))
+            }
+        }
+    }
+}
+
+impl Record {
+    fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta {
+            last_log_id: self.applied,
+            last_membership: self.membership.clone(),
+        }
+    }
+}
+
+fn restore(bytes: &[u8], record: &Record, probe: &Arc<dyn Probe>) -> Result<Machine, StoreError> {
+    if hash(bytes) != record.hash {
+        return Err(StoreError::damaged(
+            "the snapshot is not the one that was written",
+        ));
+    }
+    let saved: Saved = decode(bytes, "the snapshot")?;
+    Machine::restore(saved, probe.clone()).map_err(|error| StoreError::damaged(error.to_string()))
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// Takes a snapshot of the state as it was when this was made.
+pub(super) struct Builder {
+    state: State,
+    saved: Saved,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = Vec<u8>;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let bytes = encode(&self.saved);
+        let record = Record {
+            number: self.state.next_number(),
+            applied: self.applied,
+            membership: self.membership.clone(),
+            hash: hash(&bytes),
+        };
+        let meta = record.meta();
+        self.state.keep(record, &bytes).await?;
+        let snapshot = bytes;
+        Ok(Snapshot { meta, snapshot })
+    }
+}
+
+impl RaftStateMachine<Types> for State {
+    type SnapshotData = Vec<u8>;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let inner = self.inner();
+        Ok((inner.applied, inner.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let outcome = self.inner().apply(&entry);
+            if let Some(responder) = responder {
+                responder.send(outcome);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let inner = self.inner();
+        Builder {
+            state: self.clone(),
+            saved: inner.machine.save(),
+            applied: inner.applied,
+            membership: inner.membership.clone(),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Vec<u8>,
+    ) -> Result<(), io::Error> {
+        let record = Record {
+            number: self.next_number(),
+            applied: meta.last_log_id,
+            membership: meta.last_membership.clone(),
+            hash: hash(&snapshot),
+        };
+        let machine = restore(&snapshot, &record, &self.probe)?;
+        self.keep(record, &snapshot).await?;
+        let mut inner = self.inner();
+        inner.machine = machine;
+        inner.applied = meta.last_log_id;
+        inner.membership = meta.last_membership.clone();
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        let record = self.inner().snapshot.clone();
+        let Some(record) = record else {
+            return Ok(None);
+        };
+        Ok(Some(Snapshot {
+            meta: record.meta(),
+            snapshot: self.store.snapshot(record.number)?,
+        }))
+    }
+}

@@ -1,0 +1,382 @@
+//! The store on real files, and on a disk that says no.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests run on the real disk, and not in the simulator"
+)]
+
+use super::{
+    Change, Store, StoreError,
+    open::{NAME, NEW_NAME},
+};
+use lockwright_env::{
+    Directory, DirectoryError, DiskFile, Env, TokioDirectory, TokioEnv, TokioFile, TokioListener,
+    Worker,
+};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{net::TcpStream, sync::mpsc::UnboundedReceiver};
+
+/// A directory that goes when this does.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Scratch {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("lockwright-store-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        Scratch(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn open(&self) -> Result<Store, StoreError> {
+        Store::open(&TokioEnv, &self.0)
+    }
+
+    /// Opens it as soon as the store before has let go of it.
+    async fn reopen(&self) -> Result<Store, StoreError> {
+        loop {
+            match self.open() {
+                Err(StoreError::Locked { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        std::fs::read(self.0.join(NAME)).unwrap()
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) {
+        std::fs::create_dir_all(&self.0).unwrap();
+        std::fs::write(self.0.join(name), bytes).unwrap();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn entry(index: u64) -> Change {
+    let bytes = vec![u8::try_from(index % 251).unwrap(); 100];
+    Change::PutEntry { index, bytes }
+}
+
+fn entries_of(store: &Store) -> Vec<u64> {
+    let entries = store.entries(0..=u64::MAX).unwrap();
+    entries.into_iter().map(|(index, _)| index).collect()
+}
+
+#[tokio::test]
+async fn what_was_made_is_there_when_it_is_opened_again() {
+    let scratch = Scratch::new();
+    let store = scratch.open().unwrap();
+    store.make((0..10).map(entry).collect()).await.unwrap();
+    let meta = Change::PutMeta {
+        key: "k",
+        bytes: vec![7],
+    };
+    store.make(vec![meta]).await.unwrap();
+    store
+        .make(vec![
+            Change::TruncateLog { from: 8 },
+            Change::PurgeLog { up_to: 2 },
+        ])
+        .await
+        .unwrap();
+    drop(store);
+    let store = scratch.reopen().await.unwrap();
+    assert_eq!(entries_of(&store), [3, 4, 5, 6, 7]);
+    assert_eq!(store.last_entry().unwrap().unwrap().0, 7);
+    assert_eq!(store.meta("k").unwrap(), Some(vec![7]));
+    assert_eq!(store.meta("none").unwrap(), None);
+}
+
+#[tokio::test]
+async fn of_two_snapshots_the_kept_one_stays() {
+    let store = Store::in_memory().unwrap();
+    for (snapshot, part, byte) in [(1, 0, 1), (2, 0, 2), (2, 1, 3)] {
+        let bytes = vec![byte; 2];
+        let part = Change::PutPart {
+            snapshot,
+            part,
+            bytes,
+        };
+        store.make(vec![part]).await.unwrap();
+    }
+    store
+        .make(vec![Change::KeepSnapshot { snapshot: 2 }])
+        .await
+        .unwrap();
+    assert_eq!(store.snapshot(1).unwrap(), Vec::<u8>::new());
+    assert_eq!(store.snapshot(2).unwrap(), [2, 2, 3, 3]);
+}
+
+#[tokio::test]
+async fn a_second_server_is_refused() {
+    let scratch = Scratch::new();
+    let _first = scratch.open().unwrap();
+    let error = scratch.open().err().unwrap();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    assert!(error.to_string().contains("stop it"), "{error}");
+}
+
+#[tokio::test]
+async fn a_foreign_file_is_refused_and_left_alone() {
+    for foreign in [&b"short"[..], &[7; 100_000], b""] {
+        let scratch = Scratch::new();
+        scratch.put(NAME, foreign);
+        let error = scratch.open().err().unwrap();
+        assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+        assert_eq!(scratch.bytes(), foreign);
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused() {
+    const OTHER: redb::TableDefinition<'static, u64, u64> = redb::TableDefinition::new("other");
+    let scratch = Scratch::new();
+    std::fs::create_dir_all(scratch.path()).unwrap();
+    let database = redb::Database::create(scratch.path().join(NAME)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(OTHER).unwrap().insert(1, 2).unwrap();
+    transaction.commit().unwrap();
+    database.close().unwrap();
+    let error = scratch.open().err().unwrap();
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn another_format_is_refused() {
+    let scratch = Scratch::new();
+    drop(scratch.open().unwrap());
+    drop(scratch.reopen().await.unwrap());
+    let store = scratch.reopen().await.unwrap();
+    let newer = Change::PutMeta {
+        key: "format",
+        bytes: b"lockwright 99".to_vec(),
+    };
+    store.make(vec![newer]).await.unwrap();
+    drop(store);
+    let error = scratch.reopen().await.err().unwrap();
+    let StoreError::Version { got, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(got, "lockwright 99");
+}
+
+#[tokio::test]
+async fn what_an_interrupted_start_left_is_made_anew() {
+    let scratch = Scratch::new();
+    scratch.put(NEW_NAME, b"redb\x1A\x0A\xA9\x0D\x0A and no more");
+    scratch.open().unwrap();
+}
+
+/// Every damage of a page in use is noticed when the file is opened, never later and never by a
+/// panic.
+#[tokio::test]
+async fn a_damaged_file_is_refused_or_whole() {
+    let scratch = Scratch::new();
+    let store = scratch.open().unwrap();
+    store.make((0..200).map(entry).collect()).await.unwrap();
+    drop(store);
+    drop(scratch.reopen().await.unwrap());
+    while scratch.open().is_err() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let whole = scratch.bytes();
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    let (mut refused, mut unharmed) = (0, 0);
+    for at in (0..used).step_by(used / 60) {
+        let damaged = Scratch::new();
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        damaged.put(NAME, &bytes);
+        match damaged.open() {
+            Err(StoreError::Damaged { .. } | StoreError::Foreign { .. }) => {
+                refused += 1;
+            }
+            Err(error) => panic!("byte {at}: {error}"),
+            Ok(store) => {
+                assert_eq!(
+                    entries_of(&store),
+                    (0..200).collect::<Vec<_>>(),
+                    "byte {at}"
+                );
+                unharmed += 1;
+            }
+        }
+    }
+    assert!(refused > 0 && unharmed > 0, "{refused} {unharmed}");
+}
+
+/// The real world, but for a disk that has room for so many writes.
+#[derive(Clone)]
+struct Short {
+    writes_left: Arc<AtomicU64>,
+    kind: io::ErrorKind,
+}
+
+impl Short {
+    fn new(writes: u64, kind: io::ErrorKind) -> Short {
+        let writes_left = Arc::new(AtomicU64::new(writes));
+        Short { writes_left, kind }
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let left = &self.writes_left;
+        let took = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        took.map(drop).map_err(|_| self.kind.into())
+    }
+}
+
+#[derive(Debug)]
+struct ShortFile(TokioFile, Short);
+
+#[derive(Debug)]
+struct ShortDirectory(TokioDirectory, Short);
+
+impl std::fmt::Debug for Short {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Short")
+    }
+}
+
+impl DiskFile for ShortFile {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.1.write()?;
+        self.0.write(offset, data)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.1.write()?;
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+}
+
+impl Directory for ShortDirectory {
+    type File = ShortFile;
+
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        self.0.exists(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<ShortFile> {
+        self.1.write()?;
+        Ok(ShortFile(self.0.open(name)?, self.1.clone()))
+    }
+
+    fn create(&self, name: &str) -> io::Result<ShortFile> {
+        self.1.write()?;
+        Ok(ShortFile(self.0.create(name)?, self.1.clone()))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.1.write()?;
+        self.0.rename(from, to)
+    }
+}
+
+impl Env for Short {
+    type Stream = TcpStream;
+    type Listener = TokioListener;
+    type Directory = ShortDirectory;
+
+    async fn listen(&self, address: &str) -> io::Result<TokioListener> {
+        TokioEnv.listen(address).await
+    }
+
+    async fn connect(&self, address: &str) -> io::Result<TcpStream> {
+        TokioEnv.connect(address).await
+    }
+
+    fn monotonic(&self) -> Duration {
+        TokioEnv.monotonic()
+    }
+
+    async fn sleep_until(&self, until: Duration) {
+        TokioEnv.sleep_until(until).await;
+    }
+
+    fn wall_unix_ms(&self) -> u64 {
+        TokioEnv.wall_unix_ms()
+    }
+
+    fn open_directory(&self, path: &Path) -> Result<ShortDirectory, DirectoryError> {
+        Ok(ShortDirectory(TokioEnv.open_directory(path)?, self.clone()))
+    }
+
+    fn spawn_worker<W: Worker>(
+        &self,
+        worker: W,
+        jobs: UnboundedReceiver<W::Job>,
+    ) -> io::Result<()> {
+        TokioEnv.spawn_worker(worker, jobs)
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_to_be_full_and_nothing_is_kept_after() {
+    let scratch = Scratch::new();
+    let short = Short::new(1_000, io::ErrorKind::StorageFull);
+    let store = Store::open(&short, scratch.path()).unwrap();
+    let mut kept = 0;
+    let error = loop {
+        match store.make(vec![entry(kept)]).await {
+            Ok(()) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, StoreError::Full { .. }), "{error}");
+    assert!(store.failure().borrow().is_some());
+    short.writes_left.store(u64::MAX, Ordering::Relaxed);
+    let again = store.make(vec![entry(kept)]).await.err().unwrap();
+    assert!(matches!(again, StoreError::Full { .. }), "{again}");
+    drop(store);
+    let store = scratch.reopen().await.unwrap();
+    let there = entries_of(&store);
+    let acknowledged: Vec<u64> = (0..kept).collect();
+    assert!(kept > 10 && there.starts_with(&acknowledged), "{there:?}");
+}
+
+#[tokio::test]
+async fn a_start_without_room_or_rights_is_refused_and_can_be_repeated() {
+    let scratch = Scratch::new();
+    for writes in 0..12 {
+        let short = Short::new(writes, io::ErrorKind::StorageFull);
+        let error = Store::open(&short, scratch.path()).err().unwrap();
+        assert!(matches!(error, StoreError::Full { .. }), "{error}");
+    }
+    let short = Short::new(0, io::ErrorKind::ReadOnlyFilesystem);
+    let error = Store::open(&short, scratch.path()).err().unwrap();
+    assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
+    scratch.reopen().await.unwrap();
+}

@@ -1,0 +1,588 @@
+//! The server's disk: what is written is there at once for who reads it, and survives a loss of
+//! power only once it is synced.
+//!
+//! A sync is asked for at one instant and over at a later one, and the program that asked goes on
+//! before it is over: [`settles_at`](Disk::settles_at) says when it would have come back, and
+//! whoever acknowledges waits for that. What the program did after asking it would have done after
+//! the sync came back. So what is written falls into *epochs*, one sync after the other, and at a
+//! crash those that have not begun have never been.
+
+use super::host::simulated;
+use crate::{
+    draw::{Draw, Stream},
+    plan::{DiskPlan, Profile},
+};
+use lockwright_env::{Directory, DirectoryError, DiskFile};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::{self, ErrorKind},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+/// Memory of files is in pieces of this size.
+const PIECE: u64 = 4096;
+/// A torn write is torn between these.
+const SECTOR: u64 = 512;
+
+/// A disk. Clones are the same disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    plan: DiskPlan,
+    draw: Draw,
+    /// What programs see.
+    seen: Content,
+    /// What a loss of power leaves.
+    stable: Content,
+    /// What was done since the last sync was asked for.
+    open: Vec<Deed>,
+    /// Syncs that are not over, in order.
+    epochs: VecDeque<Epoch>,
+    /// Counts the starts of the host: whoever was there before must not write any more.
+    start: u64,
+    /// The start whose program has the directory.
+    taken_by: Option<u64>,
+    /// How many faults of each kind there are now.
+    full: u32,
+    failing: u32,
+    /// By how long each slowdown makes a sync longer, in ms.
+    slow: Vec<u64>,
+}
+
+/// What is done between two syncs.
+#[derive(Debug)]
+struct Epoch {
+    over_at: Duration,
+    deeds: Vec<Deed>,
+}
+
+/// A change of what is on the disk.
+#[derive(Debug, Clone)]
+enum Deed {
+    Create {
+        name: String,
+        file: u64,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    SetLen {
+        file: u64,
+        len: u64,
+    },
+    Write {
+        file: u64,
+        offset: u64,
+        data: Vec<u8>,
+    },
+}
+
+/// Names and files.
+#[derive(Debug, Clone, Default)]
+struct Content {
+    names: BTreeMap<String, u64>,
+    files: BTreeMap<u64, File>,
+    next_file: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct File {
+    len: u64,
+    /// What was written, by the number of the piece; the rest is zeros.
+    pieces: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Disk {
+    /// An empty disk.
+    pub(crate) fn new(plan: DiskPlan, seed: u64) -> Disk {
+        Disk {
+            state: Arc::new(Mutex::new(State {
+                plan,
+                draw: Draw::new(Profile::Service, seed, Stream::ServiceDisk),
+                seen: Content::default(),
+                stable: Content::default(),
+                open: Vec::new(),
+                epochs: VecDeque::new(),
+                start: 0,
+                taken_by: None,
+                full: 0,
+                failing: 0,
+                slow: Vec::new(),
+            })),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while it is locked")
+    }
+
+    /// The directory, for the program that runs now.
+    pub(crate) fn open_directory(&self) -> Result<SimDirectory, DirectoryError> {
+        let mut state = self.state();
+        if state.taken_by == Some(state.start) {
+            return Err(DirectoryError::Locked);
+        }
+        state.taken_by = Some(state.start);
+        Ok(SimDirectory {
+            disk: self.clone(),
+            start: state.start,
+        })
+    }
+
+    /// When all that was asked of it is done.
+    pub(crate) fn settles_at(&self) -> Duration {
+        let state = self.state();
+        state
+            .epochs
+            .back()
+            .map_or(Duration::ZERO, |last| last.over_at)
+    }
+
+    /// The program is killed: what it had written stays, what it would still have written does not.
+    pub(crate) fn kill(&self, now: Duration) {
+        self.state().kill(now);
+    }
+
+    /// The power goes: what was not synced is lost, whole or in part.
+    pub(crate) fn lose_power(&self, now: Duration) {
+        self.state().lose_power(now);
+    }
+
+    /// A fault begins.
+    pub(crate) fn fill(&self, begins: bool) {
+        count(&mut self.state().full, begins);
+    }
+
+    /// A fault begins or ends.
+    pub(crate) fn fail(&self, begins: bool) {
+        count(&mut self.state().failing, begins);
+    }
+
+    /// A fault begins or ends.
+    pub(crate) fn slow(&self, by_ms: u64, begins: bool) {
+        let slow = &mut self.state().slow;
+        if begins {
+            slow.push(by_ms);
+        } else {
+            let place = slow.iter().position(|other| *other == by_ms);
+            slow.remove(place.expect("a slowdown ends after it began"));
+        }
+    }
+}
+
+fn count(faults: &mut u32, begins: bool) {
+    *faults = if begins { *faults + 1 } else { *faults - 1 };
+}
+
+impl State {
+    /// Syncs that are over are over.
+    fn settle(&mut self, now: Duration) {
+        while self
+            .epochs
+            .front()
+            .is_some_and(|epoch| epoch.over_at <= now)
+        {
+            let epoch = self.epochs.pop_front().expect("there is one");
+            for deed in &epoch.deeds {
+                self.stable.apply(deed);
+            }
+        }
+    }
+
+    fn act(&mut self, start: u64, deed: Deed) -> io::Result<()> {
+        self.settle(simulated());
+        self.alive(start)?;
+        self.seen.apply(&deed);
+        self.open.push(deed);
+        Ok(())
+    }
+
+    fn alive(&self, start: u64) -> io::Result<()> {
+        if start == self.start {
+            Ok(())
+        } else {
+            Err(io::Error::other("the program was killed"))
+        }
+    }
+
+    fn sync(&mut self, start: u64) -> io::Result<()> {
+        self.settle(simulated());
+        self.alive(start)?;
+        if self.failing > 0 {
+            return Err(io::Error::other("input/output error"));
+        }
+        let slow = self.slow.iter().sum::<u64>() * 1_000;
+        let us = self.plan.sync_us_max - self.plan.sync_us_min;
+        let us = u32::try_from(us).expect("the plan was validated");
+        let us = self.plan.sync_us_min + u64::from(self.draw.between(0, us)) + slow;
+        let begins = self
+            .epochs
+            .back()
+            .map_or(Duration::ZERO, |last| last.over_at);
+        self.epochs.push_back(Epoch {
+            over_at: begins.max(simulated()) + Duration::from_micros(us),
+            deeds: std::mem::take(&mut self.open),
+        });
+        self.settle(simulated());
+        Ok(())
+    }
+
+    /// What was done and not synced when the host dies now: the rest was never done.
+    fn undone(&mut self, now: Duration) -> Vec<Deed> {
+        self.settle(now);
+        let asked = self.epochs.pop_front().map(|epoch| epoch.deeds);
+        let deeds = asked.unwrap_or_else(|| std::mem::take(&mut self.open));
+        self.epochs.clear();
+        self.open.clear();
+        self.start += 1;
+        deeds
+    }
+
+    fn kill(&mut self, now: Duration) {
+        let deeds = self.undone(now);
+        self.seen = self.stable.clone();
+        for deed in &deeds {
+            self.seen.apply(deed);
+        }
+        // It is in the memory of the system, and a loss of power may still take it.
+        self.open = deeds;
+    }
+
+    fn lose_power(&mut self, now: Duration) {
+        let deeds = self.undone(now);
+        // Now all of it, now nothing, now half.
+        let chance = *self.draw.pick(&[0, 1, 2, 2, 2, 3, 4]);
+        for deed in &deeds {
+            for deed in deed.torn() {
+                if self.draw.chance(chance, 4) {
+                    self.stable.apply(&deed);
+                }
+            }
+        }
+        self.seen = self.stable.clone();
+    }
+
+    fn is_new_piece(&self, file: u64, offset: u64, len: u64) -> bool {
+        let pieces = self.seen.files.get(&file).map(|file| &file.pieces);
+        let mut touched = offset / PIECE..(offset + len).div_ceil(PIECE);
+        touched.any(|piece| pieces.is_none_or(|pieces| !pieces.contains_key(&piece)))
+    }
+}
+
+impl Deed {
+    /// The parts of it that happen each by itself.
+    fn torn(&self) -> Vec<Deed> {
+        let Deed::Write { file, offset, data } = self else {
+            return vec![self.clone()];
+        };
+        let mut parts = Vec::new();
+        let (mut at, mut rest) = (*offset, data.as_slice());
+        while !rest.is_empty() {
+            let len = usize::try_from(SECTOR - at % SECTOR).expect("small");
+            let (part, later) = rest.split_at(len.min(rest.len()));
+            parts.push(Deed::Write {
+                file: *file,
+                offset: at,
+                data: part.to_vec(),
+            });
+            at += part.len() as u64;
+            rest = later;
+        }
+        parts
+    }
+}
+
+impl Content {
+    fn apply(&mut self, deed: &Deed) {
+        match deed {
+            Deed::Create { name, file } => {
+                self.next_file = self.next_file.max(file + 1);
+                self.files.insert(*file, File::default());
+                self.names.insert(name.clone(), *file);
+            }
+            Deed::Rename { from, to } => {
+                // What was not created before the power went cannot be renamed.
+                if let Some(file) = self.names.remove(from) {
+                    self.names.insert(to.clone(), file);
+                }
+            }
+            Deed::SetLen { file, len } => self.file(*file).set_len(*len),
+            Deed::Write { file, offset, data } => self.file(*file).write(*offset, data),
+        }
+    }
+
+    fn file(&mut self, file: u64) -> &mut File {
+        self.files.entry(file).or_default()
+    }
+}
+
+impl File {
+    fn set_len(&mut self, len: u64) {
+        self.pieces.retain(|piece, _| piece * PIECE < len);
+        if let Some(last) = self.pieces.get_mut(&(len / PIECE)) {
+            last[usize::try_from(len % PIECE).expect("small")..].fill(0);
+        }
+        self.len = len;
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) {
+        self.len = self.len.max(offset + data.len() as u64);
+        pieces(offset, data.len(), |piece, within, range| {
+            let piece = self.pieces.entry(piece);
+            let piece = piece.or_insert_with(|| vec![0; usize::try_from(PIECE).expect("small")]);
+            piece[within..within + range.len()].copy_from_slice(&data[range]);
+        });
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if offset + out.len() as u64 > self.len {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        pieces(offset, out.len(), |piece, within, range| {
+            let out = &mut out[range];
+            match self.pieces.get(&piece) {
+                Some(piece) => out.copy_from_slice(&piece[within..within + out.len()]),
+                None => out.fill(0),
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Calls back for each piece that a range of a file touches: with its number, where in it the range
+/// begins, and which part of the range it has.
+fn pieces(offset: u64, len: usize, mut each: impl FnMut(u64, usize, std::ops::Range<usize>)) {
+    let mut done = 0;
+    while done < len {
+        let at = offset + done as u64;
+        let within = usize::try_from(at % PIECE).expect("small");
+        let part = (usize::try_from(PIECE).expect("small") - within).min(len - done);
+        each(at / PIECE, within, done..done + part);
+        done += part;
+    }
+}
+
+/// The directory of a program. Dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct SimDirectory {
+    disk: Disk,
+    start: u64,
+}
+
+impl Drop for SimDirectory {
+    fn drop(&mut self) {
+        let mut state = self.disk.state();
+        if state.taken_by == Some(self.start) {
+            state.taken_by = None;
+        }
+    }
+}
+
+impl Directory for SimDirectory {
+    type File = SimFile;
+
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        Ok(self.disk.state().seen.names.contains_key(name))
+    }
+
+    fn open(&self, name: &str) -> io::Result<SimFile> {
+        let state = self.disk.state();
+        let file = state.seen.names.get(name).copied();
+        Ok(SimFile {
+            disk: self.disk.clone(),
+            start: self.start,
+            file: file.ok_or(ErrorKind::NotFound)?,
+        })
+    }
+
+    fn create(&self, name: &str) -> io::Result<SimFile> {
+        let mut state = self.disk.state();
+        if state.full > 0 {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        let file = state.seen.next_file;
+        let name = name.to_owned();
+        state.act(self.start, Deed::Create { name, file })?;
+        Ok(SimFile {
+            disk: self.disk.clone(),
+            start: self.start,
+            file,
+        })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let (from, to) = (from.to_owned(), to.to_owned());
+        state.act(self.start, Deed::Rename { from, to })?;
+        state.sync(self.start)
+    }
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(crate) struct SimFile {
+    disk: Disk,
+    start: u64,
+    file: u64,
+}
+
+impl DiskFile for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        let state = self.disk.state();
+        Ok(state.seen.files.get(&self.file).map_or(0, |file| file.len))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.disk.state();
+        state.alive(self.start)?;
+        let file = state.seen.files.get(&self.file);
+        file.ok_or(ErrorKind::NotFound)?.read(offset, out)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.disk.state();
+        if state.full > 0 && state.is_new_piece(self.file, offset, data.len() as u64) {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        let (file, data) = (self.file, data.to_vec());
+        state.act(self.start, Deed::Write { file, offset, data })
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let now = state.seen.files.get(&self.file).map_or(0, |file| file.len);
+        if state.full > 0 && len > now {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        let file = self.file;
+        state.act(self.start, Deed::SetLen { file, len })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.state().sync(self.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(sync_us: u64) -> Disk {
+        let plan = DiskPlan {
+            sync_us_min: sync_us,
+            sync_us_max: sync_us,
+            snapshot_entries: 10,
+        };
+        Disk::new(plan, 1)
+    }
+
+    fn text(disk: &Disk, name: &str) -> Option<String> {
+        let directory = disk.open_directory().unwrap();
+        let file = directory.open(name).ok()?;
+        let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+        file.read(0, &mut bytes).unwrap();
+        Some(String::from_utf8(bytes).unwrap())
+    }
+
+    /// `old` is synced, `new` is not; no time passes outside a simulation, so a sync that takes time
+    /// is never over.
+    fn written(sync_new: bool) -> Disk {
+        let disk = disk(0);
+        let directory = disk.open_directory().unwrap();
+        let file = directory.create("f").unwrap();
+        file.write(0, b"old").unwrap();
+        file.sync().unwrap();
+        disk.state().plan.sync_us_min = 1;
+        disk.state().plan.sync_us_max = 1;
+        file.write(0, b"new").unwrap();
+        if sync_new {
+            file.sync().unwrap();
+        }
+        disk
+    }
+
+    #[test]
+    fn what_is_written_is_there_for_who_reads_it() {
+        let disk = disk(0);
+        let directory = disk.open_directory().unwrap();
+        let file = directory.create("f").unwrap();
+        file.write(PIECE - 2, b"hello").unwrap();
+        let mut bytes = [9; 7];
+        file.read(PIECE - 4, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"\0\0hello");
+        file.set_len(PIECE - 1).unwrap();
+        file.set_len(PIECE + 1).unwrap();
+        file.read(PIECE - 4, &mut bytes[..5]).unwrap();
+        assert_eq!(&bytes[..5], b"\0\0h\0\0");
+        assert!(file.read(PIECE, &mut bytes).is_err());
+    }
+
+    #[test]
+    fn a_kill_leaves_what_was_written_and_no_loss_of_power_does() {
+        let killed = written(false);
+        killed.kill(Duration::ZERO);
+        assert_eq!(text(&killed, "f").as_deref(), Some("new"));
+        let mut left = BTreeMap::new();
+        for _ in 0..100 {
+            let lost = written(false);
+            // Other luck each time.
+            let luck = left.values().sum::<u64>();
+            lost.state().draw = Draw::new(Profile::Service, luck, Stream::ServiceDisk);
+            lost.lose_power(Duration::ZERO);
+            *left.entry(text(&lost, "f").unwrap()).or_default() += 1;
+        }
+        assert_eq!(left.keys().collect::<Vec<_>>(), ["new", "old"]);
+    }
+
+    #[test]
+    fn what_comes_after_a_sync_that_is_not_over_has_never_been() {
+        let disk = written(true);
+        let directory = SimDirectory {
+            disk: disk.clone(),
+            start: 0,
+        };
+        directory.open("f").unwrap().write(0, b"later").unwrap();
+        disk.kill(Duration::ZERO);
+        drop(directory);
+        assert_eq!(text(&disk, "f").as_deref(), Some("new"));
+    }
+
+    #[test]
+    fn who_was_killed_writes_no_more_and_holds_nothing() {
+        let disk = disk(0);
+        let directory = disk.open_directory().unwrap();
+        assert!(matches!(disk.open_directory(), Err(DirectoryError::Locked)));
+        let file = directory.create("f").unwrap();
+        disk.kill(Duration::ZERO);
+        assert!(file.write(0, b"x").is_err() && file.sync().is_err());
+        let next = disk.open_directory().unwrap();
+        drop(directory);
+        assert!(disk.open_directory().is_err(), "the next one has it");
+        drop(next);
+        disk.open_directory().unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_and_one_that_fails_say_so() {
+        let disk = disk(0);
+        let directory = disk.open_directory().unwrap();
+        let file = directory.create("f").unwrap();
+        file.write(0, b"x").unwrap();
+        disk.fill(true);
+        file.write(1, b"y").unwrap();
+        let full = file.write(PIECE, b"x").unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::StorageFull);
+        disk.fill(false);
+        file.write(PIECE, b"x").unwrap();
+        disk.fail(true);
+        assert!(file.sync().is_err());
+        disk.fail(false);
+        file.sync().unwrap();
+    }
+}
