@@ -56,6 +56,13 @@ impl Hashed for Namespace {
     }
 }
 
+impl OwnerRecord {
+    /// Whether it has a live or remembered request, or an open session.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.live > 0 || self.remembered > 0 || self.session.is_some()
+    }
+}
+
 impl Hashed for OwnerRecord {
     fn hash(&self) -> u64 {
         self.hash
@@ -89,6 +96,16 @@ impl Owners {
 
     pub(crate) fn namespace_count(&self) -> usize {
         self.namespaces.len()
+    }
+
+    /// How many places for namespaces and for owners there are, in use or not.
+    pub(crate) fn places(&self) -> (usize, usize) {
+        (self.namespaces.places(), self.owners.places())
+    }
+
+    /// The root of a namespace's tree.
+    pub(crate) fn root_of(&mut self, namespace: NamespaceId) -> &mut Option<NodeId> {
+        &mut self.namespaces[namespace].root
     }
 
     pub(crate) fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
@@ -166,7 +183,7 @@ impl Owners {
     /// Drops an owner's record, and its namespace's, when nothing needs it any more.
     pub(crate) fn drop_if_idle(&mut self, id: OwnerId) {
         let owner = &self.owners[id];
-        if owner.live > 0 || owner.remembered > 0 || owner.session.is_some() {
+        if owner.is_in_use() {
             return;
         }
         assert!(

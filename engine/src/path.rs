@@ -112,6 +112,11 @@ impl Path {
     }
 }
 
+/// Whether a text is a segment of a path.
+pub(crate) fn is_segment(text: &str) -> bool {
+    !text.is_empty() && !text.contains('/') && control_character(text).is_none()
+}
+
 /// The segments of a path's text, of which none is empty. A loop over bytes: segments are short, and
 /// a search for `/` costs more to begin than to finish.
 struct Segments<'a> {

@@ -1,14 +1,15 @@
 //! Bringing an engine back from a snapshot, of which nothing is believed.
 
 use crate::{
-    Claim, DurationMs, Engine, EngineConfig, HashKey, LockKey, LockState, Owner, Snapshot,
-    SnapshotError, TimeMs, Token,
+    DurationMs, Engine, EngineConfig, HashKey, LockState, Mode, Owner, Snapshot, SnapshotError,
+    TimeMs, Token,
     engine::{COUNTER_MAX, Rank, Subject},
     owners::{Opening, OwnerId, Session},
+    path::is_segment,
     requests::{Phase, Request, RequestId},
-    snapshot::{SavedRequest, SavedSession},
+    snapshot::{SavedNode, SavedRequest, SavedSession},
     table::OwnerHash,
-    tree::{Arrival, Newcomer},
+    tree::{Arrival, Newcomer, NodeId, Placed},
 };
 
 /// See [`Engine::restore`].
@@ -31,7 +32,9 @@ pub(crate) fn restore(from: &Snapshot, hash_key: HashKey) -> Result<Engine, Snap
     let mut restoring = Restoring {
         engine,
         from,
-        latest_owner: None,
+        owners: Vec::with_capacity(from.owners.len()),
+        nodes: Vec::with_capacity(from.nodes.len()),
+        order: Vec::new(),
     };
     restoring.reserve();
     restoring.all()?;
@@ -45,27 +48,39 @@ pub(crate) fn restore(from: &Snapshot, hash_key: HashKey) -> Result<Engine, Snap
 struct Restoring<'a> {
     engine: Engine,
     from: &'a Snapshot,
-    /// The owner of the request that was restored last: most often the next one's too.
-    latest_owner: Option<(&'a LockKey, OwnerId, OwnerHash)>,
+    /// The owners by their numbers, with the hash that those of their requests go on from.
+    owners: Vec<(OwnerId, OwnerHash)>,
+    nodes: Vec<RestoredNode>,
+    /// Room for the claims of a request, as the tree wants them; empty in between.
+    order: Vec<(usize, bool, NodeId)>,
 }
 
-impl<'a> Restoring<'a> {
-    /// Makes room at once for what will come: growing bit by bit takes as long as all the rest.
+#[derive(Clone, Copy)]
+struct RestoredNode {
+    id: NodeId,
+    /// The number of its namespace.
+    namespace: u32,
+    depth: usize,
+}
+
+impl Restoring<'_> {
+    /// Makes room at once for what will come: growing bit by bit would move it many times.
     fn reserve(&mut self) {
         let live = &self.from.live;
         let kept = self.from.sessions.iter().map(|saved| saved.kept.len());
         let requests = live.len() + self.from.remembered.len() + kept.sum::<usize>();
-        let claims = live.iter().flat_map(|saved| &saved.claims);
-        let (claims, entries) = claims.fold((0, 0), |(claims, entries), claim| {
-            (claims + 1, entries + claim.path.depth() + 1)
-        });
-        self.engine.requests.reserve(requests);
+        let claims: usize = live.iter().map(|saved| saved.claims.len()).sum();
         let engine = &mut self.engine;
+        engine.requests.reserve(requests);
         engine.by_id.reserve(requests, &engine.requests);
-        self.engine.tree.reserve(claims, entries);
+        engine.tree.reserve(self.from.nodes.len(), claims);
     }
 
     fn all(&mut self) -> Result<(), SnapshotError> {
+        self.owners()?;
+        for saved in &self.from.nodes {
+            self.node(saved)?;
+        }
         for saved in &self.from.sessions {
             self.session(saved)?;
         }
@@ -73,7 +88,7 @@ impl<'a> Restoring<'a> {
         let mut before = None;
         for saved in &self.from.live {
             if before.is_some_and(|before| before >= saved.arrival) {
-                return Err(out_of_order(&saved.key));
+                return Err(out_of_order(saved));
             }
             before = Some(saved.arrival);
             self.live(saved)?;
@@ -81,23 +96,105 @@ impl<'a> Restoring<'a> {
         for saved in &self.from.remembered {
             self.remembered(saved)?;
         }
+        if !self.engine.tree.is_tidy() {
+            return Err(impossible("a node that no claim leads to"));
+        }
+        let mut owners = self.owners.iter();
+        if !owners.all(|(id, _)| self.engine.owners[*id].is_in_use()) {
+            return Err(impossible("an owner of nothing"));
+        }
         Ok(())
     }
 
-    fn remembered(&mut self, saved: &'a SavedRequest) -> Result<(), SnapshotError> {
+    fn owners(&mut self) -> Result<(), SnapshotError> {
+        let from = self.from;
+        for saved in &from.owners {
+            let namespace = from.namespaces.get(saved.namespace as usize);
+            let namespace = namespace.ok_or_else(|| impossible("an owner without a namespace"))?;
+            let owners = &mut self.engine.owners;
+            if owners.find(namespace, &saved.owner).is_some() {
+                return Err(SnapshotError::Twice {
+                    what: format!("owner {} of {namespace}", saved.owner.name()),
+                });
+            }
+            let id = owners.find_or_add(namespace, &saved.owner);
+            self.owners
+                .push((id, owners.hash_of(namespace, &saved.owner)));
+        }
+        // Names that are there twice are one namespace.
+        if self.engine.owners.namespace_count() != from.namespaces.len() {
+            return Err(impossible("a namespace twice, or one without owners"));
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, saved: &SavedNode) -> Result<(), SnapshotError> {
+        let restored = match saved {
+            SavedNode::Root { namespace } => {
+                let name = self.from.namespaces.get(*namespace as usize);
+                let found = name.and_then(|name| self.engine.owners.find_namespace(name));
+                let id = found.ok_or_else(|| impossible("a root without a namespace"))?;
+                let root = self.engine.owners.root_of(id);
+                if root.is_some() {
+                    return Err(SnapshotError::Twice {
+                        what: "a root".to_owned(),
+                    });
+                }
+                RestoredNode {
+                    id: self.engine.tree.root_or_new(root),
+                    namespace: *namespace,
+                    depth: 0,
+                }
+            }
+            SavedNode::Below { parent, segment } => self.node_below(*parent, segment)?,
+        };
+        self.nodes.push(restored);
+        Ok(())
+    }
+
+    fn node_below(&mut self, parent: u32, segment: &str) -> Result<RestoredNode, SnapshotError> {
+        let parent = self.nodes.get(parent as usize).copied();
+        let parent = parent.ok_or_else(|| impossible("a node below none before it"))?;
+        // Nothing deeper was ever let in; and who checks no depth walks for ever.
+        if !is_segment(segment) || parent.depth >= self.from.limits.segments_per_path as usize {
+            return Err(impossible("a node whose path is none"));
+        }
+        let before = self.engine.tree.node_count();
+        let id = self.engine.tree.child_or_new(parent.id, segment);
+        if self.engine.tree.node_count() == before {
+            return Err(SnapshotError::Twice {
+                what: format!("node {}", self.engine.tree.path(id)),
+            });
+        }
+        Ok(RestoredNode {
+            id,
+            namespace: parent.namespace,
+            depth: parent.depth + 1,
+        })
+    }
+
+    fn remembered(&mut self, saved: &SavedRequest) -> Result<(), SnapshotError> {
         let (id, at) = self.ended(saved)?;
         let forget_at = at.after(self.engine.limits.retention);
         let forget = &mut self.engine.forget;
         if forget.back().is_some_and(|(last, _)| *last > forget_at) {
-            return Err(out_of_order(&saved.key));
+            return Err(out_of_order(saved));
         }
         forget.push_back((forget_at, id));
         Ok(())
     }
 
-    fn session(&mut self, saved: &'a SavedSession) -> Result<(), SnapshotError> {
-        let name = || format!("session {} of {}", saved.key.session, saved.key.namespace);
-        if self.engine.find_session(&saved.key).is_ok() {
+    fn session(&mut self, saved: &SavedSession) -> Result<(), SnapshotError> {
+        let owner = self.owners.get(saved.owner as usize);
+        let id = owner
+            .ok_or_else(|| impossible("a session without an owner"))?
+            .0;
+        let record = &self.engine.owners[id];
+        let name = || format!("session {}", record.owner.name());
+        if !matches!(record.owner, Owner::Session(_)) {
+            return Err(impossible("a session whose owner is none"));
+        }
+        if record.session.is_some() {
             return Err(SnapshotError::Twice { what: name() });
         }
         let opening = Opening(saved.opening);
@@ -105,47 +202,34 @@ impl<'a> Restoring<'a> {
         if saved.opening >= self.from.next_opening || last.is_some_and(|last| last >= opening) {
             return Err(SnapshotError::OutOfOrder { what: name() });
         }
-        if saved
-            .ends_at
-            .is_some_and(|ends_at| ends_at <= self.from.now)
-        {
+        if saved.ends_at.is_some_and(|at| at <= self.from.now) {
             return Err(SnapshotError::Impossible {
                 what: format!("{} past its end", name()),
             });
         }
-        let owner = Owner::Session(saved.key.session.clone());
-        let id = self.engine.owners.find_or_add(&saved.key.namespace, &owner);
-        let (abandon, ends_at) = (saved.abandon, saved.ends_at);
-        let session = Session {
-            opening,
-            abandon,
-            ends_at,
-            kept: Vec::new(),
-        };
-        self.engine.owners[id].session = Some(Box::new(session));
-        self.engine.sessions.insert(opening, id);
-        if let Some(ends_at) = ends_at {
-            self.engine
-                .due
-                .insert((ends_at, Rank::Session(opening)), Subject::Session(id));
+        if let Some(ends_at) = saved.ends_at {
+            let due = (ends_at, Rank::Session(opening));
+            self.engine.due.insert(due, Subject::Session(id));
         }
+        self.engine.sessions.insert(opening, id);
+        let mut kept = Vec::with_capacity(saved.kept.len());
         for ended in &saved.kept {
-            let (request, _) = self.ended(ended)?;
-            if self.engine.requests[request].owner != id {
+            if ended.owner != saved.owner {
                 return Err(impossible("a request that is kept by a session of another"));
             }
-            self.engine.owners[id]
-                .session
-                .as_mut()
-                .expect("just opened")
-                .kept
-                .push(request);
-            self.engine.kept += 1;
+            kept.push(self.ended(ended)?.0);
         }
+        self.engine.kept += kept.len();
+        self.engine.owners[id].session = Some(Box::new(Session {
+            opening,
+            abandon: saved.abandon,
+            ends_at: saved.ends_at,
+            kept,
+        }));
         Ok(())
     }
 
-    fn live(&mut self, saved: &'a SavedRequest) -> Result<(), SnapshotError> {
+    fn live(&mut self, saved: &SavedRequest) -> Result<(), SnapshotError> {
         let phase = match saved.state {
             LockState::Queued { deadline } => Phase::Queued { deadline },
             LockState::Held {
@@ -159,9 +243,6 @@ impl<'a> Restoring<'a> {
             },
             LockState::Ended { .. } => return Err(impossible("a live request that has ended")),
         };
-        if saved.claims.is_empty() {
-            return Err(impossible("a live request without claims"));
-        }
         let id = self.record(saved, phase)?;
         if self.engine.requests[id]
             .due()
@@ -174,7 +255,7 @@ impl<'a> Restoring<'a> {
         if record.owner.is_session() && record.session.is_none() {
             return Err(impossible("a live request of a session that is not open"));
         }
-        self.put_on_tree(id, &saved.claims);
+        self.put_on_tree(id, saved)?;
         let request = &self.engine.requests[id];
         if request.is_queued() != (request.blocked > 0) {
             return Err(impossible(
@@ -189,25 +270,48 @@ impl<'a> Restoring<'a> {
         Ok(())
     }
 
-    fn put_on_tree(&mut self, id: RequestId, claims: &[Claim]) {
+    fn put_on_tree(&mut self, id: RequestId, saved: &SavedRequest) -> Result<(), SnapshotError> {
         let request = &self.engine.requests[id];
         let newcomer = Newcomer {
             request: id,
             arrival: request.arrival,
         };
-        let root = self.engine.owners.root_mut(request.owner);
-        let placed = self.engine.tree.place(root, newcomer, claims);
+        let namespace = self.from.owners[saved.owner as usize].namespace;
+        for claim in &saved.claims {
+            let node = self.nodes.get(claim.node as usize);
+            let node = node.filter(|node| node.namespace == namespace);
+            let node = node.ok_or_else(|| impossible("a claim on a node that is not there"))?;
+            self.order
+                .push((node.depth, claim.mode == Mode::Read, node.id));
+        }
+        // The nodes of one depth stand in no order of their own, and need none.
+        self.order.sort_by_key(|(depth, reads, _)| (*depth, *reads));
+        let mut placed = Placed::default();
+        for (_, reads, node) in self.order.drain(..) {
+            let mode = if reads { Mode::Read } else { Mode::Write };
+            let tree = &mut self.engine.tree;
+            if !tree.place_at(node, mode, newcomer, &mut placed) {
+                return Err(impossible("a claim that another one covers"));
+            }
+        }
         let request = &mut self.engine.requests[id];
         request.first_entry = placed.first_entry;
         request.blocked = placed.blocked;
+        if placed.first_entry.is_none() {
+            return Err(impossible("a live request without claims"));
+        }
+        Ok(())
     }
 
-    fn ended(&mut self, saved: &'a SavedRequest) -> Result<(RequestId, TimeMs), SnapshotError> {
+    fn ended(&mut self, saved: &SavedRequest) -> Result<(RequestId, TimeMs), SnapshotError> {
         let LockState::Ended { reason, at, token } = saved.state else {
             return Err(impossible("a remembered request that has not ended"));
         };
         if at > self.from.now {
             return Err(impossible("a request that ends in the future"));
+        }
+        if !saved.claims.is_empty() {
+            return Err(impossible("a request that has ended and has claims"));
         }
         let id = self.record(saved, Phase::Ended { reason, at, token })?;
         let owner = self.engine.requests[id].owner;
@@ -215,13 +319,9 @@ impl<'a> Restoring<'a> {
         Ok((id, at))
     }
 
-    fn record(
-        &mut self,
-        saved: &'a SavedRequest,
-        phase: Phase,
-    ) -> Result<RequestId, SnapshotError> {
+    fn record(&mut self, saved: &SavedRequest, phase: Phase) -> Result<RequestId, SnapshotError> {
         if saved.arrival >= self.from.next_arrival || saved.arrived_at > self.from.now {
-            return Err(out_of_order(&saved.key));
+            return Err(out_of_order(saved));
         }
         if saved.ttl.is_some_and(DurationMs::is_zero) {
             return Err(impossible("a ttl of 0"));
@@ -229,17 +329,12 @@ impl<'a> Restoring<'a> {
         if matches!(phase, Phase::Held { granted_at, .. } if granted_at > self.from.now) {
             return Err(impossible("a lock that is granted in the future"));
         }
-        let (owner, hash) = self.owner(&saved.key);
-        let hash = hash.of_request(&saved.key.id);
-        if self.engine.find_hashed(&saved.key, hash).is_some() {
-            return Err(SnapshotError::Twice {
-                what: format!("request {}", saved.key.id),
-            });
-        }
+        let owner = self.owners.get(saved.owner as usize);
+        let (owner, hash) = owner.ok_or_else(|| impossible("a request without an owner"))?;
         let request = Request {
-            owner,
-            id: saved.key.id.clone(),
-            hash,
+            owner: *owner,
+            id: saved.id.clone(),
+            hash: hash.clone().of_request(&saved.id),
             arrival: Arrival(saved.arrival),
             arrived_at: saved.arrived_at,
             ttl: saved.ttl,
@@ -249,33 +344,25 @@ impl<'a> Restoring<'a> {
             prev_of_owner: None,
             next_of_owner: None,
         };
-        if request.token() == Some(Token(0)) {
-            return Err(impossible("a token of 0"));
+        match request.token() {
+            Some(Token(0)) => return Err(impossible("a token of 0")),
+            Some(token) if token >= self.from.next_token => return Err(out_of_order(saved)),
+            _ => {}
         }
-        if request
-            .token()
-            .is_some_and(|token| token >= self.from.next_token)
-        {
-            return Err(out_of_order(&saved.key));
+        let engine = &mut self.engine;
+        let (owner, before) = (request.owner, engine.requests.len());
+        let id = engine.by_id.find_or_add(
+            request.hash,
+            &mut engine.requests,
+            |other| other.owner == owner && other.id == saved.id,
+            || request,
+        );
+        if engine.requests.len() == before {
+            return Err(SnapshotError::Twice {
+                what: format!("request {}", saved.id),
+            });
         }
-        let id = self.engine.requests.insert(request);
-        self.engine.by_id.insert(id, &self.engine.requests);
         Ok(id)
-    }
-
-    /// The record and the hash of a request's owner.
-    fn owner(&mut self, key: &'a LockKey) -> (OwnerId, OwnerHash) {
-        if let Some((latest, id, hash)) = &self.latest_owner
-            && latest.owner == key.owner
-            && latest.namespace == key.namespace
-        {
-            return (*id, hash.clone());
-        }
-        let owners = &mut self.engine.owners;
-        let id = owners.find_or_add(&key.namespace, &key.owner);
-        let hash = owners.hash_of(&key.namespace, &key.owner);
-        self.latest_owner = Some((key, id, hash.clone()));
-        (id, hash)
     }
 }
 
@@ -295,9 +382,9 @@ fn check_tokens(live: &[SavedRequest]) -> Result<(), SnapshotError> {
     }
 }
 
-fn out_of_order(key: &LockKey) -> SnapshotError {
+fn out_of_order(saved: &SavedRequest) -> SnapshotError {
     SnapshotError::OutOfOrder {
-        what: format!("request {}", key.id),
+        what: format!("request {}", saved.id),
     }
 }
 

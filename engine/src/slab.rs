@@ -18,7 +18,8 @@ impl<T> Id<T> {
         }
     }
 
-    fn index(self) -> usize {
+    /// The place as an index, smaller than the slab's number of [`places`](Slab::places).
+    pub(crate) fn index(self) -> usize {
         self.place.get() as usize - 1
     }
 
@@ -94,6 +95,11 @@ impl<T> Slab<T> {
     /// Makes room for so many more records.
     pub(crate) fn reserve(&mut self, more: usize) {
         self.places.reserve(more);
+    }
+
+    /// How many places there are, in use or not: more than the index of any id.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
     }
 
     pub(crate) fn insert(&mut self, record: T) -> Id<T> {

@@ -25,11 +25,12 @@ impl HashKey {
         self.hasher().hash(name.as_str().as_bytes())
     }
 
-    /// Begins to hash paths below the root node of this number.
-    pub(crate) fn below(self, root: u32) -> PathHash {
+    /// Hashes a segment of a path and the number of the node above it.
+    pub(crate) fn of_segment(self, parent: u32, segment: &str) -> u64 {
         let mut hasher = self.hasher();
-        hasher.write_u32(root);
-        PathHash(hasher)
+        hasher.write_u32(parent);
+        hasher.write(segment.as_bytes());
+        hasher.finish()
     }
 
     /// Hashes an owner with its namespace.
@@ -40,19 +41,6 @@ impl HashKey {
         hasher.write_u8(u8::from(owner.is_session()));
         hasher.write(owner.name().as_str().as_bytes());
         OwnerHash(hasher)
-    }
-}
-
-/// Hashes a path from the root down, so that the hashes of all nodes on the way come out of one
-/// pass, and no node need be found before the next one's hash is known.
-pub(crate) struct PathHash(SipHasher13);
-
-impl PathHash {
-    /// Goes one segment down and gives the hash of the node there.
-    pub(crate) fn step(&mut self, segment: &str) -> u64 {
-        self.0.write(segment.as_bytes());
-        self.0.write_u8(b'/');
-        self.0.finish()
     }
 }
 

@@ -115,6 +115,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// The node above, and the last segment; none for a root.
+    pub(crate) fn place(&self) -> Option<(NodeId, &SmolStr)> {
+        self.parent.map(|parent| (parent, &self.segment))
+    }
+
     fn is_idle(&self) -> bool {
         self.lists.iter().all(|list| list.head.is_none())
     }
@@ -177,6 +182,11 @@ impl Tree {
         self.entries.reserve(entries);
     }
 
+    /// How many places for nodes there are, in use or not.
+    pub(crate) fn node_places(&self) -> usize {
+        self.nodes.places()
+    }
+
     pub(crate) fn node_count(&self) -> usize {
         self.nodes.len()
     }
@@ -204,10 +214,10 @@ impl Tree {
     /// The nodes from `root` down to `path`, as far as they are in use.
     pub(crate) fn way_to(&self, root: NodeId, path: &Path) -> Vec<NodeId> {
         let mut way = vec![root];
-        let mut hash = self.key.below(root.raw());
         let mut parent = root;
         for segment in path.segments() {
-            let found = self.children.find(hash.step(segment), &self.nodes, |node| {
+            let hash = self.key.of_segment(parent.raw(), segment);
+            let found = self.children.find(hash, &self.nodes, |node| {
                 node.parent == Some(parent) && node.segment == segment
             });
             let Some(node) = found else { break };
@@ -250,9 +260,9 @@ impl Tree {
         claims: &[Claim],
     ) -> Placed {
         let mut placed = Placed::default();
-        let root = *root.get_or_insert_with(|| self.nodes.insert(Node::root()));
+        let root = self.root_or_new(root);
         if let [claim] = claims {
-            self.place_claim(root, newcomer, claim, &mut placed);
+            self.place_only(root, newcomer, claim, &mut placed);
         } else {
             let mut order = std::mem::take(&mut self.order);
             order.extend(
@@ -274,6 +284,21 @@ impl Tree {
         placed
     }
 
+    pub(crate) fn root_or_new(&mut self, root: &mut Option<NodeId>) -> NodeId {
+        *root.get_or_insert_with(|| self.nodes.insert(Node::root()))
+    }
+
+    /// Places the only claim of a request, which no other one can cover.
+    fn place_only(&mut self, root: NodeId, newcomer: Newcomer, claim: &Claim, placed: &mut Placed) {
+        let intention = EntryMode::of_intention(claim.mode);
+        let mut node = root;
+        for segment in claim.path.segments() {
+            self.append(node, intention, newcomer, placed);
+            node = self.child_or_new(node, segment);
+        }
+        self.append(node, EntryMode::of_claim(claim.mode), newcomer, placed);
+    }
+
     fn place_claim(
         &mut self,
         root: NodeId,
@@ -282,15 +307,55 @@ impl Tree {
         placed: &mut Placed,
     ) {
         let mut above = std::mem::take(&mut self.above);
+        assert!(
+            above.is_empty(),
+            "what was above another claim is forgotten"
+        );
         if let Some(node) = self.make_way(root, newcomer.request, claim, &mut above) {
-            let intention = EntryMode::of_intention(claim.mode);
-            for node in &above {
-                self.append(*node, intention, newcomer, placed);
-            }
-            self.append(node, EntryMode::of_claim(claim.mode), newcomer, placed);
+            self.append_all(&above, node, claim.mode, newcomer, placed);
         }
         above.clear();
         self.above = above;
+    }
+
+    /// Places a claim of the newest request on a node that is there. The claims of a request come in
+    /// the order of [`Tree::place`]. Returns whether none of them covers this one.
+    pub(crate) fn place_at(
+        &mut self,
+        node: NodeId,
+        mode: Mode,
+        newcomer: Newcomer,
+        placed: &mut Placed,
+    ) -> bool {
+        let mut above = std::mem::take(&mut self.above);
+        let mut covered = self.covers(node, newcomer.request, mode);
+        let mut next = self.nodes[node].parent;
+        while let Some(id) = next {
+            covered |= self.covers(id, newcomer.request, mode);
+            above.push(id);
+            next = self.nodes[id].parent;
+        }
+        above.reverse();
+        if !covered {
+            self.append_all(&above, node, mode, newcomer, placed);
+        }
+        above.clear();
+        self.above = above;
+        !covered
+    }
+
+    fn append_all(
+        &mut self,
+        above: &[NodeId],
+        node: NodeId,
+        mode: Mode,
+        newcomer: Newcomer,
+        placed: &mut Placed,
+    ) {
+        for above in above {
+            self.append(*above, EntryMode::of_intention(mode), newcomer, placed);
+        }
+        self.append(node, EntryMode::of_claim(mode), newcomer, placed);
     }
 
     /// The node of a claim, and those above it, made where they are not in use; none if another
@@ -304,13 +369,12 @@ impl Tree {
         above: &mut Vec<NodeId>,
     ) -> Option<NodeId> {
         let mut node = root;
-        let mut hash = self.key.below(root.raw());
         for segment in claim.path.segments() {
             if self.covers(node, request, claim.mode) {
                 return None;
             }
             above.push(node);
-            node = self.child_or_new(hash.step(segment), node, segment);
+            node = self.child_or_new(node, segment);
         }
         (!self.covers(node, request, claim.mode)).then_some(node)
     }
@@ -327,7 +391,8 @@ impl Tree {
         tail.is_some_and(|tail| self.entries[tail].request == request)
     }
 
-    fn child_or_new(&mut self, hash: u64, parent: NodeId, segment: &str) -> NodeId {
+    pub(crate) fn child_or_new(&mut self, parent: NodeId, segment: &str) -> NodeId {
+        let hash = self.key.of_segment(parent.raw(), segment);
         self.children.find_or_add(
             hash,
             &mut self.nodes,
@@ -542,6 +607,11 @@ impl Tree {
             }
         }
         assert_eq!(listed, self.entries.len(), "every entry is in one list");
+    }
+
+    /// Whether no node is without a use.
+    pub(crate) fn is_tidy(&self) -> bool {
+        self.nodes.iter().all(|(_, node)| !node.is_idle())
     }
 
     fn roots(&self) -> impl Iterator<Item = NodeId> {
