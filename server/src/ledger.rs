@@ -8,13 +8,16 @@ use crate::{
     store::{Store, StoreError},
 };
 use lockwright_engine::{DurationMs, TimeMs, Token};
-use lockwright_env::Env;
+use lockwright_env::{Env, timeout};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// How many tokens are set aside for each millisecond that the machine is up: more than an engine
 /// can grant in that time.
 const TOKENS_PER_MS: u64 = 1 << 16;
+
+/// How long the file is given to be closed when the server stops.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The first token of a server without a disk that starts when its machine has been up for
 /// `uptime`.
@@ -153,9 +156,12 @@ impl<E: Env, C> Ledger<E, C> {
         self.node.store().failure()
     }
 
-    /// Stops the replica.
+    /// Stops the replica, and lets go of what is stored, so that another server can have it.
     pub(crate) async fn shutdown(self) {
+        let store = self.node.store().clone();
         self.node.shutdown().await;
+        // If something is stuck, whoever starts the next server is told that this one has it.
+        let _ = timeout(&self.env, CLOSE_PATIENCE, store.closed()).await;
     }
 
     fn note(&mut self, outcome: &Outcome) {

@@ -79,6 +79,8 @@ pub(crate) struct Store {
     place: Place,
     /// The first failure; from then on nothing is kept any more.
     failure: watch::Receiver<Option<StoreError>>,
+    /// Its sender goes when the file is closed.
+    open: watch::Receiver<()>,
 }
 
 /// Where changes are carried out.
@@ -122,6 +124,14 @@ impl Store {
     /// The first failure to keep something, when there is one.
     pub(crate) fn failure(&self) -> watch::Receiver<Option<StoreError>> {
         self.failure.clone()
+    }
+
+    /// Lets go of the store, and waits until all others have too and its file is closed.
+    pub(crate) async fn closed(self) {
+        let mut open = self.open.clone();
+        drop(self);
+        // Nothing is ever sent.
+        while open.changed().await.is_ok() {}
     }
 
     /// The entries of the log with these indices, in order, as far as they are durable.

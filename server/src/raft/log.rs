@@ -90,12 +90,19 @@ impl Log {
             }
         }
         let end = self.end();
+        // What was let go of meanwhile is read from the store.
+        if end.first_in_memory() > first_in_memory {
+            drop(end);
+            return self.read(from, before);
+        }
+        let (skipped, wanted) = (
+            from.saturating_sub(first_in_memory),
+            before.saturating_sub(from.max(first_in_memory)),
+        );
+        let in_memory = |count| usize::try_from(count).unwrap_or(usize::MAX);
         let tail = end.tail.iter();
-        let wanted = tail.filter(|entry| {
-            let index = entry.log_id.index;
-            index >= first_in_memory && (from..before).contains(&index)
-        });
-        entries.extend(wanted.cloned());
+        let tail = tail.skip(in_memory(skipped)).take(in_memory(wanted));
+        entries.extend(tail.cloned());
         Ok(entries)
     }
 }

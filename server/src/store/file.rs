@@ -3,6 +3,7 @@
 use lockwright_env::{Directory, DiskFile};
 use redb::StorageBackend;
 use std::{io, sync::Arc};
+use tokio::sync::watch;
 
 /// A file of a directory, as redb sees it. It holds the directory, and with it the lock: as long as
 /// the database is open nobody else has it.
@@ -11,6 +12,8 @@ pub(super) struct Backend<D: Directory> {
     pub(super) file: D::File,
     #[expect(dead_code, reason = "it is held for what its drop does")]
     pub(super) directory: Arc<D>,
+    #[expect(dead_code, reason = "it is held for what its drop tells")]
+    pub(super) open: Option<watch::Sender<()>>,
 }
 
 impl<D: Directory> StorageBackend for Backend<D> {

@@ -45,7 +45,8 @@ impl Store {
         let file = directory.open(NAME).map_err(in_directory)?;
         let path = path.join(NAME);
         check_magic(&file, &path)?;
-        let database = redb(file, directory)?;
+        let (told_open, open) = watch::channel(());
+        let database = redb(file, directory, Some(told_open))?;
         check_format(&database, &path)?;
         let database = Arc::new(database);
         let (told, failure) = watch::channel(None);
@@ -56,6 +57,7 @@ impl Store {
             database,
             place: Place::Worker(jobs_in),
             failure,
+            open,
         })
     }
 
@@ -70,6 +72,8 @@ impl Store {
             database,
             place: Place::Here(Arc::new(Mutex::new(committer))),
             failure,
+            // Memory is nobody else's.
+            open: watch::channel(()).1,
         })
     }
 }
@@ -78,7 +82,7 @@ impl Store {
 fn create<D: Directory>(directory: &Arc<D>, path: &Path) -> Result<(), StoreError> {
     let in_directory = |error| StoreError::directory(path.to_owned(), error);
     let file = directory.create(NEW_NAME).map_err(in_directory)?;
-    let database = redb(file, directory.clone())?;
+    let database = redb(file, directory.clone(), None)?;
     let transaction = database.begin_write()?;
     transaction.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
     transaction.commit()?;
@@ -86,13 +90,21 @@ fn create<D: Directory>(directory: &Arc<D>, path: &Path) -> Result<(), StoreErro
     directory.rename(NEW_NAME, NAME).map_err(in_directory)
 }
 
-fn redb<D: Directory>(file: D::File, directory: Arc<D>) -> Result<Database, StoreError> {
+fn redb<D: Directory>(
+    file: D::File,
+    directory: Arc<D>,
+    open: Option<watch::Sender<()>>,
+) -> Result<Database, StoreError> {
     let mut builder = Database::builder();
     // The whole file is read once at the start, so that damage is found then and not on the way.
     builder
         .set_cache_size(CACHE_BYTES)
         .set_check_integrity_on_open(true);
-    Ok(builder.create_with_backend(Backend { file, directory })?)
+    Ok(builder.create_with_backend(Backend {
+        file,
+        directory,
+        open,
+    })?)
 }
 
 fn check_magic<F: DiskFile>(file: &F, path: &Path) -> Result<(), StoreError> {

@@ -221,14 +221,15 @@ impl Stage {
     /// The server leads, and its time goes on from `at`.
     pub(super) fn leads(&self, now: Duration, at: TimeMs) {
         let shown = self.server.clock().shows(now);
-        let (last_time, begun, last) = {
+        let (last_time, is_new, begun, last) = {
             let inner = &mut *self.inner();
             inner.time.begin(at.as_ms(), shown);
             let engine = inner.applied.shadow.as_ref();
             let last_time = engine.map_or(0, |engine| engine.now().as_ms());
-            (last_time, inner.applied.begun, inner.applied.last)
+            let applied = &inner.applied;
+            (last_time, applied.fresh, applied.begun, applied.last)
         };
-        if begun < last {
+        if !is_new {
             // It has begun in the midst of what was applied before.
             let is_same = false;
             let entries = begun;

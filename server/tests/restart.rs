@@ -1,0 +1,200 @@
+//! A server on real files that is stopped and started again: what was answered is there.
+
+use futures_util::{SinkExt, StreamExt};
+use lockwright_engine::Limits;
+use lockwright_env::{Env, TokioEnv, timeout};
+use lockwright_server::{
+    BindError, Server, ServerConfig, ServerError, ServerHandle, Storage, StoreError,
+};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{net::TcpStream, task::JoinHandle};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+
+/// A directory that goes when this does.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let name = format!("lockwright-restart-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn config(directory: &Path) -> ServerConfig {
+    let mut config = ServerConfig::new("127.0.0.1:0");
+    config.storage = Storage::Directory(directory.to_owned());
+    // Snapshots, the log and what is purged of it all have a part.
+    config.snapshot_entries = 7;
+    config
+}
+
+struct Service {
+    address: String,
+    handle: ServerHandle,
+    task: JoinHandle<Result<(), ServerError>>,
+}
+
+impl Service {
+    async fn start(config: ServerConfig) -> Service {
+        let server = Server::bind(TokioEnv, config).await.unwrap();
+        let address = server.local_address().unwrap().to_string();
+        let handle = server.handle();
+        let task = tokio::spawn(server.run());
+        Service {
+            address,
+            handle,
+            task,
+        }
+    }
+
+    async fn connect(&self) -> Socket {
+        let stream = TokioEnv.connect(&self.address).await.unwrap();
+        let url = format!("ws://{}/v1/session", self.address);
+        Socket(client_async(url, stream).await.unwrap().0)
+    }
+
+    async fn greet(&self, kind: &str, session: &str) -> (Socket, String) {
+        let mut socket = self.connect().await;
+        let abandon = if kind == "open" {
+            r#","abandon_ms":60000"#
+        } else {
+            ""
+        };
+        let answer = socket
+            .ask(&format!(
+                r#"{{"type":"{kind}","seq":1,"namespace":"n","session":"{session}","secret":"secret of {session} itself"{abandon}}}"#
+            ))
+            .await;
+        (socket, answer)
+    }
+
+    async fn stop(self) {
+        self.handle.shutdown();
+        within(self.task).await.unwrap().unwrap();
+    }
+}
+
+struct Socket(WebSocketStream<TcpStream>);
+
+impl Socket {
+    async fn ask(&mut self, text: &str) -> String {
+        self.0.send(Message::text(text)).await.unwrap();
+        match within(self.0.next()).await {
+            Some(Ok(Message::Text(text))) => text.as_str().to_owned(),
+            other => panic!("expected a message, got {other:?}"),
+        }
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(&TokioEnv, Duration::from_secs(60), future)
+        .await
+        .expect("the test hangs")
+}
+
+fn token(granted: &str) -> u64 {
+    let token = granted.split(r#""token":"#).nth(1).expect(granted);
+    token.split(',').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn locks_sessions_outcomes_and_tokens_are_there_after_a_restart() {
+    let scratch = Scratch::new("state");
+    let service = Service::start(config(&scratch.0)).await;
+    let (mut holder, _) = service.greet("open", "holder").await;
+    let (mut waiter, _) = service.greet("open", "waiter").await;
+    for n in 0..20 {
+        let id = format!(r#""seq":2,"id":"short{n}""#);
+        let granted = holder
+            .ask(&format!(r#"{{"type":"acquire",{id},"claims":["w b"]}}"#))
+            .await;
+        let token = token(&granted);
+        holder
+            .ask(&format!(r#"{{"type":"release",{id},"token":{token}}}"#))
+            .await;
+    }
+    let acquire = r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"],"ttl_ms":600000}"#;
+    let granted = holder.ask(acquire).await;
+    assert_eq!(token(&granted), 21);
+    let queued = waiter
+        .ask(r#"{"type":"acquire","seq":2,"id":"M","claims":["r a"]}"#)
+        .await;
+    assert!(queued.contains("queued"), "{queued}");
+    service.stop().await;
+
+    let service = Service::start(config(&scratch.0)).await;
+    let usage = service.handle.usage().await.unwrap();
+    assert_eq!((usage.secrets, usage.attached_sessions), (2, 0));
+    let stranger = r#"{"type":"resume","seq":1,"namespace":"n","session":"holder","secret":"0123456789abcdef"}"#;
+    let refused = service.connect().await.ask(stranger).await;
+    assert!(refused.contains("unknown_session"), "{refused}");
+    let (mut holder, resumed) = service.greet("resume", "holder").await;
+    assert!(resumed.contains(r#""id":"L","token":21"#), "{resumed}");
+    let (_waiter, resumed) = service.greet("resume", "waiter").await;
+    assert!(resumed.contains(r#""state":"queued""#), "{resumed}");
+    let again = holder.ask(acquire).await;
+    assert_eq!(token(&again), 21, "a retry locks nothing twice: {again}");
+    let over = holder
+        .ask(r#"{"type":"acquire","seq":3,"id":"short3","claims":["w b"]}"#)
+        .await;
+    assert!(over.contains("released"), "{over}");
+    let next = holder
+        .ask(r#"{"type":"acquire","seq":4,"id":"N","claims":["w c"]}"#)
+        .await;
+    assert_eq!(token(&next), 22, "tokens go on: {next}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_server_is_told_to_go_elsewhere() {
+    let scratch = Scratch::new("second");
+    let service = Service::start(config(&scratch.0)).await;
+    let error = Server::bind(TokioEnv, config(&scratch.0)).await.err();
+    let Some(BindError::Store(StoreError::Locked { path })) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(path, scratch.0);
+    service.stop().await;
+    Service::start(config(&scratch.0)).await.stop().await;
+}
+
+#[tokio::test]
+async fn other_limits_hold_from_the_next_start_on() {
+    let scratch = Scratch::new("limits");
+    let service = Service::start(config(&scratch.0)).await;
+    let (mut socket, _) = service.greet("open", "s").await;
+    for n in 0..3 {
+        let acquire = format!(r#"{{"type":"acquire","seq":2,"id":"{n}","claims":["w {n}"]}}"#);
+        assert!(socket.ask(&acquire).await.contains("granted"));
+    }
+    service.stop().await;
+    let limits = Limits {
+        locks_per_owner: 2,
+        ..Limits::default()
+    };
+    for _ in 0..2 {
+        let service = Service::start(ServerConfig {
+            limits: limits.clone(),
+            ..config(&scratch.0)
+        })
+        .await;
+        let (mut socket, resumed) = service.greet("resume", "s").await;
+        assert_eq!(resumed.matches(r#""state":"held""#).count(), 3, "{resumed}");
+        let refused = socket
+            .ask(r#"{"type":"acquire","seq":2,"id":"x","claims":["w x"]}"#)
+            .await;
+        assert!(refused.contains("locks_per_owner"), "{refused}");
+        service.stop().await;
+    }
+}
