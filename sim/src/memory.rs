@@ -23,6 +23,8 @@ thread_local! {
     /// Bytes that this thread allocated, less those that it freed. Needs no allocation itself and
     /// no destructor, and so can be used at any time in a thread's life.
     static ALLOCATED: Cell<i64> = const { Cell::new(0) };
+    /// How often this thread allocated, or made an allocation larger or smaller.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// The system's allocator, counting bytes per thread.
@@ -61,6 +63,9 @@ unsafe impl GlobalAlloc for CountingAllocator {
 fn count(allocated: usize, freed: usize) {
     let change = (allocated as i64).wrapping_sub(freed as i64);
     ALLOCATED.set(ALLOCATED.get().wrapping_add(change));
+    if allocated > 0 {
+        ALLOCATIONS.set(ALLOCATIONS.get().wrapping_add(1));
+    }
 }
 
 /// Bytes that this thread has allocated and not freed, from an origin that does not matter; `None`
@@ -72,6 +77,12 @@ pub fn allocated() -> Option<i64> {
     let is_counting = ALLOCATED.get() != before;
     drop(probe);
     is_counting.then_some(before)
+}
+
+/// How often this thread has allocated so far; `None` if [`CountingAllocator`] is not installed.
+#[must_use]
+pub fn allocations() -> Option<u64> {
+    allocated().map(|_| ALLOCATIONS.get())
 }
 
 #[cfg(test)]
