@@ -1,16 +1,24 @@
 //! openraft's own suite for storages, on both kinds of store; and what the rows look like.
 
-use super::{codec::encode, log::Log, state::State, types::Types};
+use super::{
+    codec::encode,
+    log::Log,
+    state::State,
+    types::{Entry, Types},
+};
 use crate::{
+    machine::Machine,
     probe::NoProbe,
     proposal::{Action, Attachment, Proposal, SecretHash},
     store::{Store, tests::Scratch},
 };
 use lockwright_engine::*;
-use lockwright_env::TokioEnv;
+use lockwright_env::{Env, TokioEnv};
 use lockwright_protocol::Secret;
 use openraft::{
-    StorageError,
+    EntryPayload, RaftSnapshotBuilder, StorageError,
+    entry::RaftEntry,
+    storage::RaftStateMachine,
     testing::log::{StoreBuilder, Suite},
 };
 use std::sync::Arc;
@@ -54,9 +62,10 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-/// A change of these bytes is a change of the format: then `FORMAT` of the store must change too.
-#[test]
-fn rows_are_written_as_ever() {
+/// A change of these bytes is a change of the format: then `FORMAT` of the store must change too, so
+/// that data of before is refused for what it is.
+#[tokio::test]
+async fn rows_are_written_as_ever() {
     let session = SessionKey {
         namespace: name("n"),
         session: name("s"),
@@ -100,9 +109,92 @@ fn rows_are_written_as_ever() {
     ];
     let at = TimeMs::new(1_000).unwrap();
     let rows = actions.map(|action| encode(&Proposal { at, action }));
+    let (_, mut state) = storages(&Store::in_memory().unwrap());
+    fill(&mut state, 2).await;
+    let snapshot = encode(&state.with_machine(Machine::save));
     let rows: Vec<String> = rows
         .iter()
+        .chain([&snapshot])
         .map(|row| row.escape_ascii().to_string())
         .collect();
     assert_eq!(rows.join("\n"), include_str!("rows.txt").trim_end());
+}
+
+/// The last entry of the log that takes `sessions` sessions with a lock each, applied to a state.
+async fn fill(state: &mut State, sessions: u64) {
+    let at = TimeMs::new(1_000).unwrap();
+    let secret = SecretHash::of(Secret::new("0123456789abcdef").unwrap());
+    let entries = (1..=sessions).flat_map(|n| {
+        let session = SessionKey {
+            namespace: name("n"),
+            session: name(&format!("session {n}")),
+        };
+        let lock = LockKey {
+            namespace: name("n"),
+            owner: Owner::Session(session.session.clone()),
+            id: name("L"),
+        };
+        let open = Action::Open {
+            session: session.clone(),
+            secret: secret.clone(),
+            abandon: DurationMs::from_secs(60),
+        };
+        let acquire = Action::Ask {
+            session,
+            attachment: Attachment(2 * n),
+            command: Command::Acquire {
+                lock,
+                claims: vec![Claim::write(Path::parse(format!("a/{n}")).unwrap())],
+                ttl: Some(DurationMs::from_secs(60)),
+                wait: Wait::Forever,
+            },
+        };
+        [(2 * n, open), (2 * n + 1, acquire)]
+    });
+    let entries = entries.map(|(index, action)| {
+        let log_id = openraft::testing::log_id::<Types>(1, 1, index);
+        let payload = EntryPayload::Normal(Proposal { at, action });
+        Ok((Entry::new(log_id, payload), None))
+    });
+    let entries = futures_util::stream::iter(entries);
+    state.apply(entries).await.unwrap();
+}
+
+async fn comes_back(sessions: u64) {
+    let scratch = Scratch::new();
+    let store = Store::open(&TokioEnv, scratch.path()).unwrap();
+    let (_, mut state) = storages(&store);
+    fill(&mut state, sessions).await;
+    let kept = state.with_machine(Machine::save);
+    let clock = || TokioEnv.monotonic();
+    let begin = clock();
+    let mut builder = state.try_create_snapshot_builder(true).await.unwrap();
+    builder.build_snapshot().await.unwrap();
+    let saved = clock();
+    drop((builder, state));
+    store.closed().await;
+    let begin_again = clock();
+    let store = Store::open(&TokioEnv, scratch.path()).unwrap();
+    let (_, state) = storages(&store);
+    let restored = clock();
+    assert!(
+        state.with_machine(Machine::save) == kept,
+        "the state is the one that was saved"
+    );
+    println!(
+        "{sessions} sessions with a lock each: saved in {:?}, back in {:?}",
+        saved - begin,
+        restored - begin_again
+    );
+}
+
+#[tokio::test]
+async fn a_state_comes_back_from_its_snapshot() {
+    comes_back(100).await;
+}
+
+#[tokio::test]
+#[ignore = "it takes a while; run it with --release --nocapture to see how long a start takes"]
+async fn a_million_locks_come_back() {
+    comes_back(1_000_000).await;
 }

@@ -187,6 +187,8 @@ impl ServicePlan {
                     client
                         .attempts
                         .retain(|attempt| (from..to).contains(&attempt.at_ms));
+                    // Who closes long after all has healed holds up everything.
+                    client.closes_at_ms = client.closes_at_ms.filter(|at| *at < to);
                 }
             })
         });
