@@ -2,5 +2,6 @@
 
 mod common;
 mod grants;
+mod hostile_snapshots;
 mod snapshots_and_questions;
 mod time_and_sessions;
