@@ -192,3 +192,38 @@ pub enum Command {
     /// Nothing but the time.
     Tick,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(text: &str) -> Claim {
+        let path = Path::parse(&text[2..]).unwrap();
+        match &text[..1] {
+            "w" => Claim::write(path),
+            _ => Claim::read(path),
+        }
+    }
+
+    #[test]
+    fn claims_conflict_when_their_paths_overlap_and_they_are_not_both_read() {
+        let cases = [
+            ("w a", "w a", true),
+            ("w a", "w a/b", true),
+            ("w a", "r a/b", true),
+            ("r a", "w a/b", true),
+            ("r /", "w a/b", true),
+            ("r a", "r a", false),
+            ("r a", "r a/b", false),
+            ("w a", "w b", false),
+            ("w a", "r b", false),
+            ("w a/b", "w a/bc", false),
+            ("r a", "r b", false),
+        ];
+        for (one, other, conflict) in cases {
+            let (one, other) = (claim(one), claim(other));
+            assert_eq!(one.conflicts(&other), conflict, "{one:?} and {other:?}");
+            assert_eq!(other.conflicts(&one), conflict, "{other:?} and {one:?}");
+        }
+    }
+}

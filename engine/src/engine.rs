@@ -104,6 +104,9 @@ pub(crate) enum Subject {
 /// second would take a century from here to 2^63.
 pub(crate) const COUNTER_MAX: u64 = 1 << 62;
 
+#[cfg(test)]
+mod tests;
+
 /// An emptied list with room for at most this many keeps its memory.
 const KEPT_ROOM: usize = 1024;
 
@@ -498,7 +501,11 @@ impl Engine {
     pub fn check(&self) {
         self.tree.check();
         assert!(self.freed.is_empty());
-        assert_eq!(self.by_id.len(), self.requests.len());
+        assert_eq!(
+            self.by_id.len(),
+            self.requests.len(),
+            "every request can be named"
+        );
         let mut due = self
             .sessions
             .values()

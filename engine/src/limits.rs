@@ -84,3 +84,26 @@ impl fmt::Display for LimitName {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_called_the_same_in_settings_errors_and_serialized() {
+        let settings = serde_json::to_value(Limits::default()).unwrap();
+        for limit in [
+            LimitName::ClaimsPerRequest,
+            LimitName::SegmentsPerPath,
+            LimitName::BytesPerSegment,
+            LimitName::QueuedRequestsPerPath,
+            LimitName::LocksPerOwner,
+            LimitName::Sessions,
+            LimitName::Namespaces,
+        ] {
+            assert!(settings[limit.as_str()].is_u64(), "{limit} is a setting");
+            assert_eq!(serde_json::to_value(limit).unwrap(), limit.as_str());
+            assert_eq!(limit.to_string(), limit.as_str());
+        }
+    }
+}

@@ -118,4 +118,11 @@ mod tests {
         );
         assert!(Name::new("名前 / ✓").is_ok());
     }
+
+    #[test]
+    fn a_name_is_its_text() {
+        let name = Name::new("名前 / ✓").unwrap();
+        assert_eq!(name.as_str(), "名前 / ✓");
+        assert_eq!(name.to_string(), "名前 / ✓");
+    }
 }

@@ -8,6 +8,9 @@ use crate::{
     tree::NodeId,
 };
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) type NamespaceId = Id<Namespace>;
 pub(crate) type OwnerId = Id<OwnerRecord>;
 

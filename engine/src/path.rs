@@ -171,6 +171,7 @@ mod tests {
     fn text_form_round_trips() {
         for text in ["/", "a", "a/b/c", "ä/ß"] {
             assert_eq!(path(text).as_str(), text);
+            assert_eq!(path(text).to_string(), text);
         }
         assert_eq!(path("/").depth(), 0);
         assert_eq!(path("a/b").segments().collect::<Vec<_>>(), ["a", "b"]);

@@ -12,6 +12,9 @@ use crate::{
     tree::{Arrival, Newcomer, NodeId, Placed},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// See [`Engine::restore`].
 pub(crate) fn restore(from: &Snapshot, hash_key: HashKey) -> Result<Engine, SnapshotError> {
     if !(1..=COUNTER_MAX).contains(&from.next_token.0)

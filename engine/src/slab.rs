@@ -102,6 +102,11 @@ impl<T> Slab<T> {
         self.places.len()
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.places.capacity()
+    }
+
     pub(crate) fn insert(&mut self, record: T) -> Id<T> {
         self.used += 1;
         let Some(id) = self.free else {
@@ -205,7 +210,30 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "freed twice")]
+    fn an_emptied_slab_keeps_room_for_a_thousand_and_no_more() {
+        for (room, kept) in [(KEPT_PLACES, KEPT_PLACES), (KEPT_PLACES + 1, 0)] {
+            let mut slab = Slab::new();
+            slab.reserve(room);
+            assert_eq!(slab.places.capacity(), room, "room is made at once");
+            let id = slab.insert(());
+            slab.remove(id);
+            assert_eq!(slab.places.capacity(), kept);
+        }
+    }
+
+    #[test]
+    fn an_id_and_its_number_stand_for_each_other_and_zero_for_none() {
+        let mut slab = Slab::new();
+        let (a, b) = (slab.insert("a"), slab.insert("b"));
+        assert_ne!(a.raw(), b.raw());
+        for id in [a, b] {
+            assert_eq!(Id::from_raw(id.raw()), Some(id));
+        }
+        assert_eq!(Id::<&str>::from_raw(0), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "place #1 is freed twice")]
     fn freeing_twice_is_noticed() {
         let mut slab = Slab::new();
         let (a, _b) = (slab.insert(1), slab.insert(2));

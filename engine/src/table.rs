@@ -86,6 +86,11 @@ impl<T: Hashed> Table<T> {
         self.ids.len()
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.ids.capacity()
+    }
+
     /// Makes room for so many more ids.
     pub(crate) fn reserve(&mut self, more: usize, slab: &Slab<T>) {
         self.ids.reserve(more, |id| slab[*id].hash());
@@ -138,5 +143,94 @@ impl<T: Hashed> Table<T> {
         if self.ids.is_empty() && self.ids.capacity() > KEPT_ROOM {
             self.ids = HashTable::new();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    struct Record(u64);
+
+    impl Hashed for Record {
+        fn hash(&self) -> u64 {
+            self.0
+        }
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    #[test]
+    fn hashes_differ_with_the_key_and_with_every_part() {
+        let mut hashes = BTreeSet::new();
+        for key in [HashKey([0, 0]), HashKey([0, 1]), HashKey([1, 0])] {
+            for text in ["a", "b"] {
+                hashes.insert(key.of_name(&name(text)));
+                for other in ["a", "b"] {
+                    for owner in [Owner::Named(name(other)), Owner::Session(name(other))] {
+                        let hash = key.of_owner(&name(text), &owner);
+                        hashes.insert(hash.finish());
+                        hashes.insert(hash.clone().of_request(&name("L1")));
+                        hashes.insert(hash.of_request(&name("L2")));
+                    }
+                }
+                for parent in [1, 2] {
+                    hashes.insert(key.of_segment(parent, text));
+                }
+            }
+        }
+        // Names, owners with their requests, and segments.
+        assert_eq!(hashes.len(), 3 * (2 + 2 * 2 * 2 * 3 + 2 * 2));
+    }
+
+    #[test]
+    fn records_whose_hashes_collide_are_told_apart() {
+        let (mut slab, mut table) = (Slab::new(), Table::new());
+        let ids: Vec<_> = (0..3).map(|_| slab.insert(Record(7))).collect();
+        for id in &ids {
+            table.insert(*id, &slab);
+        }
+        table.remove(ids[1], &slab);
+        assert_eq!(table.len(), 2);
+        let mut seen = Vec::new();
+        let found = table.find(7, &slab, |record| {
+            seen.push(record.0);
+            false
+        });
+        assert_eq!((found, seen), (None, vec![7, 7]));
+    }
+
+    #[test]
+    fn a_large_table_keeps_its_ids_and_gives_its_memory_back_when_emptied() {
+        let (mut slab, mut table) = (Slab::new(), Table::new());
+        let records = 4 * KEPT_ROOM as u64;
+        let ids: Vec<_> = (0..records).map(|n| slab.insert(Record(n))).collect();
+        table.reserve(ids.len(), &slab);
+        let room = table.ids.capacity();
+        assert!(room >= ids.len(), "room is made at once");
+        for id in &ids {
+            table.insert(*id, &slab);
+        }
+        assert_eq!(table.ids.capacity(), room);
+        let (last, others) = ids.split_last().unwrap();
+        for id in others {
+            table.remove(*id, &slab);
+        }
+        assert_eq!(table.find(records - 1, &slab, |_| true), Some(*last));
+        table.remove(*last, &slab);
+        assert_eq!((table.len(), table.ids.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn an_emptied_small_table_keeps_its_memory() {
+        let (mut slab, mut table) = (Slab::new(), Table::new());
+        let id = slab.insert(Record(1));
+        table.insert(id, &slab);
+        let room = table.ids.capacity();
+        table.remove(id, &slab);
+        assert_eq!(table.ids.capacity(), room);
     }
 }

@@ -155,9 +155,31 @@ mod tests {
 
     #[test]
     fn a_value_above_the_maximum_is_refused() {
+        assert_eq!(MAX_MS, 9_007_199_254_740_991, "2^53 - 1");
         assert!(TimeMs::new(MAX_MS).is_ok());
         assert_eq!(TimeMs::new(MAX_MS + 1), Err(OutOfRange { got: MAX_MS + 1 }));
         assert_eq!(DurationMs::new(u64::MAX), Err(OutOfRange { got: u64::MAX }));
+    }
+
+    #[test]
+    fn a_deadline_is_at_most_the_longest_duration_after_the_latest_time() {
+        let latest = 2 * MAX_MS;
+        assert_eq!(
+            TimeMs::try_from(latest),
+            Ok(TimeMs::LATEST.after(DurationMs(MAX_MS)))
+        );
+        for got in [latest + 1, u64::MAX] {
+            assert_eq!(TimeMs::try_from(got), Err(OutOfRange { got }));
+        }
+        assert!(TimeMs::try_from(5).is_ok());
+    }
+
+    #[test]
+    fn times_and_durations_are_told_in_milliseconds() {
+        assert_eq!(DurationMs::from_secs(3).as_ms(), 3000);
+        assert_eq!(DurationMs::from_secs(3).to_string(), "3000 ms");
+        assert_eq!(TimeMs(3000).as_ms(), 3000);
+        assert_eq!(TimeMs(3000).to_string(), "3000 ms");
     }
 
     #[test]

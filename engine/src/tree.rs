@@ -17,6 +17,9 @@ use crate::{
 };
 use smol_str::SmolStr;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) type NodeId = Id<Node>;
 pub(crate) type EntryId = Id<Entry>;
 

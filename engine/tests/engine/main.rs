@@ -3,5 +3,6 @@
 mod common;
 mod grants;
 mod hostile_snapshots;
+mod inspection;
 mod snapshots_and_questions;
 mod time_and_sessions;
