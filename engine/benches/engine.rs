@@ -147,7 +147,33 @@ fn uncontended(c: &mut Criterion) {
         pair(c, &title, &[write("a/b/c")], holding(held));
     }
     for held in [1_000, MILLION] {
+        pair_on_new_paths(c, held);
+    }
+    for held in [1_000, MILLION] {
         pair_anywhere(c, held);
+    }
+}
+
+/// Takes and gives back a lock on a path that was not in use, each time another one of many.
+fn pair_on_new_paths(c: &mut Criterion, held: u64) {
+    let mut engine = holding(held);
+    let mut events = Vec::new();
+    let commands: Vec<Command> = (held..held + 10_000).map(hold).collect();
+    let mut n = 0;
+    c.bench_function(&format!("pair/new_path_beside_{held}_held"), |b| {
+        b.iter(|| {
+            n = (n + 1) % commands.len();
+            let token = token(apply(&mut engine, &commands[n], &mut events));
+            let lock = lock_of(&commands[n]).clone();
+            apply(&mut engine, &Command::Release { lock, token }, &mut events);
+        });
+    });
+}
+
+fn lock_of(command: &Command) -> &LockKey {
+    match command {
+        Command::Acquire { lock, .. } => lock,
+        other => panic!("{other:?} asks for no lock"),
     }
 }
 
@@ -163,11 +189,8 @@ fn pair_anywhere(c: &mut Criterion, held: u64) {
     c.bench_function(&format!("pair/anywhere_of_{held}_held"), |b| {
         b.iter(|| {
             n = (n + 382_909) % tokens.len();
-            let Command::Acquire { lock, .. } = &commands[n] else {
-                unreachable!("only locks are asked for")
-            };
             let release = Command::Release {
-                lock: lock.clone(),
+                lock: lock_of(&commands[n]).clone(),
                 token: tokens[n],
             };
             apply(&mut engine, &release, &mut events);
