@@ -57,8 +57,8 @@ impl LockGuard {
         matches!(self.phase(), Phase::Held { .. })
     }
 
-    /// When the lease runs out, or ran out; none without a lease (or one that ends beyond what the
-    /// system's clock can express), and none once the lock has ended.
+    /// When the lease runs out; none without a lease (or with one that ends beyond what the system's
+    /// clock can express), and none once the lock has ended.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase() {

@@ -47,17 +47,17 @@
 //! # Cost
 //!
 //! That of the engine and one mutex, for which the threads of a lock space queue: about half a
-//! microsecond at a time. `sh scripts/bench_local.sh` measures; in nanoseconds, on a busy machine,
+//! microsecond at a time. `sh scripts/bench_local.sh` measures; in nanoseconds, on an idle machine,
 //! for taking a lock and releasing it with nobody in the way:
 //!
 //! | | ns |
 //! |---|---|
-//! | the engine alone | 1160 |
-//! | [`lock_blocking`](LocalLocks::lock_blocking) | 1280 |
-//! | [`lock`](LocalLocks::lock) | 1230 |
-//! | `tokio::sync::Mutex` | 83 |
-//! | a map of mutexes by name | 64 |
-//! | `std::sync::Mutex` | 24 |
+//! | the engine alone | 390 |
+//! | [`lock_blocking`](LocalLocks::lock_blocking) | 520 |
+//! | [`lock`](LocalLocks::lock) | 530 |
+//! | `tokio::sync::Mutex` | 35 |
+//! | a map of mutexes by name | 34 |
+//! | `std::sync::Mutex` | 12 |
 //!
 //! `docs/local.md` in the repository has more, and how the crate works and is tested. Where one
 //! mutex for one thing will do, use a mutex.
