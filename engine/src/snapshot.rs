@@ -121,8 +121,8 @@ impl PartialEq for Engine {
 impl Eq for Engine {}
 
 impl Engine {
-    /// The whole state, but for the hash key. Cost: linear in what is in use, and sorting the live
-    /// requests.
+    /// The whole state, but for the hash key. Cost: linear in the most that was in use at once since
+    /// the engine was last empty, and sorting the live requests.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Saving::new(self).snapshot()

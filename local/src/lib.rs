@@ -34,6 +34,8 @@
 //!
 //! Dropping a [`Locking`] future gives the request up: it leaves the queue at once, and whoever
 //! waited only for it is granted at once. If its grant came just before, the lock is released.
+//! Nobody can give up the wait of a thread in [`lock_blocking`](LocalLocks::lock_blocking) for it:
+//! let it have a timeout.
 //!
 //! # Time
 //!
