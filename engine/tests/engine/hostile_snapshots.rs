@@ -434,7 +434,11 @@ fn what_is_beyond_lower_limits_stays() {
         namespaces: 0,
         retention: span(0),
     };
-    let engine = Engine::restore(&before.with_limits(limits), HashKey::default()).unwrap();
+    let lowered = before.with_limits(limits.clone());
+    let engine = Engine::restore(&lowered, HashKey::default()).unwrap();
     engine.check();
     assert_eq!(engine.usage().live_requests, 3);
+    assert_eq!(engine.limits(), &limits);
+    let mut world = World { engine };
+    assert_eq!(world.wants(100, "L6", "w k"), ["100 limit_exceeded"]);
 }

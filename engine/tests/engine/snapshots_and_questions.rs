@@ -93,6 +93,30 @@ fn equal_engines_serialize_equally_whatever_their_hash_key() {
 }
 
 #[test]
+fn engines_that_were_told_different_things_are_not_equal() {
+    let told = |command: &Command| {
+        let mut world = busy_world();
+        world.apply(60_008, command);
+        world.engine
+    };
+    let same = told(&Command::Tick);
+    assert!(same == busy_world().engine);
+    let others = [
+        told(&acquire("L8", "r q", None, Wait::Forever)),
+        told(&Command::Cancel { lock: key("L6") }),
+        told(&Command::KeepAlive {
+            session: session("s3"),
+        }),
+        told(&Command::Attach {
+            session: session("s1"),
+        }),
+    ];
+    let differ = others.each_ref().map(|other| *other != same);
+    // Nothing was changed by the sign of life of a session that is not open.
+    assert_eq!(differ, [true, true, false, true]);
+}
+
+#[test]
 fn a_question_about_a_path_finds_what_overlaps_it() {
     let mut world = World::new();
     world.wants(0, "L1", "w a/b");
