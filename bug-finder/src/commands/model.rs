@@ -65,7 +65,8 @@ pub struct Args {
     out: PathBuf,
 
     /// Instead of checking, serve the states to a browser at this address, until Ctrl-C
-    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:3000")]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:3000",
+        conflicts_with_all = ["json", "budget", "out"])]
     explore: Option<SocketAddr>,
 
     /// Print one JSON object
