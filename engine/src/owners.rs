@@ -151,7 +151,8 @@ impl Owners {
 
     /// The owner's record, made here (and its namespace's, too) when there is none.
     pub(crate) fn find_or_add(&mut self, name: &Name, owner: &Owner) -> OwnerId {
-        if let Some(id) = self.find(name, owner) {
+        let hash = self.hash_of(name, owner).finish();
+        if let Some(id) = self.find_hashed(hash, name, owner) {
             return id;
         }
         let namespace = self
@@ -161,7 +162,7 @@ impl Owners {
         let id = self.owners.insert(OwnerRecord {
             namespace,
             owner: owner.clone(),
-            hash: self.hash_of(name, owner).finish(),
+            hash,
             session: None,
             first: None,
             last: None,
