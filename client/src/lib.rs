@@ -36,3 +36,8 @@ pub use error::{AcquireError, CallError, Refused};
 pub use lock::Lock;
 pub use notice::{Lost, Notice};
 pub use request::AcquireRequest;
+
+/// The values that requests and answers are made of, so that a caller needs the engine for nothing.
+pub use lockwright_engine::{
+    Claim, DurationMs, EndReason, ErrorCode, LimitName, Mode, Name, Path, PathError, Token, Wait,
+};

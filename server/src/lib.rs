@@ -36,5 +36,7 @@ pub use error::ServerError;
 pub use handle::{ServerHandle, Usage};
 pub use ledger::first_token;
 pub use listen::{BindError, Server};
+/// The engine's, for [`ServerConfig::limits`].
+pub use lockwright_engine::Limits;
 pub use probe::Probe;
 pub use store::StoreError;

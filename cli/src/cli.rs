@@ -1,0 +1,101 @@
+//! The command line.
+
+use crate::commands::{lock, serve};
+use clap::{Parser, Subcommand};
+use lockwright_client::Name;
+use std::path::PathBuf;
+
+/// A lock service: who may do what, one at a time, on many machines.
+///
+/// `serve` runs the server. `lock` runs a command while it holds a lock. The other commands look
+/// at a running server, take locks by hand, and break them.
+#[derive(Debug, Parser)]
+#[command(name = "lockwright", version, max_term_width = 100, after_long_help = SETTINGS)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// A TOML file with settings: keys as the options of all commands, tables as the commands
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+const SETTINGS: &str = "\
+Each option can also be given by an environment variable, which --help of its command names, and in
+a TOML file (--config or LOCKWRIGHT_CONFIG):
+
+    server = \"locks.example.net:9009\"
+    [serve]
+    listen = \"0.0.0.0:9009\"
+    data = \"/var/lib/lockwright\"
+
+The command line counts more than the environment, the environment more than the file.
+
+Exit codes:
+    0  done
+    1  the server cannot start or go on, or it refused what was asked
+    2  the command line, the environment or the file cannot be used
+   69  the server cannot be reached
+   70  a bug
+`lock` has more of them: see lockwright lock --help.";
+
+/// The commands; each is a file of its own.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server
+    Serve(serve::Args),
+    /// Run a command while holding a lock
+    Lock(lock::Args),
+}
+
+/// Which server, and which of its namespaces.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Target {
+    /// Where the server listens, as host:port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9009", value_parser = address)]
+    pub(crate) server: String,
+
+    /// The namespace
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = name)]
+    pub(crate) namespace: Name,
+}
+
+/// Reads a name, such as that of a namespace.
+pub(crate) fn name(text: &str) -> Result<Name, String> {
+    Name::new(text).map_err(|error| error.to_string())
+}
+
+/// Reads `host:port`, with or without `http://` in front.
+fn address(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix("http://").unwrap_or(text);
+    let bare = bare.strip_suffix('/').unwrap_or(bare);
+    let whole = bare.rsplit_once(':').filter(|(host, port)| {
+        !host.is_empty() && !bare.contains('/') && port.parse::<u16>().is_ok()
+    });
+    match whole {
+        Some(_) => Ok(bare.to_owned()),
+        None => Err(format!(
+            "`{text}` is no address: write host:port, as in 127.0.0.1:9009"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        crate::settings::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_are_read_with_and_without_scheme() {
+        assert_eq!(address("http://a:1/").as_deref(), Ok("a:1"));
+        assert_eq!(address("[::1]:9009").as_deref(), Ok("[::1]:9009"));
+        for text in ["", "a", ":1", "a:b", "a:70000", "https://a:1", "a:1/b"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+}

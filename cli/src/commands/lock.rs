@@ -1,0 +1,227 @@
+//! `lockwright lock`: a command that runs while a lock is held.
+//!
+//! `acquire` gets the lock, `keep` keeps it and tells when it is lost, `job` is the command and
+//! all that it starts, `terminal` lends it the terminal, and `watch` is the loop over all of them.
+//! `timing` says how long before the end of the lease the command has to end.
+
+mod acquire;
+mod job;
+mod keep;
+mod signals;
+mod terminal;
+mod timing;
+mod watch;
+
+use crate::{
+    cli::Target,
+    exit::{Exit, Failure},
+    units,
+};
+use acquire::Acquired;
+use lockwright_client::{Claim, Client, ClientConfig, DurationMs, Mode, Path, Token, Wait};
+use lockwright_env::{Env, TokioEnv};
+use std::{ffi::OsString, process::Command, time::Duration};
+use timing::Timing;
+
+/// Run a command while holding a lock.
+///
+/// The lock is held as long as the command runs, is renewed by itself, and is released when the
+/// command ends. Locks are exclusive unless --read is given; a name stands for itself and all that
+/// is below it, as `a` for `a/b`; of several names all are locked, or none. Whoever asks first is
+/// served first.
+///
+/// When the lock is lost, or could be lost because the server cannot be reached, the command is
+/// ended: all that it has started gets SIGTERM, and after the grace SIGKILL, and is dead before the
+/// server could give the lock to somebody else.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+
+    /// What to lock: segments joined by /
+    #[arg(required = true, value_name = "NAME", value_parser = path)]
+    names: Vec<Path>,
+
+    /// Share the lock with others who only read
+    #[arg(long)]
+    read: bool,
+
+    /// Do not wait: exit with 124 if the lock cannot be had at once
+    #[arg(long = "try")]
+    at_once: bool,
+
+    /// Wait no longer than this, then exit with 124
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    wait: Option<DurationMs>,
+
+    /// Give the lock a lease, renewed three times as often; without it, it lasts as the session
+    #[arg(long, value_name = "D", value_parser = units::duration_above_zero)]
+    ttl: Option<DurationMs>,
+
+    /// How long the lock outlives the connection to the server
+    #[arg(long, value_name = "D", default_value = "30s", value_parser = units::duration_above_zero)]
+    abandon: DurationMs,
+
+    /// How long the command has between SIGTERM and SIGKILL when the lock is about to be lost
+    /// [default: a quarter of the lease, at most 5s]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    grace: Option<DurationMs>,
+
+    /// Give up when the server cannot be reached for so long at the start
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = units::duration_above_zero)]
+    connect_timeout: DurationMs,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lockwright lock deploy/web -- ./deploy.sh
+  lockwright lock --try backup -- sh -c 'tar czf backup-$LOCKWRIGHT_TOKEN.tgz data'
+  lockwright lock --read --wait 30s config -- ./report
+  lockwright lock --abandon 5s seat/7 seat/8 -- ./sell      # both seats, or none
+
+The command finds in its environment
+  LOCKWRIGHT_TOKEN             the fencing token: larger than that of all holders before
+  LOCKWRIGHT_DEADLINE_UNIX_MS  until when the lock was sure when the command started; renewals
+                               move it
+  LOCKWRIGHT_KEYS              the names, one a line
+  LOCKWRIGHT_SERVER, LOCKWRIGHT_NAMESPACE  where the lock is
+
+It runs in a process group of its own, which gets the signals that lockwright gets, and the
+terminal, if lockwright has it. It is killed when lockwright is.
+
+Exit codes:
+    that of the command; 128+n if signal n ended it, or ended lockwright while it waited
+  123  the lock was lost, and the command ended for it
+  124  the lock was not to be had (--try), or not in time (--wait)
+  125  something else was wrong, not with the command
+  126  the command cannot be run
+  127  there is no such command";
+
+fn path(text: &str) -> Result<Path, String> {
+    Path::parse(text).map_err(|error| error.to_string())
+}
+
+/// Runs the command.
+pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
+    let failed = |what: String| Failure::new(Exit::LOCK_FAILED, what);
+    let lease = args.ttl.unwrap_or(args.abandon).min(args.abandon);
+    let timing = Timing::new(lease, args.grace).map_err(failed)?;
+    // One thread: a command dies with the thread that started it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed(format!("cannot start: {error}")))?;
+    runtime.block_on(run(args, &timing))
+}
+
+async fn run(args: &Args, timing: &Timing) -> Result<Exit, Failure> {
+    let failed = |what: String| Failure::new(Exit::LOCK_FAILED, what);
+    let mut signals = signals::Signals::catch().map_err(|error| failed(error.to_string()))?;
+    let client =
+        Client::connect(TokioEnv, config(args)).map_err(|error| failed(error.to_string()))?;
+    let mode = if args.read { Mode::Read } else { Mode::Write };
+    let claim = |path: &Path| Claim {
+        path: path.clone(),
+        mode,
+    };
+    let wanted = acquire::Wanted {
+        claims: args.names.iter().map(claim).collect(),
+        ttl: args.ttl,
+        wait: match args.wait {
+            _ if args.at_once => Wait::No,
+            Some(wait) => Wait::For(wait),
+            None => Wait::Forever,
+        },
+        server: &args.target.server,
+        connect_timeout: units::std(args.connect_timeout),
+        call_timeout: timing.call_timeout,
+    };
+    let acquired = tokio::select! {
+        biased;
+        signal = signals.next() => {
+            // The session ends by itself if the server cannot be told.
+            let _ = lockwright_env::timeout(&TokioEnv, timing.call_timeout, client.close()).await;
+            return Ok(Exit::by_signal(signal));
+        }
+        acquired = acquire::acquire(&client, &wanted) => acquired?,
+    };
+    let exit = hold(args, timing, signals, acquired).await;
+    if let Err(error) = client.close().await {
+        eprintln!("lockwright: the lock was not released: {error}");
+    }
+    exit
+}
+
+/// Runs the command while the lock is held.
+async fn hold(
+    args: &Args,
+    timing: &Timing,
+    signals: signals::Signals,
+    acquired: Acquired,
+) -> Result<Exit, Failure> {
+    let Acquired { lock, token } = acquired;
+    let deadline = lock
+        .deadline()
+        .filter(|deadline| *deadline > TokioEnv.monotonic());
+    let Some(deadline) = deadline else {
+        return Err(Failure::new(
+            Exit::LOST,
+            "the lock was lost before the command could start",
+        ));
+    };
+    let keeper = keep::keep(lock, args.ttl);
+    let command = command(args, token, deadline);
+    match job::Job::start(command) {
+        Ok(job) => Ok(watch::watch(job, keeper, signals, timing).await),
+        Err(error) => {
+            let exit = match error.kind() {
+                std::io::ErrorKind::NotFound => Exit::NO_SUCH_COMMAND,
+                _ => Exit::CANNOT_RUN,
+            };
+            let name = args
+                .command
+                .first()
+                .map_or_else(Default::default, |name| name.display().to_string());
+            Err(Failure::new(exit, format!("cannot run `{name}`: {error}")))
+        }
+    }
+}
+
+fn config(args: &Args) -> ClientConfig {
+    let abandon = units::std(args.abandon);
+    let mut config = ClientConfig::new(&args.target.server);
+    config.namespace = args.target.namespace.clone();
+    config.abandon = args.abandon;
+    // Often enough that one that gets lost does no harm.
+    config.keep_alive = config
+        .keep_alive
+        .min(abandon / 5)
+        .max(Duration::from_nanos(1));
+    config.call_timeout = timing::call_timeout(args.abandon);
+    config.reconnect_max = Duration::from_secs(1);
+    config
+}
+
+fn command(args: &Args, token: Token, deadline: Duration) -> Command {
+    let (name, rest) = args.command.split_first().expect("clap demands a command");
+    let mut command = Command::new(name);
+    let left = deadline.saturating_sub(TokioEnv.monotonic());
+    let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+    let keys: Vec<String> = args.names.iter().map(ToString::to_string).collect();
+    command
+        .args(rest)
+        .env("LOCKWRIGHT_TOKEN", token.0.to_string())
+        .env(
+            "LOCKWRIGHT_DEADLINE_UNIX_MS",
+            TokioEnv.wall_unix_ms().saturating_add(left_ms).to_string(),
+        )
+        .env("LOCKWRIGHT_KEYS", keys.join("\n"))
+        .env("LOCKWRIGHT_SERVER", &args.target.server)
+        .env("LOCKWRIGHT_NAMESPACE", args.target.namespace.as_str());
+    command
+}

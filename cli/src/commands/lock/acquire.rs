@@ -1,0 +1,131 @@
+//! Getting the lock.
+
+use crate::exit::{Exit, Failure};
+use lockwright_client::{
+    AcquireRequest, Claim, Client, DurationMs, EndReason, ErrorCode, Lock, Lost, Notice, Refused,
+    Token, Wait,
+};
+use lockwright_env::{Env, TokioEnv, timeout};
+use std::time::Duration;
+
+/// What is asked for.
+pub(super) struct Wanted<'a> {
+    pub(super) claims: Vec<Claim>,
+    pub(super) ttl: Option<DurationMs>,
+    pub(super) wait: Wait,
+    pub(super) server: &'a str,
+    pub(super) connect_timeout: Duration,
+    pub(super) call_timeout: Duration,
+}
+
+/// A lock that is held.
+pub(super) struct Acquired {
+    pub(super) lock: Lock<TokioEnv>,
+    pub(super) token: Token,
+}
+
+/// What came of asking once.
+enum Asked {
+    Granted(Token),
+    /// The server has lost the session; it can be asked for another.
+    SessionLost,
+}
+
+/// Asks until there is an answer that counts.
+pub(super) async fn acquire(
+    client: &Client<TokioEnv>,
+    wanted: &Wanted<'_>,
+) -> Result<Acquired, Failure> {
+    let start = TokioEnv.monotonic();
+    loop {
+        let waited = TokioEnv.monotonic().saturating_sub(start);
+        let wait = match wanted.wait {
+            Wait::For(wait) => Wait::For(less(wait, waited)),
+            other => other,
+        };
+        let mut request = AcquireRequest::new(wanted.claims.clone()).wait(wait);
+        request.ttl = wanted.ttl;
+        let mut lock = client.request(request);
+        match ask(&mut lock, wait, wanted).await? {
+            Asked::Granted(token) => return Ok(Acquired { lock, token }),
+            Asked::SessionLost => eprintln!(
+                "lockwright: the server has forgotten this session; the lock is asked for again"
+            ),
+        }
+    }
+}
+
+fn less(wait: DurationMs, waited: Duration) -> DurationMs {
+    let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+    DurationMs::new(wait.as_ms().saturating_sub(waited_ms)).unwrap_or(wait)
+}
+
+async fn ask(lock: &mut Lock<TokioEnv>, wait: Wait, wanted: &Wanted<'_>) -> Result<Asked, Failure> {
+    let first = timeout(&TokioEnv, wanted.connect_timeout, lock.next()).await;
+    let Ok(mut notice) = first else {
+        return Err(Failure::new(
+            Exit::LOCK_FAILED,
+            format!(
+                "no answer from {} within {:?}: does `lockwright serve` run there?",
+                wanted.server, wanted.connect_timeout
+            ),
+        ));
+    };
+    // The server counts the time; if it cannot be reached it is counted here.
+    let patience = match wait {
+        Wait::For(wait) => Some(crate::units::std(wait) + wanted.call_timeout),
+        Wait::No => Some(wanted.connect_timeout),
+        Wait::Forever => None,
+    };
+    let give_up = patience.map(|patience| TokioEnv.monotonic().saturating_add(patience));
+    loop {
+        match notice {
+            Some(Notice::Granted { token, .. }) => return Ok(Asked::Granted(token)),
+            Some(Notice::Queued) => {}
+            Some(Notice::Refused(refused)) => return Err(refusal(&refused)),
+            Some(Notice::Ended(EndReason::TimedOut)) => return Err(not_in_time(wait)),
+            Some(Notice::Ended(reason)) => {
+                return Err(Failure::new(
+                    Exit::NOT_ACQUIRED,
+                    format!("the request was ended: {reason}"),
+                ));
+            }
+            Some(Notice::Lost(Lost::SessionOver)) => return Ok(Asked::SessionLost),
+            Some(Notice::Lost(lost)) => {
+                return Err(Failure::new(
+                    Exit::LOCK_FAILED,
+                    format!("the request is lost: {lost}"),
+                ));
+            }
+            None => unreachable!("a last notice comes before the end"),
+        }
+        let next = async {
+            match give_up {
+                Some(at) => {
+                    let left = at.saturating_sub(TokioEnv.monotonic());
+                    timeout(&TokioEnv, left, lock.next()).await.ok()
+                }
+                None => Some(lock.next().await),
+            }
+        };
+        notice = next.await.ok_or_else(|| not_in_time(wait))?;
+    }
+}
+
+fn not_in_time(wait: Wait) -> Failure {
+    let message = match wait {
+        Wait::For(_) => "the lock was not to be had in the time given by --wait",
+        Wait::No | Wait::Forever => "the server did not answer in time",
+    };
+    Failure::new(Exit::NOT_ACQUIRED, message)
+}
+
+fn refusal(refused: &Refused) -> Failure {
+    match refused.code {
+        ErrorCode::Busy => Failure::new(
+            Exit::NOT_ACQUIRED,
+            "somebody else has the lock, and --try does not wait",
+        ),
+        _ => Failure::new(Exit::LOCK_FAILED, format!("the server refused: {refused}")),
+    }
+}

@@ -1,0 +1,295 @@
+//! `lockwright serve`: the server.
+
+use crate::{
+    exit::{Exit, Failure},
+    logging::{self, LogFormat, LogLevel},
+    os, output, units,
+};
+use clap::{ArgMatches, parser::ValueSource};
+use lockwright_client::DurationMs;
+use lockwright_env::{TokioEnv, timeout};
+use lockwright_server::{Limits, Server, ServerConfig, Storage};
+use std::{io, path::PathBuf};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing::{error, info, warn};
+
+/// Run the server.
+///
+/// It says `listening on ADDR` on stdout as soon as it serves, and logs on stderr. SIGTERM or
+/// Ctrl-C ends it: it takes no more connections and closes those that are open, which ends no
+/// session; a second signal ends it at once. Nothing that was answered is lost in either case.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Where to listen, as host:port; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9009")]
+    listen: String,
+
+    /// Keep locks, sessions and tokens in this directory; it is created if it is not there
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Keep everything in memory: a restart forgets all locks
+    #[arg(long)]
+    memory: bool,
+
+    /// How long connections are given to end when the server is told to
+    #[arg(long, value_name = "D", default_value = "5s", value_parser = units::duration)]
+    drain_timeout: DurationMs,
+
+    /// How log lines are written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+
+    /// What is logged
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: LogLevel,
+
+    #[command(flatten)]
+    connections: Connections,
+
+    #[command(flatten)]
+    limits: EngineLimits,
+}
+
+/// How much connections may do.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits of connections")]
+struct Connections {
+    /// A connection that nothing comes from for this long is closed
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = units::duration_above_zero)]
+    idle_timeout: DurationMs,
+
+    /// Connections that may be open at once
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    connections_max: usize,
+
+    /// Bytes of the largest message that is read
+    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    message_bytes_max: usize,
+
+    /// Messages that may wait to be sent on one connection, at least 2
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    outgoing_max: usize,
+
+    /// Entries of the log after which a snapshot is taken
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    snapshot_entries: u64,
+}
+
+/// How much the engine takes on.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits of locks")]
+struct EngineLimits {
+    /// Claims that one request may ask for
+    #[arg(long, value_name = "N", default_value_t = Limits::default().claims_per_request)]
+    claims_per_request: u32,
+
+    /// Segments that a path may have
+    #[arg(long, value_name = "N", default_value_t = Limits::default().segments_per_path)]
+    segments_per_path: u32,
+
+    /// Bytes that a segment may have
+    #[arg(long, value_name = "N", default_value_t = Limits::default().bytes_per_segment)]
+    bytes_per_segment: u32,
+
+    /// Requests that may be queued with a claim on exactly one path
+    #[arg(long, value_name = "N", default_value_t = Limits::default().queued_requests_per_path)]
+    queued_requests_per_path: u32,
+
+    /// Requests, held or queued, that one owner may have
+    #[arg(long, value_name = "N", default_value_t = Limits::default().locks_per_owner)]
+    locks_per_owner: u32,
+
+    /// Sessions that may be open at once
+    #[arg(long, value_name = "N", default_value_t = Limits::default().sessions)]
+    sessions: u32,
+
+    /// Namespaces that may be in use at once
+    #[arg(long, value_name = "N", default_value_t = Limits::default().namespaces)]
+    namespaces: u32,
+
+    /// How long the end of a request is remembered, so that asking again is recognised
+    #[arg(long, value_name = "D", default_value = "60s", value_parser = units::duration)]
+    retention: DurationMs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lockwright serve --memory
+  lockwright serve --data /var/lib/lockwright --listen 0.0.0.0:9009 --log-format json
+
+Exit codes:
+    0  it was told to end, and has
+    1  it cannot start, or cannot go on: the message says why, and what to do
+    2  the command line, the environment or the file cannot be used
+   70  a bug
+  130, 143  ended at once by a second Ctrl-C or SIGTERM";
+
+/// Runs the command.
+pub(crate) fn execute(args: &Args, settings: &ArgMatches) -> Result<Exit, Failure> {
+    let storage = storage(args, settings)?;
+    let config = config(args, storage);
+    logging::start(args.log_format, args.log_level);
+    // Each connection is an open file, and so are the data.
+    os::allow_open_files(args.connections.connections_max.saturating_add(64));
+    let runtime = runtime()
+        .map_err(|error| Failure::new(Exit::REFUSED, format!("cannot start threads: {error}")))?;
+    let served = runtime.block_on(serve(config, args.drain_timeout));
+    // What is still there waits for the network, and nobody waits for it.
+    runtime.shutdown_background();
+    served
+}
+
+/// What the server runs on.
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+}
+
+/// Where it keeps its state. The place is one setting that can be given in two ways: a stronger
+/// source replaces the other way in a weaker one.
+fn storage(args: &Args, settings: &ArgMatches) -> Result<Storage, Failure> {
+    let strength = |set: bool, id: &str| {
+        let source = settings.value_source(id).filter(|_| set);
+        source.map(|source| match source {
+            ValueSource::CommandLine => 2,
+            ValueSource::EnvVariable => 1,
+            _ => 0,
+        })
+    };
+    let data = strength(args.data.is_some(), "data");
+    let memory = strength(args.memory, "memory");
+    match &args.data {
+        Some(directory) if data > memory => Ok(Storage::Directory(directory.clone())),
+        _ if memory > data => Ok(Storage::Memory),
+        Some(directory) => Err(Failure::usage(format!(
+            "both --data {} and --memory are given: keep one of them",
+            directory.display()
+        ))),
+        None => Err(Failure::usage(
+            "where should the server keep its locks? Give --data DIR, and they survive a restart, \
+             or --memory, and they do not",
+        )),
+    }
+}
+
+fn config(args: &Args, storage: Storage) -> ServerConfig {
+    let mut config = ServerConfig::new(&args.listen);
+    config.storage = storage;
+    let connections = &args.connections;
+    config.idle_timeout = units::std(connections.idle_timeout);
+    config.connections_max = connections.connections_max;
+    config.message_bytes_max = connections.message_bytes_max;
+    config.outgoing_max = connections.outgoing_max;
+    config.snapshot_entries = connections.snapshot_entries;
+    let limits = &args.limits;
+    config.limits = Limits {
+        claims_per_request: limits.claims_per_request,
+        segments_per_path: limits.segments_per_path,
+        bytes_per_segment: limits.bytes_per_segment,
+        queued_requests_per_path: limits.queued_requests_per_path,
+        locks_per_owner: limits.locks_per_owner,
+        sessions: limits.sessions,
+        namespaces: limits.namespaces,
+        retention: limits.retention,
+    };
+    config
+}
+
+async fn serve(config: ServerConfig, drain: DurationMs) -> Result<Exit, Failure> {
+    let fatal = |error: &dyn std::fmt::Display| Failure::new(Exit::REFUSED, error.to_string());
+    let mut interrupts = Interrupts::catch().map_err(|error| fatal(&error))?;
+    let storage = config.storage.clone();
+    let binding = Server::bind(TokioEnv, config);
+    let server = tokio::select! {
+        biased;
+        signal = interrupts.next() => return Ok(Exit::by_signal(signal)),
+        bound = binding => bound.map_err(|error| fatal(&error))?,
+    };
+    let address = server.local_address().map_err(|error| fatal(&error))?;
+    let handle = server.handle();
+    let mut serving = Box::pin(server.run());
+    info!(%address, ?storage, version = env!("CARGO_PKG_VERSION"), "the server listens");
+    announce(&format!("listening on {address}"));
+    let ended = tokio::select! {
+        biased;
+        signal = interrupts.next() => {
+            info!(signal, "told to end");
+            handle.shutdown();
+            None
+        }
+        served = &mut serving => Some(served),
+    };
+    let ended = match ended {
+        Some(served) => Some(served),
+        None => tokio::select! {
+            biased;
+            signal = interrupts.next() => {
+                warn!(signal, "told to end at once");
+                return Ok(Exit::by_signal(signal));
+            }
+            served = timeout(&TokioEnv, units::std(drain), serving) => served.ok(),
+        },
+    };
+    match ended {
+        Some(Ok(())) => info!("the server has ended"),
+        None => warn!("the server ends, and leaves connections that would not"),
+        Some(Err(error)) => {
+            error!(%error, "the server cannot go on");
+            return Err(fatal(&error));
+        }
+    }
+    Ok(Exit::DONE)
+}
+
+/// Says it to whoever waits for it. A server that nobody listens to on stdout serves all the same.
+fn announce(line: &str) {
+    if output::say(line).is_err() {
+        warn!("stdout is closed");
+    }
+}
+
+/// SIGTERM and Ctrl-C.
+struct Interrupts {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Interrupts {
+    fn catch() -> io::Result<Interrupts> {
+        Ok(Interrupts {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args as _, FromArgMatches};
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        let command = Args::augment_args(clap::Command::new("serve"));
+        let matches = command.get_matches_from(["serve", "--memory"]);
+        let args = Args::from_arg_matches(&matches).unwrap();
+        let ours = config(&args, storage(&args, &matches).unwrap());
+        let theirs = ServerConfig::new("127.0.0.1:9009");
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+    }
+}

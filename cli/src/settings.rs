@@ -1,0 +1,363 @@
+//! What the command line, the environment and a file say together.
+//!
+//! Each option has an environment variable, and a key in a TOML file; both follow from its name,
+//! so none can be forgotten. What the file says takes the place of an option's default, so that
+//! whoever reads a setting need not know where it comes from.
+
+use crate::{
+    cli::Cli,
+    exit::{Exit, Failure},
+};
+use clap::{
+    Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, builder::Resettable,
+    error::ErrorKind,
+};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+use toml::de::{DeTable, DeValue};
+
+/// Options that several commands share: their variables do not bear the name of a command, and
+/// they may stand above the tables of the file.
+const SHARED: [&str; 4] = ["server", "namespace", "holder", "json"];
+
+/// The option that names the file; it cannot stand in it.
+const CONFIG: &str = "config";
+const CONFIG_VARIABLE: &str = "LOCKWRIGHT_CONFIG";
+
+/// The command line, with the environment variable of each option.
+pub(crate) fn command() -> clap::Command {
+    let mut command = Cli::command();
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
+    for name in names {
+        command = command.mut_subcommand(&name, |sub| {
+            sub.mut_args(|arg| match arg.get_long() {
+                Some(long) => {
+                    let variable = variable(&name, long);
+                    arg.env(variable).hide_env_values(true)
+                }
+                None => arg,
+            })
+        });
+    }
+    command.mut_arg(CONFIG, |arg| arg.env(CONFIG_VARIABLE).hide_env_values(true))
+}
+
+/// The environment variable of an option: that of `serve`, which there is one of on a machine,
+/// does without the command's name.
+fn variable(command: &str, long: &str) -> String {
+    let name = if SHARED.contains(&long) || command == "serve" {
+        long.to_owned()
+    } else {
+        format!("{command}_{long}")
+    };
+    format!("LOCKWRIGHT_{}", name.replace('-', "_").to_uppercase())
+}
+
+/// Reads everything. Help and mistakes are printed here.
+pub(crate) fn read(args: impl Iterator<Item = OsString>) -> Result<(Cli, ArgMatches), Failure> {
+    let args: Vec<OsString> = args.collect();
+    let mut command = command();
+    if let Some(path) = config_path(&args) {
+        command = with_file(command, &path)?;
+    }
+    let parsed = command.try_get_matches_from_mut(&args);
+    let both = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    both.map_err(|error| {
+        // It fails when the output is closed, and then nobody reads.
+        let _ = error.print();
+        Failure::Silent(match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::DONE,
+            // A code that could be the command's own would tell nothing.
+            _ if is_lock(&args) => Exit::LOCK_FAILED,
+            _ => Exit::USAGE,
+        })
+    })
+}
+
+/// Whether a command line that cannot be read was to be one of `lock`.
+fn is_lock(args: &[OsString]) -> bool {
+    let matches = command().ignore_errors(true).try_get_matches_from(args);
+    matches.is_ok_and(|matches| matches.subcommand_name() == Some("lock"))
+}
+
+/// The file of settings. It is needed before the command line can be read.
+fn config_path(args: &[OsString]) -> Option<PathBuf> {
+    let ours = args.iter().take_while(|arg| *arg != "--");
+    let given = ours.clone().zip(ours.skip(1)).find_map(|(arg, next)| {
+        let equals = next
+            .to_str()
+            .and_then(|text| text.strip_prefix("--config="));
+        match equals {
+            Some(path) => Some(OsString::from(path)),
+            None if arg == "--config" => Some(next.clone()),
+            None => None,
+        }
+    });
+    let variable = || std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty());
+    given.or_else(variable).map(PathBuf::from)
+}
+
+/// The command line, with what a file says in place of defaults.
+fn with_file(command: clap::Command, path: &Path) -> Result<clap::Command, Failure> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("cannot read the settings `{shown}`: {error}")))?;
+    let (file, mistakes) = DeTable::parse_recoverable(&text);
+    let complaint = mistakes.first().map(|error| {
+        (
+            error.span().map_or(0, |span| span.start),
+            error.message().to_owned(),
+        )
+    });
+    let defaults = match complaint {
+        Some(complaint) => Err(complaint),
+        None => read_table(&command, file.get_ref()),
+    };
+    let defaults = defaults.map_err(|(at, what)| {
+        let line = text[..at.min(text.len())].matches('\n').count() + 1;
+        Failure::usage(format!("{shown}:{line}: {what}"))
+    })?;
+    Ok(with_defaults(command, &defaults))
+}
+
+/// The values of a command's options.
+type Defaults = BTreeMap<(String, String), Vec<String>>;
+/// A place in the file, in bytes, and what is wrong there.
+type Complaint = (usize, String);
+
+fn read_table(command: &clap::Command, file: &DeTable<'_>) -> Result<Defaults, Complaint> {
+    let (mut above, mut inside) = (Defaults::new(), Defaults::new());
+    for (key, value) in file {
+        let (at, key) = (key.span().start, key.get_ref().as_ref());
+        if let DeValue::Table(table) = value.get_ref() {
+            let sub = command.get_subcommands().find(|sub| sub.get_name() == key);
+            let sub = sub.ok_or_else(|| (at, unknown(key, &names_of_tables(command))))?;
+            for (option, value) in table {
+                let (at, option) = (option.span().start, option.get_ref().as_ref());
+                let arg = option_of(sub, option)
+                    .ok_or_else(|| (at, unknown(option, &names_of_options(sub))))?;
+                let values = values(arg, value.get_ref()).map_err(|what| (at, what))?;
+                inside.insert((key.to_owned(), arg.get_id().to_string()), values);
+            }
+        } else {
+            let having = command
+                .get_subcommands()
+                .filter(|_| SHARED.contains(&key))
+                .filter_map(|sub| Some((sub, option_of(sub, key)?)));
+            let mut known = false;
+            for (sub, arg) in having {
+                known = true;
+                let values = values(arg, value.get_ref()).map_err(|what| (at, what))?;
+                above.insert(
+                    (sub.get_name().to_owned(), arg.get_id().to_string()),
+                    values,
+                );
+            }
+            if !known {
+                let mut names: Vec<&str> = SHARED.to_vec();
+                let tables = names_of_tables(command);
+                names.extend(tables.iter().map(String::as_str));
+                return Err((at, unknown(key, &names)));
+            }
+        }
+    }
+    above.extend(inside);
+    Ok(above)
+}
+
+fn unknown(key: &str, known: &[impl AsRef<str>]) -> String {
+    let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
+    format!("unknown key `{key}`; known here: {}", known.join(", "))
+}
+
+fn names_of_tables(command: &clap::Command) -> Vec<String> {
+    command
+        .get_subcommands()
+        .filter(|sub| !names_of_options(sub).is_empty())
+        .map(|sub| format!("[{}]", sub.get_name()))
+        .collect()
+}
+
+fn names_of_options(command: &clap::Command) -> Vec<String> {
+    options(command).map(key_of).collect()
+}
+
+/// What can be set in a file: options of the command itself.
+fn options(command: &clap::Command) -> impl Iterator<Item = &Arg> {
+    command
+        .get_arguments()
+        .filter(|arg| key_of(arg) != CONFIG && !key_of(arg).is_empty())
+        .filter(|arg| !arg.is_hide_set())
+        .filter(|arg| {
+            !matches!(
+                arg.get_action(),
+                ArgAction::Help | ArgAction::HelpLong | ArgAction::HelpShort | ArgAction::Version
+            )
+        })
+}
+
+fn option_of<'a>(command: &'a clap::Command, key: &str) -> Option<&'a Arg> {
+    options(command).find(|arg| key_of(arg) == key)
+}
+
+/// An option's key in the file: its name, with the hyphens that TOML writes as underscores.
+fn key_of(arg: &Arg) -> String {
+    arg.get_long().unwrap_or("").replace('-', "_")
+}
+
+/// A value of the file as the command line would have it, if the option takes it.
+fn values(arg: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    let flag = matches!(arg.get_action(), ArgAction::SetTrue);
+    let list = matches!(arg.get_action(), ArgAction::Append) || arg.get_value_delimiter().is_some();
+    let values = match (value, flag) {
+        (DeValue::Boolean(on), true) => vec![on.to_string()],
+        (DeValue::String(_) | DeValue::Integer(_), false) => vec![scalar(value)?],
+        (DeValue::Array(all), false) if list => {
+            let all = all.iter().map(|value| scalar(value.get_ref()));
+            all.collect::<Result<_, _>>()?
+        }
+        _ => {
+            let expected = match (flag, list) {
+                (true, _) => "true or false",
+                (false, true) => "a list, a string or a number",
+                (false, false) => "a string or a number",
+            };
+            let key = key_of(arg);
+            return Err(format!(
+                "`{key}` is {}, expected {expected}",
+                value.type_str()
+            ));
+        }
+    };
+    // As if the option were the only one: what is wrong with it is told with its line.
+    let alone = clap::Command::new("settings").no_binary_name(true).arg(
+        arg.clone()
+            .required(false)
+            .env(Resettable::Reset)
+            .default_values(values.clone()),
+    );
+    match alone.try_get_matches_from(std::iter::empty::<OsString>()) {
+        Ok(_) => Ok(values),
+        Err(error) => {
+            let why = error.source().map_or_else(
+                || {
+                    error
+                        .to_string()
+                        .lines()
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned()
+                },
+                ToString::to_string,
+            );
+            Err(format!(
+                "`{}`: {}",
+                key_of(arg),
+                why.trim_start_matches("error: ")
+            ))
+        }
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
+        other => Err(format!(
+            "expected a string or a decimal number, got {}",
+            other.type_str()
+        )),
+    }
+}
+
+fn with_defaults(mut command: clap::Command, defaults: &Defaults) -> clap::Command {
+    for ((sub, option), values) in defaults {
+        command = command.mut_subcommand(sub, |sub| {
+            sub.mut_arg(option, |arg| arg.required(false).default_values(values))
+        });
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+
+    fn complaint(text: &str) -> (usize, String) {
+        let (file, mistakes) = DeTable::parse_recoverable(text);
+        assert_eq!(mistakes.len(), 0, "{text}");
+        read_table(&command(), file.get_ref()).expect_err(text)
+    }
+
+    #[test]
+    fn every_option_has_a_variable_of_its_own() {
+        let mut seen = BTreeMap::new();
+        for sub in command().get_subcommands() {
+            for arg in options(sub) {
+                let variable = arg.get_env().expect("each option has a variable");
+                let long = arg.get_long().unwrap().to_owned();
+                let before = seen.insert(variable.to_owned(), long.clone());
+                assert!(
+                    before.is_none_or(|before| before == long),
+                    "{variable:?} means two things"
+                );
+            }
+        }
+        assert!(seen.contains_key(OsStr::new("LOCKWRIGHT_LISTEN")));
+        assert!(seen.contains_key(OsStr::new("LOCKWRIGHT_LOCK_WAIT")));
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_values_are_told_with_their_place() {
+        let (at, what) = complaint("server = 'a:1'\n[serve]\nlisten_on = 'a:1'\n");
+        assert!(
+            at > 20 && what.contains("`listen_on`") && what.contains("listen"),
+            "{at} {what}"
+        );
+        assert!(complaint("listen = 'a:1'").1.contains("known here: server"));
+        assert!(complaint("[sreve]").1.contains("[serve]"));
+        assert!(
+            complaint("[serve]\nmemory = 'yes'")
+                .1
+                .contains("true or false")
+        );
+        assert!(
+            complaint("[serve]\nidle_timeout = '5 min'")
+                .1
+                .contains("no duration")
+        );
+        assert!(
+            complaint("[serve]\nsessions = 1.5")
+                .1
+                .contains("expected a string or a number")
+        );
+        assert!(complaint("[serve]\nlog_level = 'loud'").1.contains("loud"));
+    }
+
+    #[test]
+    fn the_file_counts_less_than_the_command_line() {
+        let text = "server = 'a:1'\n[lock]\nserver = 'b:2'\n";
+        let (file, _) = DeTable::parse_recoverable(text);
+        let defaults = read_table(&command(), file.get_ref()).unwrap();
+        let server = |args: &[&str]| {
+            let matches = with_defaults(command(), &defaults)
+                .try_get_matches_from(args)
+                .unwrap();
+            let (_, settings) = matches.subcommand().unwrap();
+            settings.get_one::<String>("server").unwrap().clone()
+        };
+        assert_eq!(server(&["lockwright", "lock", "x", "--", "true"]), "b:2");
+        assert_eq!(
+            server(&["lockwright", "lock", "--server", "c:3", "x", "--", "true"]),
+            "c:3"
+        );
+    }
+}

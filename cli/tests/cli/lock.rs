@@ -1,0 +1,349 @@
+//! `lockwright lock`: who runs when, what they find, and how they end.
+
+use crate::support::{Dir, Server, code, eventually, lockwright, pid, run, stderr, stdout};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    process::{Child, Stdio},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// A lock that is held until it is ended; `dir` has a file `held` as soon as it is.
+fn holder(server: &Server, dir: &Dir, args: &[&str]) -> Child {
+    let mark = format!("touch {}; exec sleep 60", dir.path("held"));
+    let mut command = server.lock(args);
+    command
+        .args(["--", "sh", "-c", &mark])
+        .stderr(Stdio::null());
+    let child = command.spawn().unwrap();
+    eventually("the lock is held", || dir.has("held"));
+    child
+}
+
+fn is_alive(process: Pid) -> bool {
+    // A zombie is dead, and waits for somebody to notice.
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let state = status.lines().find(|line| line.starts_with("State:"));
+    state.is_some_and(|state| !state.contains('Z') && !state.contains('X'))
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap()
+}
+
+/// A number that a script wrote into a file.
+fn number<T: std::str::FromStr>(dir: &Dir, name: &str) -> T {
+    let text = dir.read(name);
+    text.trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("{name} has {text:?}"))
+}
+
+#[test]
+fn the_exit_code_is_that_of_the_command() {
+    let server = Server::in_memory();
+    let exit = |command: &[&str]| {
+        let output = server.lock(&["a", "--"]).args(command).output().unwrap();
+        (code(&output), stderr(&output))
+    };
+    assert_eq!(exit(&["true"]), (0, String::new()));
+    assert_eq!(exit(&["sh", "-c", "exit 7"]), (7, String::new()));
+    assert_eq!(exit(&["sh", "-c", "kill -KILL $$"]), (137, String::new()));
+    let (code, message) = exit(&["/no/such/command"]);
+    assert!(
+        code == 127 && message.contains("/no/such/command"),
+        "{message}"
+    );
+    assert_eq!(exit(&["/dev/null"]).0, 126);
+}
+
+#[test]
+fn the_command_finds_the_lock_in_its_environment() {
+    let server = Server::in_memory();
+    let script = "echo $LOCKWRIGHT_TOKEN; echo $LOCKWRIGHT_DEADLINE_UNIX_MS; \
+                  echo $LOCKWRIGHT_SERVER; echo $LOCKWRIGHT_NAMESPACE; echo \"$LOCKWRIGHT_KEYS\"";
+    let before = unix_ms();
+    let args = [
+        "--namespace",
+        "n",
+        "--abandon",
+        "20s",
+        "b/c",
+        "a",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let output = server.lock(&args).output().unwrap();
+    let text = stdout(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    let token: u64 = lines[0].parse().unwrap();
+    let deadline: u64 = lines[1].parse().unwrap();
+    assert!(token > 0);
+    assert!(
+        deadline > before && deadline <= unix_ms() + 20_000,
+        "{deadline}"
+    );
+    assert_eq!(&lines[2..], [&server.address, "n", "b/c", "a"]);
+    let again = server
+        .lock(&["a", "--", "sh", "-c", "echo $LOCKWRIGHT_TOKEN"])
+        .output();
+    assert!(stdout(&again.unwrap()).trim().parse::<u64>().unwrap() > token);
+}
+
+#[test]
+fn who_may_not_wait_is_told_that_it_is_busy() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let mut first = holder(&server, &dir, &["tree"]);
+    let exit = |args: &[&str]| code(&server.lock(args).args(["--", "true"]).output().unwrap());
+    assert_eq!(exit(&["--try", "tree/leaf"]), 124);
+    assert_eq!(exit(&["--try", "--read", "tree"]), 124);
+    assert_eq!(exit(&["--wait", "50ms", "tree"]), 124);
+    assert_eq!(exit(&["--try", "trees"]), 0);
+    assert_eq!(exit(&["--try", "--namespace", "other", "tree"]), 0);
+    kill(pid(&first), Signal::SIGTERM).unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(143));
+    // It was released, not abandoned: the session would live for another 30 s.
+    assert_eq!(exit(&["--wait", "20s", "tree"]), 0);
+}
+
+#[test]
+fn readers_share() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let mut first = holder(&server, &dir, &["--read", "a"]);
+    let exit = |args: &[&str]| code(&server.lock(args).args(["--", "true"]).output().unwrap());
+    assert_eq!(exit(&["--try", "--read", "a"]), 0);
+    assert_eq!(exit(&["--try", "a"]), 124);
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn contenders_come_in_the_order_of_asking_and_never_together() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let script = format!(
+        "mkdir {0} || echo together >>{1}; echo $LOCKWRIGHT_TOKEN >>{1}; sleep 0.05; rmdir {0}",
+        dir.path("inside"),
+        dir.path("log")
+    );
+    let contenders: Vec<Child> = (0..5)
+        .map(|_| {
+            server
+                .lock(&["a", "--", "sh", "-c", &script])
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for mut contender in contenders {
+        assert_eq!(contender.wait().unwrap().code(), Some(0));
+    }
+    let tokens = dir.read("log");
+    let tokens: Vec<u64> = tokens
+        .lines()
+        .map(|line| line.parse().expect(line))
+        .collect();
+    assert_eq!(tokens.len(), 5);
+    assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
+}
+
+/// The command starts a process in its group that ignores SIGTERM, and one outside of its group;
+/// both write down the time as long as they live.
+fn stubborn(dir: &Dir) -> String {
+    let clock = |name: &str| {
+        let (file, pid) = (dir.path(name), dir.path(&format!("{name}.pid")));
+        format!("echo $$ >{pid}; while :; do date +%s%3N >{file}.new; mv {file}.new {file}; done")
+    };
+    let inside = dir.write("inside.sh", &format!("trap '' TERM; {}", clock("inside")));
+    let outside = dir.write("outside.sh", &clock("outside"));
+    format!("sh {inside} & setsid sh {outside} & wait; sleep 60")
+}
+
+#[test]
+fn all_of_the_command_is_dead_before_the_lease_of_a_lost_lock_ends() {
+    let lease_ms = 2_000;
+    for args in [
+        &["--abandon", "2s"][..],
+        &["--abandon", "60s", "--ttl", "2s"],
+    ] {
+        let (server, dir) = (Server::in_memory(), Dir::new());
+        let script = stubborn(&dir);
+        let mut lock = server.lock(args);
+        let child = lock.args(["a", "--", "sh", "-c", &script]).spawn().unwrap();
+        eventually("it runs", || dir.has("inside") && dir.has("outside"));
+        // Longer than the lease: it is renewed.
+        let renewed = Instant::now();
+        std::thread::sleep(Duration::from_millis(lease_ms + 500));
+        assert!(renewed.elapsed() > Duration::from_millis(lease_ms));
+        // From here on the server can hear nothing, so that the lease ends no later than this.
+        server.signal(Signal::SIGSTOP);
+        let lease_ends = unix_ms() + lease_ms;
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(code(&output), 123, "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("the lock is lost"),
+            "{}",
+            stderr(&output)
+        );
+        for name in ["inside", "outside"] {
+            let process = Pid::from_raw(number(&dir, &format!("{name}.pid")));
+            assert!(!is_alive(process), "{name} is alive");
+            let last: u64 = number(&dir, name);
+            assert!(
+                last < lease_ends,
+                "{name} was alive {} ms too long",
+                last - lease_ends
+            );
+        }
+        server.signal(Signal::SIGCONT);
+    }
+}
+
+#[test]
+fn a_command_that_ends_within_its_grace_may_clean_up() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let (ready, clean) = (dir.path("ready"), dir.path("clean"));
+    let script = format!(
+        "trap 'echo done >{clean}; exit 0' TERM; touch {ready}; while :; do sleep 0.01; done"
+    );
+    let args = [
+        "--abandon",
+        "4s",
+        "--grace",
+        "1500ms",
+        "a",
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ];
+    let child = server.lock(&args).spawn().unwrap();
+    eventually("it runs", || dir.has("ready"));
+    server.signal(Signal::SIGKILL);
+    assert_eq!(code(&child.wait_with_output().unwrap()), 123);
+    assert_eq!(dir.read("clean"), "done\n");
+}
+
+#[test]
+fn a_server_that_forgets_ends_the_command() {
+    let (mut server, dir) = (Server::in_memory(), Dir::new());
+    let child = holder(&server, &dir, &["a"]);
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let start = Instant::now();
+    let _anew = Server::start_on(&server.address, &["--memory"]);
+    assert_eq!(code(&child.wait_with_output().unwrap()), 123);
+    // It did not wait for its own deadline.
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_lock_outlives_a_restart_of_a_server_with_data() {
+    let dir = Dir::new();
+    let data = dir.path("data");
+    let mut server = Server::start(&["--data", &data]);
+    let mut child = holder(&server, &dir, &["a"]);
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let server = Server::start_on(&server.address, &["--data", &data]);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(child.try_wait().unwrap(), None);
+    let busy = server.lock(&["--try", "a", "--", "true"]).output().unwrap();
+    assert_eq!(code(&busy), 124);
+    kill(pid(&child), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}
+
+#[test]
+fn signals_reach_the_command() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    for (signal, name) in [
+        (Signal::SIGUSR1, "USR1"),
+        (Signal::SIGINT, "INT"),
+        (Signal::SIGHUP, "HUP"),
+    ] {
+        let ready = format!("ready-{name}");
+        let script = format!(
+            "trap 'exit 9' {name}; touch {}; while :; do sleep 0.01; done",
+            dir.path(&ready)
+        );
+        let mut child = server
+            .lock(&["a", "--", "sh", "-c", &script])
+            .spawn()
+            .unwrap();
+        eventually("it runs", || dir.has(&ready));
+        kill(pid(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(9), "{name}");
+    }
+}
+
+#[test]
+fn whoever_is_told_to_end_while_waiting_leaves_the_queue() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let mut first = holder(&server, &dir, &["a"]);
+    let ran = dir.path("ran");
+    let mut waiting = server.lock(&["a", "--", "touch", &ran]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    kill(pid(&waiting), Signal::SIGINT).unwrap();
+    assert_eq!(waiting.wait().unwrap().code(), Some(130));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(!dir.has("ran"));
+}
+
+#[test]
+fn the_command_dies_with_lockwright_and_the_lock_is_abandoned() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let script = format!(
+        "echo $$ >{0}.new; mv {0}.new {0}; exec sleep 60",
+        dir.path("pid")
+    );
+    let args = ["--abandon", "1s", "a", "--", "sh", "-c", &script];
+    let mut child = server.lock(&args).spawn().unwrap();
+    eventually("it runs", || dir.has("pid"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let command = Pid::from_raw(number(&dir, "pid"));
+    eventually("the command is dead", || !is_alive(command));
+    let next = server
+        .lock(&["--wait", "20s", "a", "--", "true"])
+        .output()
+        .unwrap();
+    assert_eq!(code(&next), 0, "{}", stderr(&next));
+}
+
+#[test]
+fn what_is_wrong_is_told_apart_from_the_command() {
+    let server = Server::in_memory();
+    assert_eq!(code(&run(&["lock"])), 125);
+    assert_eq!(code(&run(&["lock", "a//b", "--", "true"])), 125);
+    let grace = server
+        .lock(&["--abandon", "1s", "--grace", "1s", "a", "--", "true"])
+        .output();
+    let grace = grace.unwrap();
+    assert!(
+        code(&grace) == 125 && stderr(&grace).contains("--grace"),
+        "{}",
+        stderr(&grace)
+    );
+    let twice = server.lock(&["a", "a/b", "--", "true"]).output().unwrap();
+    assert!(
+        code(&twice) == 125 || code(&twice) == 0,
+        "{}",
+        stderr(&twice)
+    );
+    // Nobody listens on the reserved port 1.
+    let nobody = lockwright(&["lock", "--connect-timeout", "200ms", "a", "--", "true"])
+        .env("LOCKWRIGHT_SERVER", "127.0.0.1:1")
+        .output()
+        .unwrap();
+    assert_eq!(code(&nobody), 125);
+    assert!(
+        stderr(&nobody).contains("127.0.0.1:1"),
+        "{}",
+        stderr(&nobody)
+    );
+}

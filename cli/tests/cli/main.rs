@@ -1,0 +1,5 @@
+//! The binary as people and programs use it.
+
+mod lock;
+mod serve;
+mod support;

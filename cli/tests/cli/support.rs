@@ -1,0 +1,157 @@
+//! A server in a process of its own, a directory of its own, and the binary.
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+/// Longer than anything takes on a machine that is busy with other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A directory of its own for a test, gone with it.
+pub(crate) struct Dir(PathBuf);
+
+impl Dir {
+    pub(crate) fn new() -> Dir {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "lockwright-cli-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a directory for the test");
+        Dir(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        std::fs::write(self.0.join(name), text).expect("it is ours to write to");
+        self.path(name)
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.join(name)).unwrap_or_default()
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        Path::new(&self.path(name)).exists()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The binary, with an environment that says nothing to it.
+pub(crate) fn lockwright(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockwright"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LOCKWRIGHT_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+pub(crate) fn run(args: &[&str]) -> Output {
+    lockwright(args).output().expect("the binary is there")
+}
+
+pub(crate) fn code(output: &Output) -> i32 {
+    output.status.code().expect("it exits by itself")
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("it is text")
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("it is text")
+}
+
+/// Waits until something is so.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{what}: not within {PATIENCE:?}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A server that runs; killed with the test.
+pub(crate) struct Server {
+    pub(crate) address: String,
+    pub(crate) child: Child,
+}
+
+impl Server {
+    pub(crate) fn in_memory() -> Server {
+        Server::start(&["--memory"])
+    }
+
+    pub(crate) fn start(args: &[&str]) -> Server {
+        Server::start_on("127.0.0.1:0", args)
+    }
+
+    pub(crate) fn start_on(listen: &str, args: &[&str]) -> Server {
+        let mut command = lockwright(&["serve", "--listen", listen]);
+        let mut child = command
+            .args(args)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary is there");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is a pipe"))
+            .read_line(&mut line)
+            .expect("it is text");
+        let address = line.trim().strip_prefix("listening on ");
+        let address = address.unwrap_or_else(|| panic!("it said: {line:?}"));
+        Server {
+            address: address.to_owned(),
+            child,
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(pid(&self.child), signal).expect("it runs");
+    }
+
+    /// `lockwright lock` at this server.
+    pub(crate) fn lock(&self, args: &[&str]) -> Command {
+        let mut command = lockwright(&["lock", "--server", &self.address]);
+        command.args(args);
+        command
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).expect("it is a process"))
+}
