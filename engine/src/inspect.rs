@@ -128,6 +128,33 @@ impl Engine {
         locks
     }
 
+    /// The live requests, held or queued, that a request for `claims` conflicts with, in arrival
+    /// order: the `most` earliest of them. Cost: that of the ways to the claims and of `most` for
+    /// each claim.
+    #[must_use]
+    pub fn conflicting(&self, namespace: &Name, claims: &[Claim], most: usize) -> Vec<LockInfo> {
+        let Some(root) = self.root(namespace) else {
+            return Vec::new();
+        };
+        let mut found: Vec<(Arrival, RequestId)> = Vec::new();
+        for claim in claims {
+            for (depth, node) in self.tree.way_to(root, &claim.path).into_iter().enumerate() {
+                let own = match depth == claim.path.depth() {
+                    true => EntryMode::of_claim(claim.mode),
+                    false => EntryMode::of_intention(claim.mode),
+                };
+                for &mode in own.incompatible() {
+                    let entries = self.tree.list(node, mode).take(most);
+                    found.extend(entries.map(|entry| (entry.arrival, entry.request)));
+                }
+            }
+        }
+        found.sort_unstable_by_key(|(arrival, _)| *arrival);
+        found.dedup_by_key(|(arrival, _)| *arrival);
+        found.truncate(most);
+        found.into_iter().map(|(_, id)| self.info(id)).collect()
+    }
+
     /// The live requests with a claim at or below `prefix`, in arrival order, at most `most` of
     /// them (at least 1), from the start or from where a page ended. Cost: that of the page, unless
     /// the request at which a page ended has itself ended; then the lists are walked to its place.

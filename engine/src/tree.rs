@@ -48,14 +48,14 @@ pub(crate) const MODES: [EntryMode; 4] = [
 ];
 
 impl EntryMode {
-    fn of_claim(mode: Mode) -> EntryMode {
+    pub(crate) fn of_claim(mode: Mode) -> EntryMode {
         match mode {
             Mode::Read => EntryMode::Read,
             Mode::Write => EntryMode::Write,
         }
     }
 
-    fn of_intention(mode: Mode) -> EntryMode {
+    pub(crate) fn of_intention(mode: Mode) -> EntryMode {
         match mode {
             Mode::Read => EntryMode::IntentRead,
             Mode::Write => EntryMode::IntentWrite,
@@ -73,7 +73,7 @@ impl EntryMode {
 
     /// The modes that cannot be granted beside this one to another request. Intentions never
     /// exclude each other: what they intend is decided further down.
-    const fn incompatible(self) -> &'static [EntryMode] {
+    pub(crate) const fn incompatible(self) -> &'static [EntryMode] {
         use EntryMode::{IntentRead, IntentWrite, Read, Write};
         match self {
             IntentRead => &[Write],

@@ -247,3 +247,55 @@ fn what_has_ended_is_remembered_for_its_retention_and_then_forgotten_however_man
     }
     assert!(world.engine.usage().is_zero());
 }
+
+#[test]
+fn whoever_conflicts_with_claims_is_found_on_the_way_to_them_and_below_in_arrival_order() {
+    let mut world = World::new();
+    let wanted = [
+        "r /",
+        "w a",
+        "r a/b",
+        "w a/b/c",
+        "r a/b",
+        "w a/d",
+        "w b",
+        "r b/c",
+        "w a",
+        "r c, w d/e",
+    ];
+    for (at, claims) in wanted.iter().enumerate() {
+        let id = format!("L{at}");
+        world.wants(at as u64, &id, claims);
+    }
+    let all = world.engine.overlapping(&name("default"), &Path::root());
+    assert_eq!(all.len(), wanted.len());
+    let asked = [
+        "r /",
+        "w /",
+        "r a",
+        "w a",
+        "r a/b",
+        "w a/b",
+        "r a/b/c/x",
+        "w a/b/c/x",
+        "r b",
+        "r b/c/d",
+        "w c/x, r d",
+        "w e",
+    ];
+    for text in asked {
+        let asked = claims(text);
+        let conflicts = |lock: &&LockInfo| {
+            let of_lock = |claim: &Claim| lock.claims.iter().any(|held| held.conflicts(claim));
+            asked.iter().any(of_lock)
+        };
+        let expected: Vec<LockInfo> = all.iter().filter(conflicts).cloned().collect();
+        let engine = &world.engine;
+        for most in 0..=expected.len() + 1 {
+            let found = engine.conflicting(&name("default"), &asked, most);
+            let end = most.min(expected.len());
+            assert_eq!(found, expected[..end], "{text}, {most}");
+        }
+        assert_eq!(engine.conflicting(&name("other"), &asked, 9), []);
+    }
+}
