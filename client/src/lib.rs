@@ -10,6 +10,10 @@
 //! configured bound. A holder that was cut off learns that its lock is lost when the deadline
 //! passes, not when the network comes back.
 //!
+//! What no client can know is whether its write arrives while it still holds: a process may be paused
+//! between looking and writing. So a store takes the fencing token with each write, and checks it:
+//! module [`fence`] is for whoever owns such a store.
+//!
 //! All decisions are made in [`SessionCore`], which does no I/O; `shell` is the one task that
 //! moves its messages.
 
@@ -21,6 +25,7 @@ pub mod core;
 mod credentials;
 pub mod deadline;
 mod error;
+pub mod fence;
 mod lock;
 mod notice;
 mod request;
