@@ -3,10 +3,12 @@
 //! A session is spoken over a WebSocket at [`SESSION_PATH`], one JSON object in each text frame.
 //! Read [`Request`] first, what a client says, then [`Message`], what a server says: each goes in
 //! a frame, [`ClientFrame`] or [`ServerFrame`], with its [`Seq`]. `docs/protocol.md` tells the
-//! same to those who write a client in another language.
+//! same to those who write a client in another language. Whoever wants no session asks over plain
+//! HTTP: [`http`].
 
 mod claim_text;
 mod frame;
+pub mod http;
 mod request;
 mod response;
 mod secret;

@@ -40,6 +40,9 @@ pub struct ServerConfig {
     /// answers: when that many wait, no more requests are read. When pushes fill the rest, the
     /// client reads too slowly, and the connection is closed. Default 4,096.
     pub outgoing_max: usize,
+    /// How long a server that is told to stop goes on to answer what it was asked before. Default
+    /// 5 s.
+    pub drain_timeout: Duration,
     /// Is told of what the engine does. Default: nobody.
     pub probe: Arc<dyn Probe>,
 }
@@ -57,6 +60,7 @@ impl ServerConfig {
             message_bytes_max: 1 << 20,
             connections_max: 10_000,
             outgoing_max: 4096,
+            drain_timeout: Duration::from_secs(5),
             probe: Arc::new(NoProbe),
         }
     }
@@ -73,6 +77,7 @@ impl fmt::Debug for ServerConfig {
             .field("message_bytes_max", &self.message_bytes_max)
             .field("connections_max", &self.connections_max)
             .field("outgoing_max", &self.outgoing_max)
+            .field("drain_timeout", &self.drain_timeout)
             .finish_non_exhaustive()
     }
 }

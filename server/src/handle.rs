@@ -20,6 +20,8 @@ pub struct Usage {
     pub attached_sessions: usize,
     /// Secrets that are remembered: one for each open session.
     pub secrets: usize,
+    /// Requests of holders without a session that wait for their answer.
+    pub waiting_calls: usize,
     /// Messages that wait to be sent, over all connections.
     pub queued_messages: usize,
     /// The engine's own count.

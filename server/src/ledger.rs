@@ -142,7 +142,7 @@ impl<E: Env, C> Ledger<E, C> {
     }
 
     /// The present time of the engine's clock.
-    fn now(&self) -> TimeMs {
+    pub(crate) fn now(&self) -> TimeMs {
         self.clock.shows(self.env.monotonic())
     }
 

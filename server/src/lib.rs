@@ -15,10 +15,13 @@
 //! granted to another: only fencing tokens protect from that, and they increase over restarts, see
 //! [`first_token`].
 
+mod call;
+mod callers;
 mod config;
 mod connection;
 mod error;
 mod handle;
+mod http;
 mod ledger;
 mod listen;
 mod machine;

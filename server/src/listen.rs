@@ -1,15 +1,11 @@
 //! Taking connections, and speaking HTTP on them until they become sessions' WebSockets.
 
 use crate::{
-    ServerConfig, ServerError, ServerHandle, StoreError,
-    replica::Replica,
-    session_endpoint::{self, Gate, Slot},
+    ServerConfig, ServerError, ServerHandle, StoreError, http,
+    replica::{Gone, Replica},
+    session_endpoint::{Gate, Slot},
 };
-use axum::{Router, body::Body, extract::Request, routing::get};
-use hyper::body::Incoming;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use lockwright_env::{Env, Listener, sleep, timeout};
-use lockwright_protocol::{HEALTH_PATH, SESSION_PATH};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -58,6 +54,7 @@ pub struct Server<E: Env> {
     gate: Arc<Gate<E>>,
     replica: Replica<E>,
     inputs: mpsc::Receiver<crate::replica::Input>,
+    gone: mpsc::UnboundedReceiver<Gone>,
     slots: Arc<Semaphore>,
 }
 
@@ -76,12 +73,14 @@ impl<E: Env> Server<E> {
             source,
         })?;
         let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
+        let (gone_in, gone) = mpsc::unbounded_channel();
         Ok(Server {
             listener,
             stop: watch::Sender::new(false),
-            gate: Arc::new(Gate::new(env.clone(), &config, inputs_in)),
+            gate: Arc::new(Gate::new(env.clone(), &config, inputs_in, gone_in)),
             replica,
             inputs,
+            gone,
             slots: Arc::new(Semaphore::new(config.connections_max)),
             env,
             config,
@@ -112,8 +111,12 @@ impl<E: Env> Server<E> {
     pub async fn run(mut self) -> Result<(), ServerError> {
         let stop = StopOnDrop(self.stop.clone());
         let mut stopped = self.stop.subscribe();
-        let mut replica = tokio::spawn(self.replica.run(self.inputs, self.stop.subscribe()));
-        let router = router(self.gate.clone());
+        let mut replica = tokio::spawn(self.replica.run(
+            self.inputs,
+            self.gone,
+            self.stop.subscribe(),
+        ));
+        let router = http::router(self.gate.clone());
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -125,12 +128,12 @@ impl<E: Env> Server<E> {
             match (accepted, self.slots.clone().try_acquire_owned()) {
                 (Ok(stream), Ok(slot)) => {
                     let slot = Slot(Arc::new(slot));
-                    let serving = http(router.clone(), stream, slot);
-                    let serving = until_stopped(
+                    let serving = http::serve(
+                        self.gate.clone(),
+                        router.clone(),
+                        stream,
+                        slot,
                         stopped.clone(),
-                        self.env.clone(),
-                        serving,
-                        self.config.idle_timeout,
                     );
                     tokio::spawn(serving);
                 }
@@ -183,46 +186,4 @@ fn check(config: &ServerConfig) -> Result<(), BindError> {
     at_least("message_bytes_max", count(config.message_bytes_max), 1)?;
     at_least("connections_max", count(config.connections_max), 1)?;
     at_least("outgoing_max", count(config.outgoing_max), 2)
-}
-
-fn router<E: Env>(gate: Arc<Gate<E>>) -> Router {
-    Router::new()
-        .route(SESSION_PATH, get(session_endpoint::upgrade::<E>))
-        .route(HEALTH_PATH, get(|| async { "ok\n" }))
-        .with_state(gate)
-}
-
-/// Speaks HTTP on a connection. It is over when the connection closes, or becomes a WebSocket.
-async fn http<S>(router: Router, stream: S, slot: Slot)
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let router = TowerToHyperService::new(router);
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request: Request = request.map(Body::new);
-        request.extensions_mut().insert(slot.clone());
-        hyper::service::Service::call(&router, request)
-    });
-    // No `date` header: it would come from a clock that is not the Env's.
-    let connection = hyper::server::conn::http1::Builder::new()
-        .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    // What goes wrong here concerns this connection only, and its client knows.
-    let _ = connection.await;
-}
-
-/// Gives a connection `idle_timeout` to become a session's, so that one that says nothing does not
-/// keep its slot.
-async fn until_stopped<E: Env>(
-    mut stopped: watch::Receiver<bool>,
-    env: E,
-    serving: impl Future<Output = ()>,
-    idle_timeout: Duration,
-) {
-    tokio::select! {
-        biased;
-        _ = stopped.wait_for(|stop| *stop) => {}
-        _ = timeout(&env, idle_timeout, serving) => {}
-    }
 }

@@ -1,13 +1,18 @@
 //! The state that the log makes: the engine, and the sessions' secrets and connections.
 
+mod calls;
+mod named;
+
 use crate::{
     Probe,
     proposal::{Action, Attachment, Proposal, SecretHash},
 };
 use lockwright_engine::{
-    Command, DurationMs, Engine, EngineConfig, Event, EventKind, HashKey, Limits, LockInfo,
-    Refusal, Reply, SessionChange, SessionKey, Snapshot, SnapshotError, TimeMs, Token, Usage,
+    Claim, Command, DurationMs, Engine, EngineConfig, Event, EventKind, HashKey, Limits, LockInfo,
+    LockState, Name, Refusal, Reply, SessionChange, SessionKey, Snapshot, SnapshotError, TimeMs,
+    Token, Usage,
 };
+use named::Named;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,7 +21,20 @@ pub(crate) struct Machine {
     engine: Engine,
     /// Each open session.
     sessions: BTreeMap<SessionKey, SessionRecord>,
+    named: Named,
     probe: Arc<dyn Probe>,
+}
+
+/// Conflicting requests that are counted for an answer, at most.
+const AHEAD_MAX: usize = 100;
+
+/// What a request has to wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InTheWay {
+    /// The earliest lock that is held and conflicts.
+    pub(crate) held: Option<LockInfo>,
+    /// How many live requests conflict, up to a hundred.
+    pub(crate) ahead: usize,
 }
 
 /// What is known of an open session beside what the engine knows.
@@ -67,8 +85,11 @@ pub(crate) struct Outcome {
     pub(crate) happened: Vec<Happened>,
     /// When the request arrived that an `acquire` asked for again.
     pub(crate) arrived_at: Option<TimeMs>,
-    /// The live requests of a session that was resumed.
+    /// The live requests of a session that was resumed, or the locks that were used or ended by
+    /// somebody without a session, as they were before.
     pub(crate) locks: Vec<LockInfo>,
+    /// What is in the way of somebody without a session who was refused.
+    pub(crate) in_the_way: Option<Box<InTheWay>>,
     /// When something is due next.
     pub(crate) next_deadline: Option<TimeMs>,
     /// How many records the state has.
@@ -92,6 +113,7 @@ impl Machine {
                 ..EngineConfig::default()
             }),
             sessions: BTreeMap::new(),
+            named: Named::default(),
             probe,
         }
     }
@@ -105,6 +127,7 @@ impl Machine {
             return Err(RestoreError::Sessions);
         }
         Ok(Machine {
+            named: Named::of(&engine),
             engine,
             sessions,
             probe,
@@ -126,6 +149,29 @@ impl Machine {
         self.engine.usage()
     }
 
+    /// The engine, to be asked.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What a request for `claims` that arrives now has to wait for; or one that arrived earlier.
+    pub(crate) fn in_the_way(
+        &self,
+        namespace: &Name,
+        claims: &[Claim],
+        arrived_at: Option<TimeMs>,
+    ) -> InTheWay {
+        let mut found = self.engine.conflicting(namespace, claims, AHEAD_MAX);
+        found.retain(|lock| arrived_at.is_none_or(|arrived| lock.arrived_at <= arrived));
+        let ahead = found.len();
+        let held = found.into_iter();
+        let held = held.filter(|lock| matches!(lock.state, LockState::Held { .. }));
+        InTheWay {
+            held: held.min_by_key(|lock| lock.arrived_at),
+            ahead,
+        }
+    }
+
     /// How many secrets are kept.
     pub(crate) fn secrets(&self) -> usize {
         self.sessions.len()
@@ -141,6 +187,7 @@ impl Machine {
         };
         let mut locks = Vec::new();
         let mut arrived_at = None;
+        let mut in_the_way = None;
         let result = match &proposal.action {
             Action::Begin {
                 limits,
@@ -180,6 +227,57 @@ impl Machine {
                 reply
             }
             Action::Tick => step.run(&Command::Tick).map_err(Denial::Refused),
+            Action::Call { command } => {
+                let result = step.run(command);
+                if let Command::Acquire { lock, claims, .. } = command {
+                    let machine = &*step.machine;
+                    match result {
+                        Ok(_) => {
+                            let lock = machine.engine.lock(lock);
+                            arrived_at = lock.map(|lock| lock.arrived_at);
+                        }
+                        Err(_) => {
+                            let found = machine.in_the_way(&lock.namespace, claims, None);
+                            in_the_way = Some(Box::new(found));
+                        }
+                    }
+                }
+                result.map_err(Denial::Refused)
+            }
+            Action::Use {
+                namespace,
+                path,
+                holder,
+                token,
+                purpose,
+            } => match step.use_lock(namespace, path, holder.as_ref(), *token, *purpose) {
+                Ok((reply, lock)) => {
+                    locks.push(lock);
+                    Ok(reply)
+                }
+                Err((refusal, found)) => {
+                    in_the_way = Some(Box::new(found));
+                    Err(Denial::Refused(refusal))
+                }
+            },
+            Action::EndAt {
+                namespace,
+                path,
+                token,
+                right,
+            } => match step.end_at(namespace, path, *token, right) {
+                Ok(ended) => {
+                    locks = ended;
+                    Ok(Reply::Done)
+                }
+                Err((refusal, found)) => {
+                    in_the_way = Some(Box::new(found));
+                    Err(Denial::Refused(refusal))
+                }
+            },
+            Action::GiveUp { lock, even_held } => {
+                step.give_up(lock, *even_held).map_err(Denial::Refused)
+            }
         };
         let events = step.events;
         let usage = self.engine.usage();
@@ -190,6 +288,7 @@ impl Machine {
             happened: events.into_iter().map(|event| self.seen(event)).collect(),
             arrived_at,
             locks,
+            in_the_way,
             next_deadline: self.engine.next_deadline(),
             size: u64::try_from(usage.live_requests + usage.remembered_requests + usage.sessions)
                 .unwrap_or(u64::MAX),
@@ -226,6 +325,7 @@ impl Step<'_> {
             "what was due has happened (SEMANTICS section 3)"
         );
         for event in events {
+            machine.named.note(&event.kind);
             if let EventKind::Session {
                 session,
                 change: SessionChange::Ended,
@@ -266,6 +366,14 @@ impl Step<'_> {
             .collect();
         for session in attached {
             self.take_off(&session);
+        }
+        // Whoever waited for them was connected to the server that is gone.
+        for lock in self.machine.named.queued() {
+            let cancelled = self.run(&Command::Cancel { lock });
+            assert!(
+                matches!(cancelled, Ok(_) | Err(Refusal::NotQueued)),
+                "what waits can be given up, or is over: got {cancelled:?}"
+            );
         }
     }
 

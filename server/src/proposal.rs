@@ -1,6 +1,8 @@
 //! What the log is made of.
 
-use lockwright_engine::{Command, DurationMs, Limits, SessionKey, TimeMs, Token};
+use lockwright_engine::{
+    Command, DurationMs, Limits, LockKey, Name, Path, SessionKey, TimeMs, Token,
+};
 use lockwright_protocol::Secret;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -60,6 +62,64 @@ pub(crate) enum Action {
     },
     /// Nothing but the time.
     Tick,
+    /// Somebody without a session has a request: a named holder, or an operator.
+    Call {
+        /// What is asked for.
+        command: Command,
+    },
+    /// A named holder uses a lock that it knows by its token.
+    Use {
+        /// The lock's namespace.
+        namespace: Name,
+        /// One of the paths that it claims.
+        path: Path,
+        /// The holder, when it is said who it is.
+        holder: Option<Name>,
+        /// The token of its grant.
+        token: Token,
+        /// What for.
+        purpose: Purpose,
+    },
+    /// Ends what is held exactly at a path.
+    EndAt {
+        /// The path's namespace.
+        namespace: Name,
+        /// Where.
+        path: Path,
+        /// When given, only a lock with this token.
+        token: Option<Token>,
+        /// By what right.
+        right: Right,
+    },
+    /// Whoever waited for the answer to a named holder's request has gone: the request is given up
+    /// if it still waits.
+    GiveUp {
+        /// Which.
+        lock: LockKey,
+        /// Whether it ends too if it was granted meanwhile, since nobody else knows of it.
+        even_held: bool,
+    },
+}
+
+/// What a lock is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Purpose {
+    /// To end it.
+    Release,
+    /// To set its lease anew.
+    Renew {
+        /// The lease from now on.
+        ttl: DurationMs,
+    },
+}
+
+/// By what right somebody ends what is held at a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Right {
+    /// An operator breaks it, whoever holds it.
+    Operator,
+    /// A holder without a session releases it: this one, or any.
+    Holder(Option<Name>),
 }
 
 /// Which connection a session has: the index of the log entry that attached it.

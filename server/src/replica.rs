@@ -2,17 +2,21 @@
 
 use crate::{
     ServerConfig, ServerError, StoreError,
+    call::{Call, CallAnswer, CallerId, Expiry, Found, Request as CallRequest},
+    callers::Callers,
     connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
     handle::Usage,
     ledger::Ledger,
-    machine::{Denial, Outcome},
+    machine::{Denial, Machine, Outcome},
     proposal::{Action, Attachment, SecretHash},
     raft::Stopped,
     switchboard::{Link, Standing, Switchboard},
     translate::{self, OwnEffect, Rejection},
 };
-use lockwright_engine::{DurationMs, EventKind, Reply, SessionChange, SessionKey};
-use lockwright_env::Env;
+use lockwright_engine::{
+    Command, DurationMs, EventKind, LockKey, LockState, Reply, SessionChange, SessionKey, TimeMs,
+};
+use lockwright_env::{Env, timeout};
 use lockwright_protocol::{Message, Request, Seq, ServerFrame};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -34,8 +38,25 @@ pub(crate) enum Input {
     Asked { id: ConnectionId, ask: Ask },
     /// A connection is over.
     Disconnected { id: ConnectionId },
+    /// Somebody without a session asks for something.
+    Called(Call),
     /// Somebody wants to know what is in hand.
     Usage { reply: oneshot::Sender<Usage> },
+    /// Somebody wants to look at the state of the present.
+    Look(Look),
+}
+
+/// Looks at the state, at its present time.
+pub(crate) type Look = Box<dyn FnOnce(&Machine, TimeMs) + Send>;
+
+/// A caller has gone without its answer.
+#[derive(Debug)]
+pub(crate) struct Gone {
+    pub(crate) caller: CallerId,
+    /// What it asked for.
+    pub(crate) lock: LockKey,
+    /// Whether nobody else can know of the request, so that it must not be held either.
+    pub(crate) even_held: bool,
 }
 
 /// A message of a client, and what its answer needs.
@@ -70,6 +91,12 @@ enum Waiter {
     },
     /// A request of a session.
     Session { asker: Asker, own: OwnEffect },
+    /// A named holder that asks for locks.
+    Acquiring { caller: CallerId, lock: LockKey },
+    /// Another request of somebody without a session.
+    Call(oneshot::Sender<CallAnswer>),
+    /// Who wants to look at the state.
+    Look(Look),
 }
 
 /// Proposes what clients ask for, and hands out what it came to.
@@ -81,6 +108,8 @@ pub(crate) struct Replica<E: Env> {
     env: E,
     ledger: Ledger<E, Waiter>,
     switchboard: Switchboard,
+    callers: Callers,
+    drain_timeout: Duration,
     idle_timeout: DurationMs,
     /// Whether the time was proposed and is not yet applied.
     is_ticking: bool,
@@ -93,6 +122,8 @@ impl<E: Env> Replica<E> {
             ledger: Ledger::start(env.clone(), config).await?,
             env,
             switchboard: Switchboard::default(),
+            callers: Callers::default(),
+            drain_timeout: config.drain_timeout,
             idle_timeout: u64::try_from(config.idle_timeout.as_millis())
                 .ok()
                 .and_then(|ms| DurationMs::new(ms).ok())
@@ -105,9 +136,17 @@ impl<E: Env> Replica<E> {
     pub(crate) async fn run(
         mut self,
         inputs: mpsc::Receiver<Input>,
+        gone: mpsc::UnboundedReceiver<Gone>,
         stop: watch::Receiver<bool>,
     ) -> Result<(), ServerError> {
-        let served = self.serve(inputs, stop).await;
+        let mut served = self.serve(inputs, gone, stop).await;
+        if served.is_ok() {
+            let env = self.env.clone();
+            let drained = timeout(&env, self.drain_timeout, self.drain()).await;
+            // What is still on its way is not answered: whoever asked does not know what became of
+            // it, and asks again.
+            served = drained.unwrap_or(Ok(()));
+        }
         let reason = match &served {
             Ok(()) => CloseReason::Shutdown,
             Err(_) => CloseReason::Failed,
@@ -126,6 +165,7 @@ impl<E: Env> Replica<E> {
     async fn serve(
         &mut self,
         mut inputs: mpsc::Receiver<Input>,
+        mut gone: mpsc::UnboundedReceiver<Gone>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), Stopped> {
         let mut failure = self.ledger.failure();
@@ -148,6 +188,7 @@ impl<E: Env> Replica<E> {
                     let (waiter, outcome) = completed?;
                     self.hand_out(waiter, &outcome);
                 }
+                Some(gone) = gone.recv() => self.gone(&gone),
                 count = inputs.recv_many(&mut taken, INPUTS_AT_ONCE), if has_room => {
                     if count == 0 {
                         return Ok(());
@@ -165,6 +206,17 @@ impl<E: Env> Replica<E> {
         }
     }
 
+    /// Hands out what is on its way.
+    async fn drain(&mut self) -> Result<(), Stopped> {
+        self.ledger.flush().await?;
+        while self.ledger.in_flight() > 0 {
+            let (waiter, outcome) = self.ledger.completed().await?;
+            self.hand_out(waiter, &outcome);
+            self.ledger.flush().await?;
+        }
+        Ok(())
+    }
+
     fn step(&mut self, input: Input) {
         match input {
             Input::Connected { id, end } => self.switchboard.connect(id, end),
@@ -176,6 +228,71 @@ impl<E: Env> Replica<E> {
             Input::Asked { id, ask } => self.asked(id, ask),
             // What should be forgotten by then is forgotten.
             Input::Usage { reply } => self.ledger.propose(Action::Tick, Waiter::Usage(reply)),
+            Input::Called(call) => self.called(call),
+            Input::Look(look) => self.look(look),
+        }
+    }
+
+    /// What is due at this moment happens before anybody looks.
+    fn look(&mut self, look: Look) {
+        let now = self.ledger.now();
+        let next = self
+            .ledger
+            .with_machine(|machine| machine.engine().next_deadline());
+        if next.is_some_and(|next| next <= now) {
+            self.ledger.propose(Action::Tick, Waiter::Look(look));
+        } else {
+            self.ledger.with_machine(|machine| look(machine, now));
+        }
+    }
+
+    fn called(&mut self, call: Call) {
+        let Call {
+            caller,
+            request,
+            reply,
+        } = call;
+        // It went before it was heard, and its notice came first.
+        if reply.is_closed() {
+            return;
+        }
+        let (action, waiter) = match request {
+            CallRequest::Acquire {
+                lock,
+                claims,
+                ttl,
+                wait,
+            } => {
+                let lock_of = lock.clone();
+                self.callers
+                    .add(caller, lock.clone(), claims.clone(), reply);
+                let command = Command::Acquire {
+                    lock,
+                    claims,
+                    ttl,
+                    wait,
+                };
+                let waiter = Waiter::Acquiring {
+                    caller,
+                    lock: lock_of,
+                };
+                (Action::Call { command }, waiter)
+            }
+            CallRequest::Other(action) => (action, Waiter::Call(reply)),
+        };
+        self.ledger.propose(action, waiter);
+    }
+
+    /// A caller has gone without its answer.
+    fn gone(&mut self, gone: &Gone) {
+        self.callers.remove(gone.caller, &gone.lock);
+        // Another caller may ask for the same: it was asked again on another connection.
+        if !self.callers.any(&gone.lock) {
+            let action = Action::GiveUp {
+                lock: gone.lock.clone(),
+                even_held: gone.even_held,
+            };
+            self.ledger.propose(action, Waiter::Nobody);
         }
     }
 
@@ -187,6 +304,7 @@ impl<E: Env> Replica<E> {
             connections: self.switchboard.connections(),
             attached_sessions: self.switchboard.attached_sessions(),
             secrets,
+            waiting_calls: self.callers.count(),
             queued_messages: self.switchboard.queued_messages(),
             engine,
         }
@@ -297,6 +415,114 @@ impl<E: Env> Replica<E> {
                 self.attached(asker, session, resumes, outcome);
             }
             Waiter::Session { asker, own } => self.answered(asker, &own, outcome),
+            Waiter::Acquiring { caller, lock } => {
+                self.deliver(outcome, None);
+                self.acquired(caller, &lock, outcome);
+            }
+            Waiter::Call(reply) => {
+                self.deliver(outcome, None);
+                // It fails when the caller has gone. What it asked for is done all the same.
+                let _ = reply.send(self.call_answer(outcome));
+            }
+            Waiter::Look(look) => {
+                self.deliver(outcome, None);
+                self.look(look);
+            }
+        }
+    }
+
+    /// What a named holder's request came to when it was applied.
+    fn acquired(&mut self, caller: CallerId, lock: &LockKey, outcome: &Outcome) {
+        let answer = match outcome.result {
+            Ok(Reply::Acquired {
+                state: LockState::Queued { .. },
+                ..
+            }) => return self.callers.decided(caller, lock),
+            _ => self.call_answer(outcome),
+        };
+        if let Some(caller) = self.callers.remove(caller, lock) {
+            // It fails when the caller has gone, which it tells of itself.
+            let _ = caller.send(answer);
+        }
+    }
+
+    fn call_answer(&self, outcome: &Outcome) -> CallAnswer {
+        match outcome.result {
+            Ok(Reply::Acquired { state, .. }) => match state {
+                LockState::Held {
+                    token,
+                    granted_at,
+                    expires,
+                } => CallAnswer::Granted {
+                    token,
+                    waited: granted_at.since(outcome.arrived_at.unwrap_or(granted_at)),
+                    expiry: expires.map(|at| self.expiry(at)),
+                },
+                LockState::Ended { reason, .. } => CallAnswer::Ended {
+                    reason,
+                    in_the_way: None,
+                },
+                LockState::Queued { .. } => panic!("a queued request has no answer yet"),
+            },
+            Ok(Reply::Renewed { expires }) => CallAnswer::Done {
+                locks: outcome.locks.clone(),
+                expiry: Some(self.expiry(expires)),
+            },
+            Ok(Reply::Done) => CallAnswer::Done {
+                locks: outcome.locks.clone(),
+                expiry: None,
+            },
+            Err(Denial::Refused(refusal)) => CallAnswer::Refused {
+                refusal,
+                in_the_way: outcome
+                    .in_the_way
+                    .as_deref()
+                    .map(|found| Found::at(self.ledger.now(), found.clone())),
+            },
+            Err(denial) => panic!("{denial:?} is said to sessions only"),
+        }
+    }
+
+    /// When a lease that ends at `expires` ends, seen from now.
+    fn expiry(&self, expires: TimeMs) -> Expiry {
+        let left = expires.since(self.ledger.now());
+        Expiry {
+            left,
+            unix_ms: self.env.wall_unix_ms().saturating_add(left.as_ms()),
+        }
+    }
+
+    /// Tells those who wait for a named holder's request what has become of it.
+    fn tell_callers(&mut self, event: &EventKind, at: TimeMs, arrived_at: Option<TimeMs>) {
+        match event {
+            EventKind::Granted {
+                lock,
+                token,
+                expires,
+            } => {
+                let expiry = expires.map(|at| self.expiry(at));
+                let waited = at.since(arrived_at.unwrap_or(at));
+                for caller in self.callers.take_decided(lock) {
+                    // It fails when the caller has gone, which it tells of itself.
+                    let _ = caller.reply.send(CallAnswer::Granted {
+                        token: *token,
+                        waited,
+                        expiry,
+                    });
+                }
+            }
+            EventKind::Ended { lock, reason } => {
+                for caller in self.callers.take_decided(lock) {
+                    let in_the_way = self.ledger.with_machine(|machine| {
+                        machine.in_the_way(&lock.namespace, &caller.claims, arrived_at)
+                    });
+                    let _ = caller.reply.send(CallAnswer::Ended {
+                        reason: *reason,
+                        in_the_way: Some(Found::at(self.ledger.now(), in_the_way)),
+                    });
+                }
+            }
+            _ => {}
         }
     }
 
@@ -369,6 +595,10 @@ impl<E: Env> Replica<E> {
             let is_own = |(_, own, _): &mut (Asker, &OwnEffect, Message)| own.is(&event.kind);
             if let Some((asker, _, message)) = answer.take_if(is_own) {
                 self.answer(asker, message);
+            } else if let Some(lock) = translate::named_lock_of(&event.kind) {
+                if self.callers.any(lock) {
+                    self.tell_callers(&event.kind, event.at, happened.arrived_at);
+                }
             } else if let Some(session) = translate::session_of(&event.kind) {
                 let message = translate::push(&event.kind, event.at, happened.arrived_at);
                 if let Some(message) = message {

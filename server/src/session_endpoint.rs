@@ -2,9 +2,10 @@
 
 use crate::{
     ServerConfig,
+    call::CallerId,
     connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
     listen::CLOSE_GRACE,
-    replica::{Ask, Input},
+    replica::{Ask, Gone, Input},
     translate::Rejection,
 };
 use axum::{
@@ -15,15 +16,17 @@ use axum::{
     },
     response::Response,
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::{
     SinkExt, StreamExt,
     stream::{SplitSink, SplitStream},
 };
+use lockwright_engine::Name;
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::{ClientFrame, Request, Seq};
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -49,24 +52,68 @@ pub(crate) struct Gate<E> {
     message_bytes_max: usize,
     outgoing_max: usize,
     inputs: mpsc::Sender<Input>,
+    gone: mpsc::UnboundedSender<Gone>,
     next_id: AtomicU64,
+    /// What the ids of requests begin with that come without one.
+    id_prefix: OnceLock<String>,
 }
 
 impl<E: Env> Gate<E> {
-    pub(crate) fn new(env: E, config: &ServerConfig, inputs: mpsc::Sender<Input>) -> Gate<E> {
+    pub(crate) fn new(
+        env: E,
+        config: &ServerConfig,
+        inputs: mpsc::Sender<Input>,
+        gone: mpsc::UnboundedSender<Gone>,
+    ) -> Gate<E> {
         Gate {
             env,
             idle_timeout: config.idle_timeout,
             message_bytes_max: config.message_bytes_max,
             outgoing_max: config.outgoing_max,
             inputs,
+            gone,
             next_id: AtomicU64::new(0),
+            id_prefix: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn env(&self) -> &E {
+        &self.env
+    }
+
+    pub(crate) fn message_bytes_max(&self) -> usize {
+        self.message_bytes_max
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    /// Where callers that go without their answers tell of it.
+    pub(crate) fn gone(&self) -> mpsc::UnboundedSender<Gone> {
+        self.gone.clone()
+    }
+
+    pub(crate) fn next_caller(&self) -> CallerId {
+        CallerId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// An id for a request that comes without one. No server ever makes it again.
+    pub(crate) fn request_id(&self) -> Name {
+        let number = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let prefix = self.id_prefix.get_or_init(random_prefix);
+        Name::new(format!("{prefix}-{number}")).expect("letters and digits are a name")
     }
 
     pub(crate) fn inputs(&self) -> mpsc::Sender<Input> {
         self.inputs.clone()
     }
+}
+
+fn random_prefix() -> String {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).expect("the system has randomness to give");
+    URL_SAFE_NO_PAD.encode(random)
 }
 
 /// Turns an HTTP request into a session's WebSocket.

@@ -1,0 +1,367 @@
+//! What crosses plain HTTP: for whoever asks for one lock at a time, without a session.
+
+use crate::{ClaimText, WaitMs};
+use lockwright_engine::{DurationMs, Mode, Name, Token};
+use serde::{Deserialize, Serialize};
+
+/// Body of `POST /v1/acquire`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcquireBody {
+    /// The path to lock; or `claims`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// How to lock `key`: `write` (as without it) or `read`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Several paths at once: all of them or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Vec<ClaimForm>>,
+    /// Who holds the lock.
+    pub holder: Name,
+    /// The lease in ms, counted from the grant; without it the lock lasts until it is released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<DurationMs>,
+    /// How long to wait: milliseconds, `"forever"`, or `"no"` (as without it, and as 0).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<WaitMs>,
+    /// The lock space; `default` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
+    /// Names the request within its holder: asking again with the same id never locks twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<Name>,
+}
+
+/// A claim in a body: `{"mode":"write","path":"a/b"}` or `"w a/b"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a claim, `{\"mode\":\"write\",\"path\":\"a/b\"}` or `\"w a/b\"`"
+)]
+pub enum ClaimForm {
+    /// As text.
+    Text(ClaimText),
+    /// In words.
+    Words {
+        /// How.
+        mode: Mode,
+        /// What.
+        path: String,
+    },
+}
+
+/// Body of `POST /v1/renew`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewBody {
+    /// A path that the lock claims.
+    pub key: String,
+    /// Its holder; when given, it must be right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Name>,
+    /// The token of its grant.
+    pub token: Token,
+    /// The new lease in ms, from now on.
+    pub ttl_ms: DurationMs,
+    /// The lock space; `default` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
+}
+
+/// Body of `POST /v1/release`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseBody {
+    /// A path that the lock claims.
+    pub key: String,
+    /// Its holder; when given, it must be right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Name>,
+    /// The token of its grant.
+    pub token: Token,
+    /// The lock space; `default` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
+}
+
+/// A lock that was granted: the answer to `POST /v1/acquire`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acquired {
+    /// The path, when `key` was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The claims, when `claims` were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Vec<ClaimForm>>,
+    /// The lock space.
+    pub namespace: Name,
+    /// Who holds it.
+    pub holder: Name,
+    /// The id of the request.
+    pub request_id: Name,
+    /// Its fencing token.
+    pub token: Token,
+    /// What is left of its lease, in ms; null when it has none.
+    pub lease_ms: Option<DurationMs>,
+    /// When the lease ends by the server's clock on the wall, in ms since 1970, for display; null
+    /// when it has none.
+    pub expires_at_unix_ms: Option<u64>,
+    /// How long the request waited, in ms.
+    pub waited_ms: DurationMs,
+}
+
+/// A lease that was set anew: the answer to `POST /v1/renew`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewed {
+    /// As it was asked.
+    pub key: String,
+    /// The lock space.
+    pub namespace: Name,
+    /// Who holds it.
+    pub holder: Name,
+    /// Its fencing token.
+    pub token: Token,
+    /// What is left of its lease, in ms.
+    pub lease_ms: DurationMs,
+    /// When the lease ends by the server's clock on the wall, in ms since 1970, for display.
+    pub expires_at_unix_ms: u64,
+}
+
+/// A lock that was released: the answer to `POST /v1/release`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// As it was asked.
+    pub key: String,
+    /// The lock space.
+    pub namespace: Name,
+    /// Who held it.
+    pub holder: Name,
+    /// The token that it had.
+    pub token: Token,
+    /// True.
+    pub released: bool,
+}
+
+/// The answer to `GET /v1/fence`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceAnswer {
+    /// As it was asked.
+    pub key: String,
+    /// Whether a held lock covers it.
+    pub held: bool,
+    /// The largest token of those that do; null when none does.
+    pub token: Option<Token>,
+}
+
+/// The answer to `GET /lock/{name}` when it is locked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locked {
+    /// As it was asked.
+    pub key: String,
+    /// True.
+    pub locked: bool,
+    /// Who holds what is in the way: a name, or `session:` and the name of a session.
+    pub holder: String,
+    /// Its fencing token.
+    pub token: Token,
+    /// What is left of its lease, in ms; null when it has none.
+    pub lease_remaining_ms: Option<DurationMs>,
+    /// When the lease ends by the server's clock on the wall, in ms since 1970, for display; null
+    /// when it has none.
+    pub expires_at_unix_ms: Option<u64>,
+}
+
+/// Every answer that is no success.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The code, to act on.
+    pub error: String,
+    /// What was wrong and what to do, for people.
+    pub message: String,
+    /// With `limit_exceeded`, which limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// Who holds what is in the way: a name, or `session:` and the name of a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+    /// Its fencing token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
+    /// What is left of its lease, in ms; left out when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_remaining_ms: Option<DurationMs>,
+    /// With `busy` and `timed_out`: how many live requests are ahead, up to a hundred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<usize>,
+    /// On `/lock/...`: whether it is locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<bool>,
+}
+
+/// A live request as inspection tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockView {
+    /// The lock space.
+    pub namespace: Name,
+    /// The id of the request, unique within its owner.
+    pub id: Name,
+    /// Whose it is.
+    pub owner: OwnerView,
+    /// What it claims.
+    pub claims: Vec<ClaimView>,
+    /// Where it is in its life.
+    pub state: StateView,
+    /// The fencing token of a held lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
+    /// Since the request arrived, in ms.
+    pub age_ms: DurationMs,
+    /// Since the grant of a held lock, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_ms: Option<DurationMs>,
+    /// What is left of the lease of a held lock, in ms; left out when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_remaining_ms: Option<DurationMs>,
+    /// When the lease ends by the server's clock on the wall, in ms since 1970, for display.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at_unix_ms: Option<u64>,
+    /// How long a queued request goes on to wait, in ms; left out when for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_remaining_ms: Option<DurationMs>,
+}
+
+/// Whose a request is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnerView {
+    /// A named holder's.
+    Holder(Name),
+    /// A session's.
+    Session(Name),
+}
+
+/// A claim as inspection tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimView {
+    /// How.
+    pub mode: Mode,
+    /// What.
+    pub path: String,
+}
+
+/// Where a live request is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateView {
+    /// It waits.
+    Queued,
+    /// It is held.
+    Held,
+}
+
+/// The answer to `GET /v1/locks`: one page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockPage {
+    /// Live requests in the order of their arrival.
+    pub locks: Vec<LockView>,
+    /// What to ask with for the next page; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// The answer to `GET /v1/locks/{path}`: what overlaps it, in the order of arrival.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceView {
+    /// The lock space.
+    pub namespace: Name,
+    /// As it was asked.
+    pub path: String,
+    /// Who holds it, or something above or below it.
+    pub held: Vec<LockView>,
+    /// Who waits.
+    pub queued: Vec<LockView>,
+    /// Whether there is more than is told.
+    pub truncated: bool,
+}
+
+/// An open session as inspection tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionView {
+    /// The lock space.
+    pub namespace: Name,
+    /// Its name.
+    pub session: Name,
+    /// Whether a connection speaks for it.
+    pub attached: bool,
+    /// When it ends if nobody returns, in ms; left out while it is attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_in_ms: Option<DurationMs>,
+    /// Its live requests, held or queued.
+    pub locks: u32,
+}
+
+/// The answer to `GET /v1/sessions`: one page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionPage {
+    /// Open sessions in the order of their opening.
+    pub sessions: Vec<SessionView>,
+    /// What to ask with for the next page; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// The answer to `GET /v1/namespaces`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// Those in use, by name.
+    pub namespaces: Vec<Name>,
+}
+
+/// The answer to `GET /v1/stats`: how much of everything there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Requests that are held or queued.
+    pub live_requests: usize,
+    /// Requests that have ended and are remembered, so that a retry is answered.
+    pub remembered_requests: usize,
+    /// Nodes of the tree of resources.
+    pub nodes: usize,
+    /// Owners with a live or remembered request or an open session.
+    pub owners: usize,
+    /// Open sessions.
+    pub sessions: usize,
+    /// Namespaces in use.
+    pub namespaces: usize,
+    /// Leases, wait deadlines and abandon timeouts that are running.
+    pub deadlines: usize,
+    /// The token of the next grant.
+    pub next_token: Token,
+    /// The time of the engine, in ms: how long the service has run.
+    pub engine_time_ms: u64,
+    /// Connections of sessions.
+    pub connections: usize,
+    /// Sessions that a connection speaks for.
+    pub attached_sessions: usize,
+    /// HTTP requests that wait for a lock.
+    pub waiting_calls: usize,
+}
+
+/// Body of `POST /v1/break`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakBody {
+    /// The path whose locks are to be broken: those that claim exactly it.
+    pub key: String,
+    /// When given, only the lock with this token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
+    /// The lock space; `default` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
+}
+
+/// The answer to `POST /v1/break`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// What was broken, as it was before.
+    pub broken: Vec<LockView>,
+}

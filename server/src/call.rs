@@ -1,0 +1,217 @@
+//! Requests of those who have no session: named holders and operators.
+
+use crate::{
+    machine::{InTheWay, Machine},
+    proposal::Action,
+    replica::{Gone, Input},
+    session_endpoint::Gate,
+};
+use lockwright_engine::{
+    Claim, DurationMs, EndReason, LockInfo, LockKey, LockState, Owner, Refusal, TimeMs, Token, Wait,
+};
+use lockwright_env::Env;
+use tokio::sync::{mpsc, oneshot};
+
+/// Names a caller within a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CallerId(pub(crate) u64);
+
+/// A request, and who waits for its answer.
+pub(crate) struct Call {
+    pub(crate) caller: CallerId,
+    pub(crate) request: Request,
+    pub(crate) reply: oneshot::Sender<CallAnswer>,
+}
+
+/// What is asked for.
+pub(crate) enum Request {
+    /// Locks, for a named holder. The answer comes when they are granted, or never will be.
+    Acquire {
+        lock: LockKey,
+        claims: Vec<Claim>,
+        ttl: Option<DurationMs>,
+        wait: Wait,
+    },
+    /// Something that is answered at once.
+    Other(Action),
+}
+
+/// When a lease ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Expiry {
+    /// What is left of it.
+    pub(crate) left: DurationMs,
+    /// When that is by the clock on the wall, in ms since 1970: for display.
+    pub(crate) unix_ms: u64,
+}
+
+/// What a call came to.
+#[derive(Debug, Clone)]
+pub(crate) enum CallAnswer {
+    /// The locks are held.
+    Granted {
+        token: Token,
+        waited: DurationMs,
+        expiry: Option<Expiry>,
+    },
+    /// The request has ended.
+    Ended {
+        reason: EndReason,
+        in_the_way: Option<Found>,
+    },
+    /// It was done, to these locks, which are told as they were before.
+    Done {
+        locks: Vec<LockInfo>,
+        expiry: Option<Expiry>,
+    },
+    /// It was refused, and changed nothing.
+    Refused {
+        refusal: Refusal,
+        in_the_way: Option<Found>,
+    },
+}
+
+/// What a caller has to wait for, or finds instead of its lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Who holds the earliest lock that conflicts.
+    pub(crate) held: Option<HeldBy>,
+    /// How many live requests conflict, up to a hundred.
+    pub(crate) ahead: usize,
+}
+
+/// Who holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeldBy {
+    pub(crate) owner: Owner,
+    pub(crate) token: Token,
+    /// What is left of its lease, if it has one.
+    pub(crate) left: Option<DurationMs>,
+}
+
+impl Found {
+    /// As seen at `now`.
+    pub(crate) fn at(now: TimeMs, found: InTheWay) -> Found {
+        Found {
+            held: found.held.and_then(|lock| HeldBy::at(now, &lock)),
+            ahead: found.ahead,
+        }
+    }
+}
+
+impl HeldBy {
+    /// As seen at `now`; none if the lock is not held.
+    pub(crate) fn at(now: TimeMs, lock: &LockInfo) -> Option<HeldBy> {
+        match lock.state {
+            LockState::Held { token, expires, .. } => Some(HeldBy {
+                owner: lock.key.owner.clone(),
+                token,
+                left: expires.map(|expires| expires.since(now)),
+            }),
+            _ => None,
+        }
+    }
+
+    /// The owner in one word: its name, or `session:` and the name of its session.
+    pub(crate) fn holder(&self) -> String {
+        match &self.owner {
+            Owner::Named(name) => name.to_string(),
+            Owner::Session(name) => format!("session:{name}"),
+        }
+    }
+}
+
+/// The server stops, and answers no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stopping;
+
+impl<E: Env> Gate<E> {
+    /// Asks for locks, and waits until they are granted or never will be. Dropping the future gives
+    /// the request up. With `is_known` the caller can ask again by the request's id, so that what
+    /// was granted meanwhile is kept for it; without, nobody knows of it and it is ended too.
+    pub(crate) async fn acquire(
+        &self,
+        request: Acquire,
+        is_known: bool,
+    ) -> Result<CallAnswer, Stopping> {
+        let Acquire {
+            lock,
+            claims,
+            ttl,
+            wait,
+        } = request;
+        let caller = self.next_caller();
+        let mut patience = Patience {
+            gone: self.gone(),
+            notice: Some(Gone {
+                caller,
+                lock: lock.clone(),
+                even_held: !is_known,
+            }),
+        };
+        let request = Request::Acquire {
+            lock,
+            claims,
+            ttl,
+            wait,
+        };
+        let answer = self.ask(caller, request).await;
+        patience.notice = None;
+        answer
+    }
+
+    /// Asks for something that is answered at once.
+    pub(crate) async fn call(&self, action: Action) -> Result<CallAnswer, Stopping> {
+        self.ask(self.next_caller(), Request::Other(action)).await
+    }
+
+    /// Looks at the state of the present.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Machine, TimeMs) -> T + Send + 'static,
+    ) -> Result<T, Stopping> {
+        let (reply, answer) = oneshot::channel();
+        let look = Box::new(move |machine: &_, now| {
+            // It fails when nobody waits for it any more.
+            let _ = reply.send(look(machine, now));
+        });
+        let sent = self.inputs().send(Input::Look(look)).await;
+        sent.map_err(|_| Stopping)?;
+        answer.await.map_err(|_| Stopping)
+    }
+
+    async fn ask(&self, caller: CallerId, request: Request) -> Result<CallAnswer, Stopping> {
+        let (reply, answer) = oneshot::channel();
+        let call = Call {
+            caller,
+            request,
+            reply,
+        };
+        let sent = self.inputs().send(Input::Called(call)).await;
+        sent.map_err(|_| Stopping)?;
+        answer.await.map_err(|_| Stopping)
+    }
+}
+
+/// A request for locks.
+pub(crate) struct Acquire {
+    pub(crate) lock: LockKey,
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) ttl: Option<DurationMs>,
+    pub(crate) wait: Wait,
+}
+
+/// Tells the replica when a caller goes before it has its answer.
+struct Patience {
+    gone: mpsc::UnboundedSender<Gone>,
+    notice: Option<Gone>,
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        if let Some(notice) = self.notice.take() {
+            // It fails when the replica has stopped, and gives up what waited when it starts again.
+            let _ = self.gone.send(notice);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! One connection: HTTP until it closes or becomes a WebSocket.
+
+use crate::{
+    listen::CLOSE_GRACE,
+    session_endpoint::{Gate, Slot},
+};
+use axum::{Router, body::Body, extract::Request};
+use hyper::body::Incoming;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use lockwright_env::{Env, timeout};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// Serves a connection. It is over when it closes, or says nothing for the idle timeout while
+/// nothing is asked, or when the server stops; or it becomes a WebSocket.
+pub(crate) async fn serve<E: Env>(
+    gate: Arc<Gate<E>>,
+    router: Router,
+    stream: E::Stream,
+    slot: Slot,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let activity = Arc::new(Activity::begin(gate.env().monotonic()));
+    let router = TowerToHyperService::new(router);
+    let (of_service, env) = (activity.clone(), gate.env().clone());
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request: Request = request.map(Body::new);
+        request.extensions_mut().insert(slot.clone());
+        let busy = Busy::begin(of_service.clone(), env.clone());
+        let response = hyper::service::Service::call(&router, request);
+        async move {
+            let response = response.await;
+            drop(busy);
+            response
+        }
+    });
+    // No `date` header: it would come from a clock that is not the Env's.
+    let connection = hyper::server::conn::http1::Builder::new()
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    // What goes wrong here concerns this connection only, and its client knows.
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => return,
+        _ = stopped.wait_for(|stop| *stop) => {}
+        () = activity.idle(gate.env(), gate.idle_timeout()) => return,
+    }
+    // What was asked is answered, if it is answered soon.
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(gate.env(), gate.idle_timeout().max(CLOSE_GRACE), connection).await;
+}
+
+/// When something was asked last on a connection.
+struct Activity(Mutex<State>);
+
+struct State {
+    /// Requests that are not answered.
+    open: usize,
+    /// Since when there are none.
+    idle_since: Duration,
+}
+
+impl Activity {
+    fn begin(now: Duration) -> Activity {
+        Activity(Mutex::new(State {
+            open: 0,
+            idle_since: now,
+        }))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Waits until nothing was asked for `idle_timeout`.
+    async fn idle<E: Env>(&self, env: &E, idle_timeout: Duration) {
+        loop {
+            let mut until = None;
+            self.change(|state| {
+                let since = match state.open {
+                    0 => state.idle_since,
+                    _ => env.monotonic(),
+                };
+                until = Some(since + idle_timeout);
+            });
+            let until = until.expect("it was set");
+            if until <= env.monotonic() {
+                return;
+            }
+            env.sleep_until(until).await;
+        }
+    }
+}
+
+/// A request that is not answered.
+struct Busy<E: Env> {
+    activity: Arc<Activity>,
+    env: E,
+}
+
+impl<E: Env> Busy<E> {
+    fn begin(activity: Arc<Activity>, env: E) -> Busy<E> {
+        activity.change(|state| state.open += 1);
+        Busy { activity, env }
+    }
+}
+
+impl<E: Env> Drop for Busy<E> {
+    fn drop(&mut self) {
+        let now = self.env.monotonic();
+        self.activity.change(|state| {
+            state.open -= 1;
+            state.idle_since = now;
+        });
+    }
+}

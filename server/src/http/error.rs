@@ -1,0 +1,152 @@
+//! Answers that are no success.
+
+use crate::call::{Found, Stopping};
+use axum::{
+    Json,
+    http::{Method, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use lockwright_engine::{EndReason, ErrorCode, PathError, Refusal};
+use lockwright_protocol::http::ErrorBody;
+
+/// An error, as whoever asked is told.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    /// In a box, since results are handed on by value and most are no errors.
+    body: Box<ErrorBody>,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> ApiError {
+        let body = Box::new(ErrorBody {
+            error: code.to_owned(),
+            message: message.into(),
+            ..ErrorBody::default()
+        });
+        ApiError { status, body }
+    }
+
+    /// The request cannot be read, or asks for what cannot be.
+    pub(super) fn invalid(message: impl Into<String>) -> ApiError {
+        let code = ErrorCode::InvalidRequest.as_str();
+        ApiError::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    pub(super) fn path(text: &str, error: &PathError) -> ApiError {
+        let message = format!("`{text}` is no path: {error}");
+        let code = ErrorCode::InvalidPath.as_str();
+        ApiError::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// The engine refuses.
+    pub(super) fn refused(refusal: Refusal) -> ApiError {
+        let code = refusal.code();
+        let mut error = ApiError::new(status_of(code), code.as_str(), refusal.to_string());
+        if let Refusal::LimitExceeded { limit, .. } = refusal {
+            error.body.limit = Some(limit.to_string());
+        }
+        error
+    }
+
+    /// A request that was asked for before has ended, or waited in vain.
+    pub(super) fn ended(reason: EndReason) -> ApiError {
+        let message = match reason {
+            EndReason::TimedOut => "the request was not granted within `wait_ms`",
+            EndReason::Released => {
+                "the lock of this request was released: ask with another `request_id`"
+            }
+            EndReason::Expired => {
+                "the lease of this request ran out: ask with another `request_id`"
+            }
+            EndReason::Cancelled => {
+                "the request was given up, because the connection that waited for it broke: ask \
+                 with another `request_id`"
+            }
+            EndReason::Broken => {
+                "an operator broke the lock of this request: ask with another `request_id`"
+            }
+            EndReason::SessionEnded => "the session of this lock has ended",
+        };
+        ApiError::new(StatusCode::CONFLICT, reason.as_str(), message)
+    }
+
+    /// With who is in the way.
+    pub(super) fn because_of(mut self, found: Option<&Found>) -> ApiError {
+        if let Some(held) = found.and_then(|found| found.held.as_ref()) {
+            self.body.holder = Some(held.holder());
+            self.body.token = Some(held.token);
+            self.body.lease_remaining_ms = held.left;
+        }
+        self
+    }
+
+    /// With how many are ahead.
+    pub(super) fn behind(mut self, found: Option<&Found>) -> ApiError {
+        self.body.queue_position = found.map(|found| found.ahead);
+        self
+    }
+
+    pub(super) fn with_status(mut self, status: StatusCode) -> ApiError {
+        self.status = status;
+        self
+    }
+
+    /// With whether it is locked.
+    pub(super) fn locked(mut self, locked: bool) -> ApiError {
+        self.body.locked = Some(locked);
+        self
+    }
+
+    /// With another text for people.
+    pub(super) fn saying(mut self, message: impl Into<String>) -> ApiError {
+        self.body.message = message.into();
+        self
+    }
+}
+
+impl From<Stopping> for ApiError {
+    fn from(_: Stopping) -> ApiError {
+        let message = "the server stops, and does no more: ask again, or ask another";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.body)).into_response()
+    }
+}
+
+pub(super) async fn no_such_route(method: Method, uri: Uri) -> ApiError {
+    let message = format!(
+        "there is nothing at {method} {}: GET /openapi.json lists what there is",
+        uri.path()
+    );
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    let message = format!(
+        "{} is there, but not for {method}: GET /openapi.json lists what there is",
+        uri.path()
+    );
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        message,
+    )
+}
+
+fn status_of(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::InvalidPath | ErrorCode::InvalidRequest => StatusCode::BAD_REQUEST,
+        ErrorCode::UnknownSession => StatusCode::NOT_FOUND,
+        ErrorCode::LimitExceeded => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Busy
+        | ErrorCode::NotHeld
+        | ErrorCode::StaleToken
+        | ErrorCode::NotQueued
+        | ErrorCode::UnknownLock => StatusCode::CONFLICT,
+    }
+}

@@ -1,0 +1,189 @@
+//! `POST /v1/acquire`, `/v1/renew` and `/v1/release`.
+
+use super::{body::Object, error::ApiError, namespace, path};
+use crate::{
+    call::{Acquire, CallAnswer, Expiry, Found},
+    proposal::{Action, Purpose},
+    session_endpoint::Gate,
+};
+use axum::{Json, extract::State};
+use lockwright_engine::{Claim, EndReason, LockKey, Mode, Name, Owner, Refusal, Wait};
+use lockwright_env::Env;
+use lockwright_protocol::http::{
+    AcquireBody, Acquired, ClaimForm, ReleaseBody, Released, RenewBody, Renewed,
+};
+use std::sync::Arc;
+
+pub(super) async fn acquire<E: Env>(
+    State(gate): State<Arc<Gate<E>>>,
+    Object(body): Object<AcquireBody>,
+) -> Result<Json<Acquired>, ApiError> {
+    lock(&gate, body).await.map(Json)
+}
+
+/// Asks for locks, and waits for them.
+pub(super) async fn lock<E: Env>(gate: &Gate<E>, body: AcquireBody) -> Result<Acquired, ApiError> {
+    let claims = claims(&body)?;
+    let namespace = namespace(body.namespace);
+    let is_known = body.request_id.is_some();
+    let request_id = body.request_id.unwrap_or_else(|| gate.request_id());
+    let request = Acquire {
+        lock: LockKey {
+            namespace: namespace.clone(),
+            owner: Owner::Named(body.holder.clone()),
+            id: request_id.clone(),
+        },
+        claims,
+        ttl: body.ttl_ms,
+        wait: body.wait_ms.map_or(Wait::No, |wait| wait.0),
+    };
+    match gate.acquire(request, is_known).await? {
+        CallAnswer::Granted {
+            token,
+            waited,
+            expiry,
+        } => Ok(Acquired {
+            key: body.key,
+            claims: body.claims,
+            namespace,
+            holder: body.holder,
+            request_id,
+            token,
+            lease_ms: expiry.map(|expiry| expiry.left),
+            expires_at_unix_ms: expiry.map(|expiry| expiry.unix_ms),
+            waited_ms: waited,
+        }),
+        CallAnswer::Ended { reason, in_the_way } => {
+            let error = ApiError::ended(reason).because_of(in_the_way.as_ref());
+            Err(match reason {
+                EndReason::TimedOut => error.behind(in_the_way.as_ref()),
+                _ => error,
+            })
+        }
+        CallAnswer::Refused {
+            refusal,
+            in_the_way,
+        } => {
+            let error = ApiError::refused(refusal);
+            let error = match refusal {
+                Refusal::Busy => error
+                    .saying("it is locked: wait for it with `wait_ms`, or ask again later")
+                    .because_of(in_the_way.as_ref())
+                    .behind(in_the_way.as_ref()),
+                _ => error,
+            };
+            Err(error)
+        }
+        answer @ CallAnswer::Done { .. } => panic!("{answer:?} is no answer to an acquire"),
+    }
+}
+
+fn claims(body: &AcquireBody) -> Result<Vec<Claim>, ApiError> {
+    match (&body.key, &body.claims) {
+        (Some(key), None) => {
+            let path = path(key)?;
+            let mode = body.mode.unwrap_or(Mode::Write);
+            Ok(vec![Claim { path, mode }])
+        }
+        (None, Some(claims)) if body.mode.is_none() => claims.iter().map(claim).collect(),
+        (None, Some(_)) => Err(ApiError::invalid(
+            "`mode` belongs to `key`: each of `claims` has its own",
+        )),
+        (None, None) => Err(ApiError::invalid(
+            "say what to lock: `key`, or `claims` for several paths at once",
+        )),
+        (Some(_), Some(_)) => Err(ApiError::invalid("say `key` or `claims`, not both")),
+    }
+}
+
+fn claim(form: &ClaimForm) -> Result<Claim, ApiError> {
+    match form {
+        ClaimForm::Words { mode, path: text } => Ok(Claim {
+            path: path(text)?,
+            mode: *mode,
+        }),
+        ClaimForm::Text(text) => text.parse().map_err(|error| {
+            let status = axum::http::StatusCode::BAD_REQUEST;
+            ApiError::new(status, error.code().as_str(), error.to_string())
+        }),
+    }
+}
+
+pub(super) async fn renew<E: Env>(
+    State(gate): State<Arc<Gate<E>>>,
+    Object(body): Object<RenewBody>,
+) -> Result<Json<Renewed>, ApiError> {
+    let namespace = namespace(body.namespace);
+    let action = Action::Use {
+        namespace: namespace.clone(),
+        path: path(&body.key)?,
+        holder: body.holder,
+        token: body.token,
+        purpose: Purpose::Renew { ttl: body.ttl_ms },
+    };
+    let (holder, expiry) = used(gate.call(action).await?)?;
+    let expiry = expiry.expect("a renewed lock has a lease");
+    Ok(Json(Renewed {
+        key: body.key,
+        namespace,
+        holder,
+        token: body.token,
+        lease_ms: expiry.left,
+        expires_at_unix_ms: expiry.unix_ms,
+    }))
+}
+
+pub(super) async fn release<E: Env>(
+    State(gate): State<Arc<Gate<E>>>,
+    Object(body): Object<ReleaseBody>,
+) -> Result<Json<Released>, ApiError> {
+    let namespace = namespace(body.namespace);
+    let action = Action::Use {
+        namespace: namespace.clone(),
+        path: path(&body.key)?,
+        holder: body.holder,
+        token: body.token,
+        purpose: Purpose::Release,
+    };
+    let (holder, _) = used(gate.call(action).await?)?;
+    Ok(Json(Released {
+        key: body.key,
+        namespace,
+        holder,
+        token: body.token,
+        released: true,
+    }))
+}
+
+/// What the use of a lock by its token came to: its holder, and its lease.
+fn used(answer: CallAnswer) -> Result<(Name, Option<Expiry>), ApiError> {
+    match answer {
+        CallAnswer::Done { locks, expiry } => {
+            let [lock] = locks.as_slice() else {
+                panic!("one lock has the token, got {locks:?}");
+            };
+            Ok((lock.key.owner.name().clone(), expiry))
+        }
+        CallAnswer::Refused {
+            refusal,
+            in_the_way,
+        } => Err(not_yours(refusal, in_the_way.as_ref())),
+        answer => panic!("{answer:?} is no answer to the use of a token"),
+    }
+}
+
+/// Why a lock cannot be used with a token.
+pub(super) fn not_yours(refusal: Refusal, found: Option<&Found>) -> ApiError {
+    let error = ApiError::refused(refusal).because_of(found);
+    match refusal {
+        Refusal::NotHeld => error.saying(
+            "nothing is held there: the lock was released, or its lease ran out. Do not write any \
+             more, and acquire it again",
+        ),
+        Refusal::StaleToken { given } => error.saying(format!(
+            "the token {given} is not that of the lock that is held there: yours was released, or \
+             its lease ran out. Do not write any more, and acquire it again"
+        )),
+        _ => error,
+    }
+}

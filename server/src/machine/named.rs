@@ -1,0 +1,85 @@
+//! The requests of holders without a session: who waits, and which token is whose.
+//!
+//! All of it follows from the engine, and is made again when a machine is restored.
+
+use lockwright_engine::{Engine, EventKind, LockInfo, LockKey, LockState, Path, Token};
+use std::collections::BTreeMap;
+
+/// Live requests that are looked at at once when an engine is gone through.
+const PAGE: usize = 1024;
+
+/// The live requests of named holders.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Each live request; its token, if it is held.
+    requests: BTreeMap<LockKey, Option<Token>>,
+    by_token: BTreeMap<Token, LockKey>,
+}
+
+impl Named {
+    /// Those of an engine. Cost: linear in its live requests.
+    pub(crate) fn of(engine: &Engine) -> Named {
+        let mut named = Named::default();
+        for namespace in engine.namespaces() {
+            let mut from = None;
+            loop {
+                let page = engine.locks_under(&namespace, &Path::root(), from, PAGE);
+                page.locks.iter().for_each(|lock| named.add(lock));
+                from = page.next;
+                if from.is_none() {
+                    break;
+                }
+            }
+        }
+        named
+    }
+
+    fn add(&mut self, lock: &LockInfo) {
+        if lock.key.owner.is_session() {
+            return;
+        }
+        let token = match lock.state {
+            LockState::Held { token, .. } => Some(token),
+            _ => None,
+        };
+        self.put(&lock.key, token);
+    }
+
+    fn put(&mut self, lock: &LockKey, token: Option<Token>) {
+        self.requests.insert(lock.clone(), token);
+        if let Some(token) = token {
+            let before = self.by_token.insert(token, lock.clone());
+            assert!(before.is_none(), "a token is given once");
+        }
+    }
+
+    /// Follows the engine.
+    pub(crate) fn note(&mut self, event: &EventKind) {
+        match event {
+            EventKind::Queued { lock } if !lock.owner.is_session() => self.put(lock, None),
+            EventKind::Granted { lock, token, .. } if !lock.owner.is_session() => {
+                self.put(lock, Some(*token));
+            }
+            EventKind::Ended { lock, .. } if !lock.owner.is_session() => {
+                let was = self.requests.remove(lock);
+                let token = was.expect("what ends was queued or granted before");
+                if let Some(token) = token {
+                    let held = self.by_token.remove(&token);
+                    assert_eq!(held.as_ref(), Some(lock), "a token is of one lock");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The held lock that has a token.
+    pub(crate) fn with_token(&self, token: Token) -> Option<&LockKey> {
+        self.by_token.get(&token)
+    }
+
+    /// The requests that wait.
+    pub(crate) fn queued(&self) -> Vec<LockKey> {
+        let waiting = self.requests.iter().filter(|(_, token)| token.is_none());
+        waiting.map(|(lock, _)| lock.clone()).collect()
+    }
+}

@@ -1,0 +1,508 @@
+//! The HTTP API as anybody with curl sees it. No test asserts how long something takes.
+
+use lockwright_env::{Env, TokioEnv, sleep, timeout};
+use lockwright_server::{Server, ServerConfig, ServerError, ServerHandle, Storage, Usage};
+use serde_json::{Value, json};
+use std::{path::Path, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+};
+
+struct Service {
+    address: String,
+    handle: ServerHandle,
+    task: JoinHandle<Result<(), ServerError>>,
+}
+
+impl Service {
+    async fn start() -> Service {
+        Service::with(|_| {}).await
+    }
+
+    async fn on(directory: &Path) -> Service {
+        Service::with(|config| config.storage = Storage::Directory(directory.to_owned())).await
+    }
+
+    async fn with(change: impl FnOnce(&mut ServerConfig)) -> Service {
+        let mut config = ServerConfig::new("127.0.0.1:0");
+        change(&mut config);
+        let server = Server::bind(TokioEnv, config).await.unwrap();
+        let address = server.local_address().unwrap().to_string();
+        let handle = server.handle();
+        let task = tokio::spawn(server.run());
+        Service {
+            address,
+            handle,
+            task,
+        }
+    }
+
+    /// Sends a request, and does not wait.
+    async fn send(&self, method: &str, target: &str, body: &str) -> TcpStream {
+        let mut stream = TokioEnv.connect(&self.address).await.unwrap();
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn ask(&self, method: &str, target: &str, body: &str) -> (u16, Value) {
+        answer(self.send(method, target, body).await).await
+    }
+
+    async fn get(&self, target: &str) -> (u16, Value) {
+        self.ask("GET", target, "").await
+    }
+
+    async fn post(&self, target: &str, body: Value) -> (u16, Value) {
+        self.ask("POST", target, &body.to_string()).await
+    }
+
+    async fn lock(&self, key: &str, holder: &str) -> u64 {
+        let body = json!({"key": key, "holder": holder, "ttl_ms": 600_000});
+        let (status, got) = self.post("/v1/acquire", body).await;
+        assert_eq!(status, 200, "{got}");
+        got["token"].as_u64().unwrap()
+    }
+
+    /// Asks for a lock that must wait, and comes back when it does.
+    async fn queue(&self, mut body: Value, queued: usize) -> TcpStream {
+        body["wait_ms"] = json!("forever");
+        let stream = self.send("POST", "/v1/acquire", &body.to_string()).await;
+        self.until(|usage| usage.waiting_calls == queued).await;
+        stream
+    }
+
+    async fn until(&self, wanted: impl Fn(&Usage) -> bool) {
+        within(async {
+            while !wanted(&self.handle.usage().await.unwrap()) {
+                sleep(&TokioEnv, Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+
+    async fn stop(self) {
+        self.handle.shutdown();
+        within(self.task).await.unwrap().unwrap();
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    let patience = Duration::from_secs(60);
+    timeout(&TokioEnv, patience, future)
+        .await
+        .expect("it hangs")
+}
+
+async fn answer(mut stream: TcpStream) -> (u16, Value) {
+    let mut text = String::new();
+    within(stream.read_to_string(&mut text)).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(!head.to_lowercase().contains("\ndate:"), "{head}");
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+fn error<'a>(got: &'a (u16, Value)) -> (u16, &'a str) {
+    let message = got.1["message"].as_str().unwrap_or_default();
+    assert!(message.len() > 10, "no message for people: {got:?}");
+    (got.0, got.1["error"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_lock_is_acquired_renewed_and_released_with_its_token() {
+    let service = Service::start().await;
+    let body = json!({"key": "a/b", "holder": "alice", "ttl_ms": 60_000});
+    let (status, got) = service.post("/v1/acquire", body).await;
+    assert_eq!(status, 200, "{got}");
+    let token = got["token"].as_u64().unwrap();
+    let expires = got["expires_at_unix_ms"].as_u64().unwrap();
+    let now = TokioEnv.wall_unix_ms();
+    assert!(expires > now && expires <= now + 60_000, "{got}");
+    assert_eq!(
+        (
+            &got["key"],
+            &got["holder"],
+            &got["namespace"],
+            &got["waited_ms"]
+        ),
+        (&json!("a/b"), &json!("alice"), &json!("default"), &json!(0))
+    );
+
+    let held = json!({"key": "a/b", "held": true, "token": token});
+    for key in ["a/b", "a/b/c"] {
+        let (status, got) = service.get(&format!("/v1/fence?key={key}")).await;
+        assert_eq!(
+            (status, &got["token"], &got["held"]),
+            (200, &held["token"], &json!(true))
+        );
+    }
+    let free = json!({"key": "a", "held": false, "token": null});
+    assert_eq!(service.get("/v1/fence?key=a").await, (200, free));
+
+    let renew = json!({"key": "a/b", "holder": "alice", "token": token, "ttl_ms": 120_000});
+    let (status, got) = service.post("/v1/renew", renew).await;
+    assert_eq!(status, 200, "{got}");
+    assert!(got["lease_ms"].as_u64().unwrap() > 60_000, "{got}");
+    assert!(
+        got["expires_at_unix_ms"].as_u64().unwrap() > expires,
+        "{got}"
+    );
+
+    let release = json!({"key": "a/b", "holder": "alice", "token": token});
+    let (status, got) = service.post("/v1/release", release.clone()).await;
+    assert_eq!((status, &got["released"]), (200, &json!(true)));
+    let again = service.post("/v1/release", release).await;
+    assert_eq!(error(&again), (409, "not_held"));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_the_locks_is_refused_and_changes_nothing() {
+    let service = Service::start().await;
+    let old = service.lock("a", "alice").await;
+    let release = json!({"key": "a", "token": old});
+    assert_eq!(service.post("/v1/release", release.clone()).await.0, 200);
+    let new = service.lock("a", "bob").await;
+    assert!(new > old);
+    for holder in ["alice", "bob"] {
+        for route in ["renew", "release"] {
+            let mut body = json!({"key": "a", "holder": holder, "token": old});
+            if route == "renew" {
+                body["ttl_ms"] = json!(5);
+            }
+            let got = service.post(&format!("/v1/{route}"), body).await;
+            assert_eq!(error(&got), (409, "stale_token"));
+            assert_eq!(
+                (&got.1["holder"], &got.1["token"]),
+                (&json!("bob"), &json!(new))
+            );
+        }
+    }
+    // The right token of another holder, path or namespace.
+    let wrong = [
+        json!({"key": "a", "holder": "alice", "token": new}),
+        json!({"key": "b", "holder": "bob", "token": new}),
+        json!({"key": "a", "token": new, "namespace": "other"}),
+    ];
+    for body in wrong {
+        let (status, got) = service.post("/v1/release", body).await;
+        assert_eq!(status, 409, "{got}");
+    }
+    assert_eq!(service.get("/v1/fence?key=a").await.1["token"], json!(new));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_not_wait_is_told_at_once_who_is_in_the_way() {
+    let service = Service::start().await;
+    let token = service.lock("a", "alice").await;
+    let waiting = service
+        .queue(json!({"key": "a/b", "holder": "carol"}), 1)
+        .await;
+    for wait in [json!({}), json!({"wait_ms": 0}), json!({"wait_ms": "no"})] {
+        let mut body = json!({"key": "a/b", "holder": "bob"});
+        body.as_object_mut()
+            .unwrap()
+            .extend(wait.as_object().unwrap().clone());
+        let got = service.post("/v1/acquire", body).await;
+        assert_eq!(error(&got), (409, "busy"));
+        assert_eq!(got.1["holder"], json!("alice"));
+        assert_eq!(got.1["token"], json!(token));
+        assert!(got.1["lease_remaining_ms"].as_u64().unwrap() > 500_000);
+        assert_eq!(got.1["queue_position"], json!(2));
+    }
+    let in_vain = json!({"key": "a", "holder": "bob", "wait_ms": 20});
+    let got = service.post("/v1/acquire", in_vain).await;
+    assert_eq!(error(&got), (409, "timed_out"));
+    assert_eq!(got.1["holder"], json!("alice"));
+    assert_eq!(got.1["queue_position"], json!(2));
+    drop(waiting);
+    service.until(|usage| usage.waiting_calls == 0).await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_while_it_waits_leaves_the_queue_at_once() {
+    let service = Service::start().await;
+    let token = service.lock("a", "alice").await;
+    let gone = service.queue(json!({"key": "a", "holder": "bob"}), 1).await;
+    let known = json!({"key": "a", "holder": "bob", "request_id": "mine"});
+    let known_gone = service.queue(known.clone(), 2).await;
+    let next = service
+        .queue(json!({"key": "a", "holder": "carol"}), 3)
+        .await;
+    drop(gone);
+    drop(known_gone);
+    service
+        .until(|usage| usage.waiting_calls == 1 && usage.engine.live_requests == 2)
+        .await;
+    let release = json!({"key": "a", "token": token});
+    assert_eq!(service.post("/v1/release", release).await.0, 200);
+    let (status, got) = answer(next).await;
+    assert_eq!((status, &got["holder"]), (200, &json!("carol")), "{got}");
+    let got = service.post("/v1/acquire", known).await;
+    assert_eq!(error(&got), (409, "cancelled"));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn asking_again_with_the_same_request_id_never_locks_twice() {
+    let service = Service::start().await;
+    let body = json!({"key": "a", "holder": "alice", "request_id": "r1", "ttl_ms": 600_000});
+    let (_, first) = service.post("/v1/acquire", body.clone()).await;
+    let (status, again) = service.post("/v1/acquire", body.clone()).await;
+    assert_eq!((status, &again["token"]), (200, &first["token"]));
+    assert_eq!(
+        service.handle.usage().await.unwrap().engine.live_requests,
+        1
+    );
+    // While it waits: both connections are answered, and one that goes takes nothing away.
+    let waits = json!({"key": "a", "holder": "bob", "request_id": "r2"});
+    let one = service.queue(waits.clone(), 1).await;
+    let two = service.queue(waits.clone(), 2).await;
+    let three = service.queue(waits, 3).await;
+    drop(one);
+    service.until(|usage| usage.waiting_calls == 2).await;
+    assert_eq!(
+        service.handle.usage().await.unwrap().engine.live_requests,
+        2
+    );
+    let release = json!({"key": "a", "token": first["token"]});
+    assert_eq!(service.post("/v1/release", release).await.0, 200);
+    let (two, three) = (answer(two).await, answer(three).await);
+    assert_eq!((two.0, three.0), (200, 200));
+    assert_eq!(two.1["token"], three.1["token"]);
+    let ended = service.post("/v1/acquire", body).await;
+    assert_eq!(error(&ended), (409, "released"));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn several_paths_are_locked_all_or_none() {
+    let service = Service::start().await;
+    let body = json!({
+        "claims": [{"mode": "read", "path": "a"}, "w b/c"],
+        "holder": "alice", "namespace": "n",
+    });
+    let (status, got) = service.post("/v1/acquire", body).await;
+    assert_eq!(status, 200, "{got}");
+    assert_eq!(
+        (&got["lease_ms"], &got["expires_at_unix_ms"]),
+        (&Value::Null, &Value::Null)
+    );
+    let try_ = |key: &str, mode: &str, namespace: &str| json!({"key": key, "mode": mode, "namespace": namespace, "holder": "bob"});
+    for (key, mode, namespace, expected) in [
+        ("a", "write", "n", 409),
+        ("b", "read", "n", 409),
+        ("a/x", "read", "n", 200),
+        ("b/d", "write", "n", 200),
+        ("a", "write", "default", 200),
+    ] {
+        let got = service
+            .post("/v1/acquire", try_(key, mode, namespace))
+            .await;
+        assert_eq!(got.0, expected, "{key} {mode} {namespace}: {}", got.1);
+    }
+    let release = json!({"key": "b/c", "token": got["token"], "namespace": "n"});
+    assert_eq!(service.post("/v1/release", release).await.0, 200);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn people_with_curl_lock_look_and_unlock_by_name() {
+    let service = Service::start().await;
+    let got = service.get("/lock/jobs/nightly").await;
+    assert_eq!(error(&got), (404, "not_held"));
+    assert_eq!(got.1["locked"], json!(false));
+    assert_eq!(
+        error(&service.ask("DELETE", "/lock/jobs/nightly", "").await),
+        (404, "not_held")
+    );
+    let (status, got) = service
+        .ask("POST", "/lock/jobs/nightly?ttl_ms=60000", "")
+        .await;
+    assert_eq!(status, 200, "{got}");
+    let (status, seen) = service.get("/lock/jobs").await;
+    assert_eq!(
+        (status, &seen["token"], &seen["locked"]),
+        (200, &got["token"], &json!(true))
+    );
+    let busy = service
+        .ask("POST", "/lock/jobs/nightly?wait_ms=10", "")
+        .await;
+    assert_eq!(error(&busy), (409, "timed_out"));
+    let elsewhere = service.ask("DELETE", "/lock/jobs", "").await;
+    assert_eq!(
+        error(&elsewhere),
+        (409, "not_held"),
+        "something below is held"
+    );
+    let stale = service
+        .ask("DELETE", "/lock/jobs/nightly?token=1", "")
+        .await;
+    assert_eq!(error(&stale), (409, "stale_token"));
+    let other = service
+        .ask("DELETE", "/lock/jobs/nightly?holder=bob", "")
+        .await;
+    assert_eq!(error(&other), (409, "not_held"));
+    assert_eq!(service.ask("DELETE", "/lock/jobs/nightly", "").await.0, 200);
+    assert_eq!(service.get("/lock/jobs/nightly").await.0, 404);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_with_what_to_do() {
+    let service = Service::with(|config| {
+        config.message_bytes_max = 4096;
+        config.limits.claims_per_request = 2;
+    })
+    .await;
+    let holder = json!("h");
+    let cases = [
+        (json!({"key": "a"}), 400, "invalid_request"),
+        (json!({"holder": holder}), 400, "invalid_request"),
+        (
+            json!({"key": "a", "claims": [], "holder": holder}),
+            400,
+            "invalid_request",
+        ),
+        (
+            json!({"claims": [], "holder": holder}),
+            400,
+            "invalid_request",
+        ),
+        (
+            json!({"claims": ["x a"], "holder": holder}),
+            400,
+            "invalid_request",
+        ),
+        (
+            json!({"claims": [7], "holder": holder}),
+            400,
+            "invalid_request",
+        ),
+        (
+            json!({"claims": ["w a"], "mode": "read", "holder": holder}),
+            400,
+            "invalid_request",
+        ),
+        (
+            json!({"claims": ["w a//b"], "holder": holder}),
+            400,
+            "invalid_path",
+        ),
+        (
+            json!({"key": "a//b", "holder": holder}),
+            400,
+            "invalid_path",
+        ),
+        (
+            json!({"key": "a", "holder": holder, "ttl": 5}),
+            400,
+            "invalid_request",
+        ),
+        (
+            json!({"key": "a", "holder": holder, "ttl_ms": 0}),
+            400,
+            "invalid_request",
+        ),
+        (
+            json!({"key": "a", "holder": holder, "ttl_ms": -1}),
+            400,
+            "invalid_request",
+        ),
+        (
+            json!({"key": "a", "holder": holder, "wait_ms": "soon"}),
+            400,
+            "invalid_request",
+        ),
+        (json!({"key": "a", "holder": ""}), 400, "invalid_request"),
+        (json!([1, 2]), 400, "invalid_request"),
+        (
+            json!({"claims": ["w a", "w b", "w c"], "holder": holder}),
+            429,
+            "limit_exceeded",
+        ),
+        (
+            json!({"key": "a".repeat(5000), "holder": holder}),
+            413,
+            "too_large",
+        ),
+    ];
+    for (body, status, code) in cases {
+        let got = service.post("/v1/acquire", body.clone()).await;
+        assert_eq!(error(&got), (status, code), "{body}");
+    }
+    let limit = service.post(
+        "/v1/acquire",
+        json!({"claims": ["w a", "w b", "w c"], "holder": "h"}),
+    );
+    assert_eq!(limit.await.1["limit"], json!("claims_per_request"));
+    let got = service.ask("POST", "/v1/acquire", "{").await;
+    assert_eq!(error(&got), (400, "invalid_request"));
+    assert_eq!(error(&service.get("/v1/nothing").await), (404, "not_found"));
+    assert_eq!(
+        error(&service.get("/v1/acquire").await),
+        (405, "method_not_allowed")
+    );
+    assert_eq!(
+        error(&service.get("/v1/fence").await),
+        (400, "invalid_request")
+    );
+    assert_eq!(
+        error(&service.get("/v1/fence?key=a//b").await),
+        (400, "invalid_path")
+    );
+    for query in ["ttl_ms=x", "wait_ms=x", "mode=x", "x=1"] {
+        let got = service.ask("POST", &format!("/lock/a?{query}"), "").await;
+        assert_eq!(error(&got), (400, "invalid_request"), "{query}");
+    }
+    assert!(
+        service.handle.usage().await.unwrap().engine.is_zero(),
+        "nothing was left behind"
+    );
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_answers_what_waits() {
+    let service = Service::start().await;
+    service.lock("a", "alice").await;
+    let waiting = service.queue(json!({"key": "a", "holder": "bob"}), 1).await;
+    service.handle.shutdown();
+    assert_eq!(error(&answer(waiting).await), (503, "unavailable"));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn after_a_restart_what_was_held_is_held_and_nobody_waits() {
+    let directory = std::env::temp_dir().join(format!("lockwright-http-{}", std::process::id()));
+    let service = Service::on(&directory).await;
+    let token = service.lock("a", "alice").await;
+    let waits = json!({"key": "a", "holder": "bob", "request_id": "r"});
+    let waiting = service.queue(waits.clone(), 1).await;
+    service.stop().await;
+    drop(waiting);
+    let service = Service::on(&directory).await;
+    assert_eq!(
+        service.get("/v1/fence?key=a").await.1["token"],
+        json!(token)
+    );
+    let renew = json!({"key": "a", "token": token, "ttl_ms": 60_000});
+    assert_eq!(service.post("/v1/renew", renew).await.0, 200);
+    assert_eq!(
+        error(&service.post("/v1/acquire", waits).await),
+        (409, "cancelled")
+    );
+    let release = json!({"key": "a", "token": token});
+    assert_eq!(service.post("/v1/release", release).await.0, 200);
+    assert!(service.lock("a", "carol").await > token);
+    service.stop().await;
+    std::fs::remove_dir_all(&directory).unwrap();
+}
