@@ -1,6 +1,6 @@
 //! A running server as seen by whoever started it.
 
-use crate::replica::Input;
+use crate::{call::Stopping, replica::Input};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Reaches a [`Server`](crate::Server), before and while it runs. Clones reach the same server.
@@ -37,8 +37,14 @@ impl ServerHandle {
 
     /// What the server has in hand; none when it has stopped.
     pub async fn usage(&self) -> Option<Usage> {
-        let (reply, answer) = oneshot::channel();
-        self.inputs.send(Input::Usage { reply }).await.ok()?;
-        answer.await.ok()
+        usage(&self.inputs).await.ok()
     }
+}
+
+/// What a server has in hand.
+pub(crate) async fn usage(inputs: &mpsc::Sender<Input>) -> Result<Usage, Stopping> {
+    let (reply, answer) = oneshot::channel();
+    let sent = inputs.send(Input::Usage { reply }).await;
+    sent.map_err(|_| Stopping)?;
+    answer.await.map_err(|_| Stopping)
 }

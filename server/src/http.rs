@@ -4,8 +4,12 @@ mod body;
 mod connection;
 mod error;
 mod fence;
+mod inspect;
 mod locks;
+mod operator;
+mod probes;
 mod shell;
+mod view;
 
 pub(crate) use connection::serve;
 
@@ -27,11 +31,18 @@ const DEFAULT_NAMESPACE: &str = "default";
 pub(crate) fn router<E: Env>(gate: Arc<Gate<E>>) -> Router {
     Router::new()
         .route(SESSION_PATH, get(session_endpoint::upgrade::<E>))
-        .route(HEALTH_PATH, get(|| async { "ok\n" }))
+        .route(HEALTH_PATH, get(probes::is_alive))
+        .route("/readyz", get(probes::is_ready::<E>))
         .route("/v1/acquire", post(locks::acquire::<E>))
         .route("/v1/renew", post(locks::renew::<E>))
         .route("/v1/release", post(locks::release::<E>))
         .route("/v1/fence", get(fence::fence::<E>))
+        .route("/v1/locks", get(inspect::locks::<E>))
+        .route("/v1/locks/{*path}", get(inspect::resource::<E>))
+        .route("/v1/sessions", get(inspect::sessions::<E>))
+        .route("/v1/namespaces", get(inspect::namespaces::<E>))
+        .route("/v1/stats", get(inspect::stats::<E>))
+        .route("/v1/break", post(operator::break_lock::<E>))
         .route(
             "/lock/{*name}",
             get(shell::is_locked::<E>)

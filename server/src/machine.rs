@@ -256,7 +256,7 @@ impl Machine {
                     Ok(reply)
                 }
                 Err((refusal, found)) => {
-                    in_the_way = Some(Box::new(found));
+                    in_the_way = Some(found);
                     Err(Denial::Refused(refusal))
                 }
             },
@@ -271,7 +271,7 @@ impl Machine {
                     Ok(Reply::Done)
                 }
                 Err((refusal, found)) => {
-                    in_the_way = Some(Box::new(found));
+                    in_the_way = Some(found);
                     Err(Denial::Refused(refusal))
                 }
             },

@@ -108,7 +108,7 @@ async fn answer(mut stream: TcpStream) -> (u16, Value) {
     (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
-fn error<'a>(got: &'a (u16, Value)) -> (u16, &'a str) {
+fn error(got: &(u16, Value)) -> (u16, &str) {
     let message = got.1["message"].as_str().unwrap_or_default();
     assert!(message.len() > 10, "no message for people: {got:?}");
     (got.0, got.1["error"].as_str().unwrap())
@@ -505,4 +505,99 @@ async fn after_a_restart_what_was_held_is_held_and_nobody_waits() {
     assert!(service.lock("a", "carol").await > token);
     service.stop().await;
     std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[tokio::test]
+async fn an_operator_sees_what_is_locked_in_pages_and_breaks_it() {
+    let service = Service::start().await;
+    for n in 0..5 {
+        service.lock(&format!("jobs/{n}"), "alice").await;
+    }
+    service.lock("other", "bob").await;
+    let wanted = json!({"claims": ["w jobs/2", "r free"], "holder": "carol"});
+    let waiting = service.queue(wanted, 1).await;
+    let (status, one) = service.get("/v1/locks?prefix=jobs&limit=4").await;
+    assert_eq!(status, 200, "{one}");
+    assert_eq!(one["locks"].as_array().unwrap().len(), 4);
+    let first = &one["locks"][0];
+    assert_eq!(first["owner"], json!({"holder": "alice"}));
+    assert_eq!(
+        first["claims"],
+        json!([{"mode": "write", "path": "jobs/0"}])
+    );
+    assert_eq!(
+        (&first["state"], first["token"].is_u64()),
+        (&json!("held"), true)
+    );
+    assert!(first["lease_remaining_ms"].as_u64().unwrap() > 500_000);
+    assert!(first["age_ms"].is_u64() && first["held_ms"].is_u64());
+    let cursor = one["next_cursor"].as_str().unwrap();
+    let next = format!("/v1/locks?prefix=jobs&limit=4&cursor={cursor}");
+    let (_, two) = service.get(&next).await;
+    assert_eq!(two["next_cursor"], Value::Null);
+    let states: Vec<&str> = two["locks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|lock| lock["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, ["held", "queued"]);
+    let (_, queued) = service.get("/v1/locks?state=queued").await;
+    assert_eq!(queued["locks"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        queued["locks"][0]["claims"][1],
+        json!({"mode": "write", "path": "jobs/2"})
+    );
+
+    let (_, around) = service.get("/v1/locks/jobs/2").await;
+    assert_eq!(around["held"][0]["owner"], json!({"holder": "alice"}));
+    assert_eq!(around["queued"][0]["owner"], json!({"holder": "carol"}));
+    assert_eq!(around["truncated"], json!(false));
+    let (_, stats) = service.get("/v1/stats").await;
+    assert_eq!(
+        (&stats["live_requests"], &stats["waiting_calls"]),
+        (&json!(7), &json!(1))
+    );
+    assert_eq!(
+        service.get("/v1/namespaces").await.1,
+        json!({"namespaces": ["default"]})
+    );
+    assert_eq!(service.get("/v1/sessions").await.1["sessions"], json!([]));
+
+    let token = around["held"][0]["token"].as_u64().unwrap();
+    let wrong = json!({"key": "jobs/2", "token": token + 100});
+    assert_eq!(
+        error(&service.post("/v1/break", wrong).await),
+        (409, "stale_token")
+    );
+    let above = service.post("/v1/break", json!({"key": "jobs"})).await;
+    assert_eq!(error(&above), (409, "not_held"));
+    let (status, broken) = service
+        .post("/v1/break", json!({"key": "jobs/2", "token": token}))
+        .await;
+    assert_eq!(
+        (status, &broken["broken"][0]["token"]),
+        (200, &json!(token))
+    );
+    assert_eq!(answer(waiting).await.0, 200, "whoever waited has it now");
+    for query in [
+        "limit=0",
+        "limit=1001",
+        "cursor=x",
+        "state=ended",
+        "prefix=a//b",
+        "page=2",
+    ] {
+        let got = service.get(&format!("/v1/locks?{query}")).await;
+        assert_eq!(got.0, 400, "{query}: {}", got.1);
+    }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_says_that_it_lives_and_that_it_serves() {
+    let service = Service::start().await;
+    assert_eq!(service.get("/healthz").await.0, 200);
+    assert_eq!(service.get("/readyz").await.0, 200);
+    service.stop().await;
 }

@@ -11,7 +11,7 @@ use lockwright_engine::{
 const LOOK_MAX: usize = 1000;
 
 /// A refusal, and what is held there instead.
-type Refused = (Refusal, InTheWay);
+type Refused = (Refusal, Box<InTheWay>);
 
 impl Step<'_> {
     /// Uses the lock of a named holder that has `token`. Gives it as it was before.
@@ -47,8 +47,8 @@ impl Step<'_> {
         match self.run(&command) {
             Ok(reply) => Ok((reply, lock)),
             Err(refusal) => {
-                let claims = &lock.claims;
-                Err((refusal, self.machine.in_the_way(namespace, claims, None)))
+                let found = self.machine.in_the_way(namespace, &lock.claims, None);
+                Err((refusal, Box::new(found)))
             }
         }
     }
@@ -67,11 +67,12 @@ impl Step<'_> {
         let mut found = engine.conflicting(namespace, &everything, LOOK_MAX);
         // One of very many readers is found by its token.
         let named = token.and_then(|token| self.machine.named.with_token(token));
-        if let Some(lock) = named.and_then(|key| engine.lock(key)) {
-            if found.iter().all(|other| other.key != lock.key) && lock.key.namespace == *namespace {
-                found.push(lock);
-            }
-        }
+        let named = named.and_then(|key| engine.lock(key));
+        let is_new = |lock: &LockInfo| {
+            lock.key.namespace == *namespace && found.iter().all(|other| other.key != lock.key)
+        };
+        let missed = named.filter(is_new);
+        found.extend(missed);
         found.retain(|lock| {
             let LockState::Held { token: held, .. } = lock.state else {
                 return false;
@@ -128,7 +129,7 @@ impl Step<'_> {
             (Some(_), Some(given)) => Refusal::StaleToken { given },
             _ => Refusal::NotHeld,
         };
-        (refusal, found)
+        (refusal, Box::new(found))
     }
 }
 

@@ -1,0 +1,50 @@
+//! How inspection tells of a lock.
+
+use lockwright_engine::{LockInfo, LockState, Owner, TimeMs};
+use lockwright_protocol::http::{ClaimView, LockView, OwnerView, StateView};
+
+/// A live request as seen at `now`, when the clock on the wall shows `wall` ms.
+pub(super) fn lock_view(lock: &LockInfo, now: TimeMs, wall: u64) -> LockView {
+    let claims = lock.claims.iter().map(|claim| ClaimView {
+        mode: claim.mode,
+        path: claim.path.to_string(),
+    });
+    let queued = LockView {
+        namespace: lock.key.namespace.clone(),
+        id: lock.key.id.clone(),
+        owner: match &lock.key.owner {
+            Owner::Named(name) => OwnerView::Holder(name.clone()),
+            Owner::Session(name) => OwnerView::Session(name.clone()),
+        },
+        claims: claims.collect(),
+        state: StateView::Queued,
+        token: None,
+        age_ms: now.since(lock.arrived_at),
+        held_ms: None,
+        lease_remaining_ms: None,
+        expires_at_unix_ms: None,
+        wait_remaining_ms: None,
+    };
+    match lock.state {
+        LockState::Queued { deadline } => LockView {
+            wait_remaining_ms: deadline.map(|at| at.since(now)),
+            ..queued
+        },
+        LockState::Held {
+            token,
+            granted_at,
+            expires,
+        } => {
+            let left = expires.map(|at| at.since(now));
+            LockView {
+                state: StateView::Held,
+                token: Some(token),
+                held_ms: Some(now.since(granted_at)),
+                lease_remaining_ms: left,
+                expires_at_unix_ms: left.map(|left| wall.saturating_add(left.as_ms())),
+                ..queued
+            }
+        }
+        LockState::Ended { .. } => panic!("a live request was asked for, {lock:?} has ended"),
+    }
+}
