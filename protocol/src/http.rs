@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Body of `POST /v1/acquire`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AcquireBody {
     /// The path to lock; or `claims`.
@@ -13,23 +14,30 @@ pub struct AcquireBody {
     pub key: Option<String>,
     /// How to lock `key`: `write` (as without it) or `read`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::Mode>))]
     pub mode: Option<Mode>,
     /// Several paths at once: all of them or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<schema::Claim>>))]
     pub claims: Option<Vec<ClaimForm>>,
     /// Who holds the lock.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub holder: Name,
     /// The lease in ms, counted from the grant; without it the lock lasts until it is released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub ttl_ms: Option<DurationMs>,
     /// How long to wait: milliseconds, `"forever"`, or `"no"` (as without it, and as 0).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::Wait>))]
     pub wait_ms: Option<WaitMs>,
     /// The lock space; `default` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub namespace: Option<Name>,
     /// Names the request within its holder: asking again with the same id never locks twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub request_id: Option<Name>,
 }
 
@@ -53,76 +61,98 @@ pub enum ClaimForm {
 
 /// Body of `POST /v1/renew`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RenewBody {
     /// A path that the lock claims.
     pub key: String,
     /// Its holder; when given, it must be right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub holder: Option<Name>,
     /// The token of its grant.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub token: Token,
     /// The new lease in ms, from now on.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub ttl_ms: DurationMs,
     /// The lock space; `default` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub namespace: Option<Name>,
 }
 
 /// Body of `POST /v1/release`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseBody {
     /// A path that the lock claims.
     pub key: String,
     /// Its holder; when given, it must be right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub holder: Option<Name>,
     /// The token of its grant.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub token: Token,
     /// The lock space; `default` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub namespace: Option<Name>,
 }
 
 /// A lock that was granted: the answer to `POST /v1/acquire`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Acquired {
     /// The path, when `key` was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The claims, when `claims` were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<schema::Claim>>))]
     pub claims: Option<Vec<ClaimForm>>,
     /// The lock space.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub namespace: Name,
     /// Who holds it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub holder: Name,
     /// The id of the request.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub request_id: Name,
     /// Its fencing token.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub token: Token,
     /// What is left of its lease, in ms; null when it has none.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub lease_ms: Option<DurationMs>,
     /// When the lease ends by the server's clock on the wall, in ms since 1970, for display; null
     /// when it has none.
     pub expires_at_unix_ms: Option<u64>,
     /// How long the request waited, in ms.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub waited_ms: DurationMs,
 }
 
 /// A lease that was set anew: the answer to `POST /v1/renew`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Renewed {
     /// As it was asked.
     pub key: String,
     /// The lock space.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub namespace: Name,
     /// Who holds it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub holder: Name,
     /// Its fencing token.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub token: Token,
     /// What is left of its lease, in ms.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub lease_ms: DurationMs,
     /// When the lease ends by the server's clock on the wall, in ms since 1970, for display.
     pub expires_at_unix_ms: u64,
@@ -130,14 +160,18 @@ pub struct Renewed {
 
 /// A lock that was released: the answer to `POST /v1/release`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Released {
     /// As it was asked.
     pub key: String,
     /// The lock space.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub namespace: Name,
     /// Who held it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub holder: Name,
     /// The token that it had.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub token: Token,
     /// True.
     pub released: bool,
@@ -145,17 +179,20 @@ pub struct Released {
 
 /// The answer to `GET /v1/fence`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FenceAnswer {
     /// As it was asked.
     pub key: String,
     /// Whether a held lock covers it.
     pub held: bool,
     /// The largest token of those that do; null when none does.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub token: Option<Token>,
 }
 
 /// The answer to `GET /lock/{name}` when it is locked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Locked {
     /// As it was asked.
     pub key: String,
@@ -164,8 +201,10 @@ pub struct Locked {
     /// Who holds what is in the way: a name, or `session:` and the name of a session.
     pub holder: String,
     /// Its fencing token.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub token: Token,
     /// What is left of its lease, in ms; null when it has none.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub lease_remaining_ms: Option<DurationMs>,
     /// When the lease ends by the server's clock on the wall, in ms since 1970, for display; null
     /// when it has none.
@@ -174,6 +213,7 @@ pub struct Locked {
 
 /// Every answer that is no success.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorBody {
     /// The code, to act on.
     pub error: String,
@@ -187,9 +227,11 @@ pub struct ErrorBody {
     pub holder: Option<String>,
     /// Its fencing token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub token: Option<Token>,
     /// What is left of its lease, in ms; left out when it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub lease_remaining_ms: Option<DurationMs>,
     /// With `busy` and `timed_out`: how many live requests are ahead, up to a hundred.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,12 +243,16 @@ pub struct ErrorBody {
 
 /// A live request as inspection tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LockView {
     /// The lock space.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub namespace: Name,
     /// The id of the request, unique within its owner.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub id: Name,
     /// Whose it is.
+    #[cfg_attr(feature = "openapi", schema(value_type = schema::Owner))]
     pub owner: OwnerView,
     /// What it claims.
     pub claims: Vec<ClaimView>,
@@ -214,20 +260,25 @@ pub struct LockView {
     pub state: StateView,
     /// The fencing token of a held lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub token: Option<Token>,
     /// Since the request arrived, in ms.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub age_ms: DurationMs,
     /// Since the grant of a held lock, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub held_ms: Option<DurationMs>,
     /// What is left of the lease of a held lock, in ms; left out when it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub lease_remaining_ms: Option<DurationMs>,
     /// When the lease ends by the server's clock on the wall, in ms since 1970, for display.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at_unix_ms: Option<u64>,
     /// How long a queued request goes on to wait, in ms; left out when for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub wait_remaining_ms: Option<DurationMs>,
 }
 
@@ -243,8 +294,10 @@ pub enum OwnerView {
 
 /// A claim as inspection tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ClaimView {
     /// How.
+    #[cfg_attr(feature = "openapi", schema(value_type = schema::Mode))]
     pub mode: Mode,
     /// What.
     pub path: String,
@@ -252,6 +305,7 @@ pub struct ClaimView {
 
 /// Where a live request is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StateView {
     /// It waits.
@@ -262,6 +316,7 @@ pub enum StateView {
 
 /// The answer to `GET /v1/locks`: one page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LockPage {
     /// Live requests in the order of their arrival.
     pub locks: Vec<LockView>,
@@ -271,8 +326,10 @@ pub struct LockPage {
 
 /// The answer to `GET /v1/locks/{path}`: what overlaps it, in the order of arrival.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ResourceView {
     /// The lock space.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub namespace: Name,
     /// As it was asked.
     pub path: String,
@@ -286,15 +343,19 @@ pub struct ResourceView {
 
 /// An open session as inspection tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionView {
     /// The lock space.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub namespace: Name,
     /// Its name.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub session: Name,
     /// Whether a connection speaks for it.
     pub attached: bool,
     /// When it ends if nobody returns, in ms; left out while it is attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub ends_in_ms: Option<DurationMs>,
     /// Its live requests, held or queued.
     pub locks: u32,
@@ -302,6 +363,7 @@ pub struct SessionView {
 
 /// The answer to `GET /v1/sessions`: one page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionPage {
     /// Open sessions in the order of their opening.
     pub sessions: Vec<SessionView>,
@@ -311,13 +373,16 @@ pub struct SessionPage {
 
 /// The answer to `GET /v1/namespaces`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Namespaces {
     /// Those in use, by name.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub namespaces: Vec<Name>,
 }
 
 /// The answer to `GET /v1/stats`: how much of everything there is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Stats {
     /// Requests that are held or queued.
     pub live_requests: usize,
@@ -334,6 +399,7 @@ pub struct Stats {
     /// Leases, wait deadlines and abandon timeouts that are running.
     pub deadlines: usize,
     /// The token of the next grant.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub next_token: Token,
     /// The time of the engine, in ms: how long the service has run.
     pub engine_time_ms: u64,
@@ -347,21 +413,65 @@ pub struct Stats {
 
 /// Body of `POST /v1/break`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BreakBody {
     /// The path whose locks are to be broken: those that claim exactly it.
     pub key: String,
     /// When given, only the lock with this token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub token: Option<Token>,
     /// The lock space; `default` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub namespace: Option<Name>,
 }
 
 /// The answer to `POST /v1/break`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Broken {
     /// What was broken, as it was before.
     pub broken: Vec<LockView>,
+}
+
+/// How values of other crates look in the description of the API.
+#[cfg(feature = "openapi")]
+mod schema {
+    /// How to lock: `read` is shared, `write` is exclusive.
+    #[derive(serde::Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "snake_case")]
+    #[expect(dead_code, reason = "it is there for its derived schema")]
+    pub(super) enum Mode {
+        Read,
+        Write,
+    }
+
+    /// How long to wait: milliseconds, or `forever`, or `no`.
+    #[derive(serde::Serialize, utoipa::ToSchema)]
+    #[serde(untagged)]
+    #[expect(dead_code, reason = "it is there for its derived schema")]
+    pub(super) enum Wait {
+        Ms(u64),
+        Word(String),
+    }
+
+    /// A claim: in words, or as text (`r` or `w`, a space, and a path).
+    #[derive(serde::Serialize, utoipa::ToSchema)]
+    #[serde(untagged)]
+    #[expect(dead_code, reason = "it is there for its derived schema")]
+    pub(super) enum Claim {
+        Words { mode: Mode, path: String },
+        Text(String),
+    }
+
+    /// Whose a request is: a named holder's, or a session's.
+    #[derive(serde::Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "snake_case")]
+    #[expect(dead_code, reason = "it is there for its derived schema")]
+    pub(super) enum Owner {
+        Holder(String),
+        Session(String),
+    }
 }

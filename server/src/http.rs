@@ -6,6 +6,7 @@ mod error;
 mod fence;
 mod inspect;
 mod locks;
+mod openapi;
 mod operator;
 mod probes;
 mod shell;
@@ -16,7 +17,7 @@ pub(crate) use connection::serve;
 use crate::session_endpoint::{self, Gate};
 use axum::{
     Router,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use error::ApiError;
 use lockwright_engine::{Name, Path};
@@ -29,29 +30,39 @@ const DEFAULT_NAMESPACE: &str = "default";
 
 /// All that a server answers over HTTP.
 pub(crate) fn router<E: Env>(gate: Arc<Gate<E>>) -> Router {
-    Router::new()
-        .route(SESSION_PATH, get(session_endpoint::upgrade::<E>))
-        .route(HEALTH_PATH, get(probes::is_alive))
-        .route("/readyz", get(probes::is_ready::<E>))
-        .route("/v1/acquire", post(locks::acquire::<E>))
-        .route("/v1/renew", post(locks::renew::<E>))
-        .route("/v1/release", post(locks::release::<E>))
-        .route("/v1/fence", get(fence::fence::<E>))
-        .route("/v1/locks", get(inspect::locks::<E>))
-        .route("/v1/locks/{*path}", get(inspect::resource::<E>))
-        .route("/v1/sessions", get(inspect::sessions::<E>))
-        .route("/v1/namespaces", get(inspect::namespaces::<E>))
-        .route("/v1/stats", get(inspect::stats::<E>))
-        .route("/v1/break", post(operator::break_lock::<E>))
-        .route(
-            "/lock/{*name}",
-            get(shell::is_locked::<E>)
-                .post(shell::lock::<E>)
-                .delete(shell::unlock::<E>),
-        )
+    let mut router = Router::new();
+    for (path, methods) in routes::<E>() {
+        router = router.route(path, methods);
+    }
+    router
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::wrong_method)
         .with_state(gate)
+}
+
+/// Every path, and what answers there. `openapi` describes the same.
+fn routes<E: Env>() -> Vec<(&'static str, MethodRouter<Arc<Gate<E>>>)> {
+    let name = get(shell::is_locked::<E>)
+        .post(shell::lock::<E>)
+        .delete(shell::unlock::<E>);
+    vec![
+        (SESSION_PATH, get(session_endpoint::upgrade::<E>)),
+        ("/v1/acquire", post(locks::acquire::<E>)),
+        ("/v1/renew", post(locks::renew::<E>)),
+        ("/v1/release", post(locks::release::<E>)),
+        ("/v1/fence", get(fence::fence::<E>)),
+        ("/v1/locks", get(inspect::locks::<E>)),
+        ("/v1/locks/{*path}", get(inspect::resource::<E>)),
+        ("/v1/sessions", get(inspect::sessions::<E>)),
+        ("/v1/namespaces", get(inspect::namespaces::<E>)),
+        ("/v1/stats", get(inspect::stats::<E>)),
+        ("/v1/break", post(operator::break_lock::<E>)),
+        ("/lock/{*name}", name),
+        (HEALTH_PATH, get(probes::is_alive)),
+        ("/readyz", get(probes::is_ready::<E>)),
+        ("/metrics", get(probes::metrics::<E>)),
+        ("/openapi.json", get(openapi::describe)),
+    ]
 }
 
 /// The namespace that a request names.
@@ -62,4 +73,23 @@ fn namespace(given: Option<Name>) -> Name {
 /// Reads a path.
 fn path(text: &str) -> Result<Path, ApiError> {
     Path::parse(text).map_err(|error| ApiError::path(text, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockwright_env::TokioEnv;
+    use std::collections::BTreeSet;
+
+    #[tokio::test]
+    async fn what_is_described_is_what_is_served() {
+        let description = openapi::describe().await.0;
+        let described: BTreeSet<&str> =
+            description.paths.paths.keys().map(String::as_str).collect();
+        let served: Vec<String> = routes::<TokioEnv>()
+            .iter()
+            .map(|(path, _)| path.replace("{*", "{"))
+            .collect();
+        assert_eq!(described, served.iter().map(String::as_str).collect());
+    }
 }

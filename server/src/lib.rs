@@ -25,6 +25,7 @@ mod http;
 mod ledger;
 mod listen;
 mod machine;
+mod metrics;
 mod probe;
 mod proposal;
 mod raft;

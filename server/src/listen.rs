@@ -2,12 +2,14 @@
 
 use crate::{
     ServerConfig, ServerError, ServerHandle, StoreError, http,
+    metrics::Metrics,
     replica::{Gone, Replica},
     session_endpoint::{Gate, Slot},
 };
 use lockwright_env::{Env, Listener, sleep, timeout};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::{info, warn};
 
 /// How long connections are given to end when they are closed.
 pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(1);
@@ -66,7 +68,8 @@ impl<E: Env> Server<E> {
     /// sense.
     pub async fn bind(env: E, config: ServerConfig) -> Result<Server<E>, BindError> {
         check(&config)?;
-        let replica = Replica::start(env.clone(), &config).await?;
+        let metrics = Arc::new(Metrics::default());
+        let replica = Replica::start(env.clone(), &config, metrics.clone()).await?;
         let listener = env.listen(&config.listen).await;
         let listener = listener.map_err(|source| BindError::Listen {
             address: config.listen.clone(),
@@ -77,7 +80,7 @@ impl<E: Env> Server<E> {
         Ok(Server {
             listener,
             stop: watch::Sender::new(false),
-            gate: Arc::new(Gate::new(env.clone(), &config, inputs_in, gone_in)),
+            gate: Arc::new(Gate::new(env.clone(), &config, inputs_in, gone_in, metrics)),
             replica,
             inputs,
             gone,
@@ -138,11 +141,18 @@ impl<E: Env> Server<E> {
                     tokio::spawn(serving);
                 }
                 // One too many: dropping it closes it.
-                (Ok(_), Err(_)) => {}
-                (Err(_), _) => sleep(&self.env, ACCEPT_PAUSE).await,
+                (Ok(_), Err(_)) => {
+                    let max = self.config.connections_max;
+                    warn!(max, "a connection was refused: there are as many as may be");
+                }
+                (Err(error), _) => {
+                    warn!(%error, "a connection could not be taken");
+                    sleep(&self.env, ACCEPT_PAUSE).await;
+                }
             }
         }
         drop(self.listener);
+        info!("the server stops: it takes no more connections");
         let served = rethrow(replica.await);
         drop(stop);
         // All slots come back when all connections have ended. If one is stuck it is left alone.

@@ -7,7 +7,8 @@ use crate::{
     connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
     handle::Usage,
     ledger::Ledger,
-    machine::{Denial, Machine, Outcome},
+    machine::{Denial, Happened, Machine, Outcome},
+    metrics::Metrics,
     proposal::{Action, Attachment, SecretHash},
     raft::Stopped,
     switchboard::{Link, Standing, Switchboard},
@@ -18,8 +19,9 @@ use lockwright_engine::{
 };
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::{Message, Request, Seq, ServerFrame};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tracing::error;
 
 /// Proposals that may be on their way before inputs wait in turn.
 const IN_FLIGHT_MAX: usize = 4096;
@@ -109,6 +111,7 @@ pub(crate) struct Replica<E: Env> {
     ledger: Ledger<E, Waiter>,
     switchboard: Switchboard,
     callers: Callers,
+    metrics: Arc<Metrics>,
     drain_timeout: Duration,
     idle_timeout: DurationMs,
     /// Whether the time was proposed and is not yet applied.
@@ -117,12 +120,17 @@ pub(crate) struct Replica<E: Env> {
 
 impl<E: Env> Replica<E> {
     /// Starts with what is stored.
-    pub(crate) async fn start(env: E, config: &ServerConfig) -> Result<Replica<E>, StoreError> {
+    pub(crate) async fn start(
+        env: E,
+        config: &ServerConfig,
+        metrics: Arc<Metrics>,
+    ) -> Result<Replica<E>, StoreError> {
         Ok(Replica {
             ledger: Ledger::start(env.clone(), config).await?,
             env,
             switchboard: Switchboard::default(),
             callers: Callers::default(),
+            metrics,
             drain_timeout: config.drain_timeout,
             idle_timeout: u64::try_from(config.idle_timeout.as_millis())
                 .ok()
@@ -154,11 +162,15 @@ impl<E: Env> Replica<E> {
         self.switchboard.close_all(reason);
         let failure = self.ledger.failure();
         self.ledger.shutdown().await;
-        served.map_err(|stopped| match failure.borrow().clone() {
-            Some(error) => ServerError::Store(error),
-            None => ServerError::Stopped {
-                why: stopped.to_string(),
-            },
+        served.map_err(|stopped| {
+            let error = match failure.borrow().clone() {
+                Some(error) => ServerError::Store(error),
+                None => ServerError::Stopped {
+                    why: stopped.to_string(),
+                },
+            };
+            error!(%error, "the server cannot go on");
+            error
         })
     }
 
@@ -395,6 +407,7 @@ impl<E: Env> Replica<E> {
 
     /// Hands out what a proposal came to.
     fn hand_out(&mut self, waiter: Waiter, outcome: &Outcome) {
+        self.count(outcome);
         match waiter {
             Waiter::Nobody => self.deliver(outcome, None),
             Waiter::Clock => {
@@ -523,6 +536,18 @@ impl<E: Env> Replica<E> {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        for Happened { event, arrived_at } in &outcome.happened {
+            self.metrics.happened(&event.kind);
+            if let (EventKind::Granted { .. }, Some(arrived_at)) = (&event.kind, arrived_at) {
+                self.metrics.waited(event.at.since(*arrived_at).as_ms());
+            }
+        }
+        if let Err(Denial::Refused(refusal)) = &outcome.result {
+            self.metrics.refused(refusal.code());
         }
     }
 

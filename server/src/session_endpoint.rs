@@ -5,6 +5,7 @@ use crate::{
     call::CallerId,
     connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
     listen::CLOSE_GRACE,
+    metrics::Metrics,
     replica::{Ask, Gone, Input},
     translate::Rejection,
 };
@@ -53,6 +54,7 @@ pub(crate) struct Gate<E> {
     outgoing_max: usize,
     inputs: mpsc::Sender<Input>,
     gone: mpsc::UnboundedSender<Gone>,
+    metrics: Arc<Metrics>,
     next_id: AtomicU64,
     /// What the ids of requests begin with that come without one.
     id_prefix: OnceLock<String>,
@@ -64,6 +66,7 @@ impl<E: Env> Gate<E> {
         config: &ServerConfig,
         inputs: mpsc::Sender<Input>,
         gone: mpsc::UnboundedSender<Gone>,
+        metrics: Arc<Metrics>,
     ) -> Gate<E> {
         Gate {
             env,
@@ -72,6 +75,7 @@ impl<E: Env> Gate<E> {
             outgoing_max: config.outgoing_max,
             inputs,
             gone,
+            metrics,
             next_id: AtomicU64::new(0),
             id_prefix: OnceLock::new(),
         }
@@ -79,6 +83,10 @@ impl<E: Env> Gate<E> {
 
     pub(crate) fn env(&self) -> &E {
         &self.env
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub(crate) fn message_bytes_max(&self) -> usize {

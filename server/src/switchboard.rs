@@ -8,6 +8,7 @@ use crate::{
 use lockwright_engine::SessionKey;
 use lockwright_protocol::{Message, ServerFrame};
 use std::collections::{BTreeMap, VecDeque};
+use tracing::warn;
 
 /// Connections, sessions, and who belongs to whom, as far as it is agreed on.
 ///
@@ -153,6 +154,10 @@ impl Switchboard {
             return;
         };
         if connection.end.send(message).is_err() {
+            warn!(
+                connection = id.0,
+                "a client that reads too slowly is cut off"
+            );
             self.close(id, CloseReason::SlowReader);
         }
     }

@@ -595,9 +595,52 @@ async fn an_operator_sees_what_is_locked_in_pages_and_breaks_it() {
 }
 
 #[tokio::test]
-async fn a_server_says_that_it_lives_and_that_it_serves() {
+async fn a_server_says_that_it_lives_and_that_it_serves_and_what_it_did() {
     let service = Service::start().await;
     assert_eq!(service.get("/healthz").await.0, 200);
     assert_eq!(service.get("/readyz").await.0, 200);
+    let token = service.lock("a", "alice").await;
+    service
+        .post("/v1/release", json!({"key": "a", "token": token}))
+        .await;
+    service.lock("a", "alice").await;
+    service
+        .post("/v1/acquire", json!({"key": "a", "holder": "bob"}))
+        .await;
+    let mut stream = service.send("GET", "/metrics", "").await;
+    let mut text = String::new();
+    within(stream.read_to_string(&mut text)).await.unwrap();
+    for line in [
+        "lockwright_requests_granted_total 2",
+        "lockwright_requests_ended_total{reason=\"released\"} 1",
+        "lockwright_requests_refused_total{error=\"busy\"} 1",
+        "lockwright_request_wait_seconds_count 2",
+        "lockwright_http_answers_total{status=\"409\"} 1",
+        "lockwright_live_requests 1",
+        "# EOF",
+    ] {
+        assert!(
+            text.lines().any(|got| got == line),
+            "{line} is not in {text}"
+        );
+    }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn each_path_answers_to_the_methods_that_are_described_and_to_no_others() {
+    let service = Service::start().await;
+    let (status, description) = service.get("/openapi.json").await;
+    assert_eq!(status, 200);
+    let paths = description["paths"].as_object().unwrap();
+    assert!(paths.len() > 10, "{paths:?}");
+    for (path, described) in paths {
+        let target = path.replace(['{', '}'], "");
+        for method in ["get", "post", "put", "delete", "patch"] {
+            let (status, _) = service.ask(&method.to_uppercase(), &target, "").await;
+            let is_described = described.get(method).is_some();
+            assert_eq!(status != 405, is_described, "{method} {path}: {status}");
+        }
+    }
     service.stop().await;
 }

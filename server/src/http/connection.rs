@@ -26,14 +26,18 @@ pub(crate) async fn serve<E: Env>(
 ) {
     let activity = Arc::new(Activity::begin(gate.env().monotonic()));
     let router = TowerToHyperService::new(router);
-    let (of_service, env) = (activity.clone(), gate.env().clone());
+    let (of_activity, of_service) = (activity.clone(), gate.clone());
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(slot.clone());
-        let busy = Busy::begin(of_service.clone(), env.clone());
+        let busy = Busy::begin(of_activity.clone(), of_service.env().clone());
         let response = hyper::service::Service::call(&router, request);
+        let gate = of_service.clone();
         async move {
             let response = response.await;
+            if let Ok(response) = &response {
+                gate.metrics().answered(response.status().as_u16());
+            }
             drop(busy);
             response
         }

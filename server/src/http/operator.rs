@@ -11,6 +11,7 @@ use lockwright_engine::Refusal;
 use lockwright_env::Env;
 use lockwright_protocol::http::{BreakBody, Broken};
 use std::sync::Arc;
+use tracing::info;
 
 pub(super) async fn break_lock<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
@@ -26,6 +27,9 @@ pub(super) async fn break_lock<E: Env>(
         CallAnswer::Done { locks, .. } => {
             let wall = gate.env().wall_unix_ms();
             let now = gate.look(|_, now| now).await?;
+            for lock in &locks {
+                info!(?lock, "an operator broke a lock");
+            }
             let broken = locks.iter().map(|lock| lock_view(lock, now, wall));
             Ok(Json(Broken {
                 broken: broken.collect(),

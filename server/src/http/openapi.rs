@@ -1,0 +1,213 @@
+//! `GET /openapi.json`: the API, described for programs.
+//!
+//! The routes are described by functions that are never called, since those that serve are generic
+//! over the world. A test compares what is described with what is served.
+#![expect(dead_code, reason = "descriptions are for a macro to read")]
+
+use axum::Json;
+use lockwright_protocol::http::{
+    AcquireBody, Acquired, BreakBody, Broken, ErrorBody, FenceAnswer, LockPage, Locked, Namespaces,
+    ReleaseBody, Released, RenewBody, Renewed, ResourceView, SessionPage, Stats,
+};
+use utoipa::OpenApi;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Lockwright",
+        description = "Locks on paths, first come, first served, with leases and fencing tokens.",
+        license(name = "MIT")
+    ),
+    paths(
+        acquire,
+        renew,
+        release,
+        fence,
+        is_locked,
+        lock,
+        unlock,
+        locks,
+        resource,
+        sessions,
+        namespaces,
+        stats,
+        break_lock,
+        metrics,
+        healthz,
+        readyz,
+        openapi_json,
+        session
+    )
+)]
+struct Description;
+
+/// The description.
+pub(super) async fn describe() -> Json<utoipa::openapi::OpenApi> {
+    Json(Description::openapi())
+}
+
+/// Asks for a lock, or for several at once: all or none.
+#[utoipa::path(post, path = "/v1/acquire", request_body = AcquireBody, responses(
+    (status = 200, description = "They are held", body = Acquired),
+    (status = 400, description = "`invalid_request` or `invalid_path`", body = ErrorBody),
+    (status = 409, description = "`busy`: held, and the request does not wait; `timed_out`: it has \
+        waited in vain; or how a request that was asked for before has ended", body = ErrorBody),
+    (status = 413, description = "`too_large`", body = ErrorBody),
+    (status = 429, description = "`limit_exceeded`", body = ErrorBody),
+    (status = 503, description = "`unavailable`: the server stops", body = ErrorBody)
+))]
+fn acquire() {}
+
+/// Sets the lease of a held lock anew, from now on.
+#[utoipa::path(post, path = "/v1/renew", request_body = RenewBody, responses(
+    (status = 200, description = "It goes on", body = Renewed),
+    (status = 400, description = "`invalid_request` or `invalid_path`", body = ErrorBody),
+    (status = 409, description = "`stale_token` or `not_held`", body = ErrorBody),
+    (status = 503, description = "`unavailable`", body = ErrorBody)
+))]
+fn renew() {}
+
+/// Ends a held lock.
+#[utoipa::path(post, path = "/v1/release", request_body = ReleaseBody, responses(
+    (status = 200, description = "It has ended", body = Released),
+    (status = 400, description = "`invalid_request` or `invalid_path`", body = ErrorBody),
+    (status = 409, description = "`stale_token` or `not_held`", body = ErrorBody),
+    (status = 503, description = "`unavailable`", body = ErrorBody)
+))]
+fn release() {}
+
+/// The largest token of the held locks that cover a path.
+#[utoipa::path(get, path = "/v1/fence",
+    params(
+        ("key" = String, Query, description = "The path"),
+        ("namespace" = Option<String>, Query, description = "The lock space, if not `default`")
+    ),
+    responses((status = 200, description = "Whether it is held, and the token", body = FenceAnswer))
+)]
+fn fence() {}
+
+/// Is it locked? Anything that is held and overlaps counts. The name may have slashes.
+#[utoipa::path(get, path = "/lock/{name}",
+    params(
+        ("name" = String, Path, description = "The path"),
+        ("namespace" = Option<String>, Query, description = "The lock space, if not `default`")
+    ),
+    responses(
+        (status = 200, description = "It is", body = Locked),
+        (status = 404, description = "It is not", body = ErrorBody)
+    )
+)]
+fn is_locked() {}
+
+/// Locks it.
+#[utoipa::path(post, path = "/lock/{name}",
+    params(
+        ("name" = String, Path, description = "The path"),
+        ("namespace" = Option<String>, Query, description = "The lock space, if not `default`"),
+        ("holder" = Option<String>, Query, description = "Who holds it, if not `http`"),
+        ("mode" = Option<String>, Query, description = "`write`, or `read`"),
+        ("ttl_ms" = Option<u64>, Query, description = "The lease; without it there is none"),
+        ("wait_ms" = Option<String>, Query, description = "How long to wait: ms, or `forever`"),
+        ("request_id" = Option<String>, Query, description = "So that a retry never locks twice")
+    ),
+    responses(
+        (status = 200, description = "It is held", body = Acquired),
+        (status = 409, description = "`busy` or `timed_out`", body = ErrorBody)
+    )
+)]
+fn lock() {}
+
+/// Unlocks it, if a holder without a session has it.
+#[utoipa::path(delete, path = "/lock/{name}",
+    params(
+        ("name" = String, Path, description = "The path"),
+        ("namespace" = Option<String>, Query, description = "The lock space, if not `default`"),
+        ("holder" = Option<String>, Query, description = "Only if this one has it"),
+        ("token" = Option<u64>, Query, description = "Only if this is its token")
+    ),
+    responses(
+        (status = 200, description = "It was unlocked", body = Released),
+        (status = 404, description = "It is not locked", body = ErrorBody),
+        (status = 409, description = "`stale_token`, or held in another way", body = ErrorBody)
+    )
+)]
+fn unlock() {}
+
+/// What is held and queued at and below a path, in pages.
+#[utoipa::path(get, path = "/v1/locks",
+    params(
+        ("namespace" = Option<String>, Query, description = "The lock space, if not `default`"),
+        ("prefix" = Option<String>, Query, description = "The path, if not all"),
+        ("state" = Option<String>, Query, description = "Only `held`, or only `queued`"),
+        ("limit" = Option<usize>, Query, description = "Requests of a page, 1 to 1000, else 100; \
+            with `state` they may be fewer before the end"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")
+    ),
+    responses((status = 200, description = "In the order of arrival", body = LockPage))
+)]
+fn locks() {}
+
+/// Who holds a path or something that overlaps it, and who waits. The path may have slashes.
+#[utoipa::path(get, path = "/v1/locks/{path}",
+    params(
+        ("path" = String, Path, description = "The path"),
+        ("namespace" = Option<String>, Query, description = "The lock space, if not `default`")
+    ),
+    responses((status = 200, description = "In the order of arrival", body = ResourceView))
+)]
+fn resource() {}
+
+/// The open sessions, in pages.
+#[utoipa::path(get, path = "/v1/sessions",
+    params(
+        ("namespace" = Option<String>, Query, description = "Only those of this lock space"),
+        ("limit" = Option<usize>, Query, description = "Sessions of a page, 1 to 1000, else 100"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")
+    ),
+    responses((status = 200, description = "In the order of opening", body = SessionPage))
+)]
+fn sessions() {}
+
+/// The lock spaces in use.
+#[utoipa::path(get, path = "/v1/namespaces",
+    responses((status = 200, description = "By name", body = Namespaces)))]
+fn namespaces() {}
+
+/// How much of everything there is.
+#[utoipa::path(get, path = "/v1/stats",
+    responses((status = 200, description = "Counts", body = Stats)))]
+fn stats() {}
+
+/// An operator ends what is held at exactly one path, whoever holds it.
+#[utoipa::path(post, path = "/v1/break", request_body = BreakBody, responses(
+    (status = 200, description = "It is broken", body = Broken),
+    (status = 409, description = "`stale_token` or `not_held`", body = ErrorBody)
+))]
+fn break_lock() {}
+
+/// Counters for Prometheus.
+#[utoipa::path(get, path = "/metrics",
+    responses((status = 200, description = "OpenMetrics text", body = String)))]
+fn metrics() {}
+
+/// Whether the process answers.
+#[utoipa::path(get, path = "/healthz",
+    responses((status = 200, description = "It does", body = String)))]
+fn healthz() {}
+
+/// Whether the server does what it is asked.
+#[utoipa::path(get, path = "/readyz", responses(
+    (status = 200, description = "It does", body = String),
+    (status = 503, description = "It stops", body = ErrorBody)
+))]
+fn readyz() {}
+
+/// This description.
+#[utoipa::path(get, path = "/openapi.json",
+    responses((status = 200, description = "OpenAPI", body = serde_json::Value)))]
+fn openapi_json() {}
+
+/// A session's WebSocket, whose messages docs/protocol.md tells.
+#[utoipa::path(get, path = "/v1/session",
+    responses((status = 101, description = "It is a WebSocket from now on")))]
+fn session() {}
