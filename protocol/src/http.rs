@@ -436,6 +436,51 @@ pub struct Broken {
     pub broken: Vec<LockView>,
 }
 
+/// A line of `GET /v1/watch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WatchLine {
+    /// What happened.
+    pub event: WatchEvent,
+    /// The lock space.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub namespace: Name,
+    /// The id of the request, unique within its owner.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub id: Name,
+    /// Whose it is.
+    #[cfg_attr(feature = "openapi", schema(value_type = schema::Owner))]
+    pub owner: OwnerView,
+    /// What it claims.
+    pub claims: Vec<ClaimView>,
+    /// The fencing token of a grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
+    pub token: Option<Token>,
+    /// The lease of a grant or renewal, in ms; left out when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
+    pub lease_remaining_ms: Option<DurationMs>,
+    /// How a request ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What happened to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum WatchEvent {
+    /// It has to wait.
+    Queued,
+    /// It is held from now on.
+    Granted,
+    /// Its lease was set anew.
+    Renewed,
+    /// It is over.
+    Ended,
+}
+
 /// How values of other crates look in the description of the API.
 #[cfg(feature = "openapi")]
 mod schema {

@@ -11,6 +11,7 @@ mod operator;
 mod probes;
 mod shell;
 mod view;
+mod watch;
 
 pub(crate) use connection::serve;
 
@@ -56,6 +57,7 @@ fn routes<E: Env>() -> Vec<(&'static str, MethodRouter<Arc<Gate<E>>>)> {
         ("/v1/sessions", get(inspect::sessions::<E>)),
         ("/v1/namespaces", get(inspect::namespaces::<E>)),
         ("/v1/stats", get(inspect::stats::<E>)),
+        ("/v1/watch", get(watch::watch::<E>)),
         ("/v1/break", post(operator::break_lock::<E>)),
         ("/lock/{*name}", name),
         (HEALTH_PATH, get(probes::is_alive)),

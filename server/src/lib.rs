@@ -31,6 +31,7 @@ mod proposal;
 mod raft;
 mod replica;
 mod session_endpoint;
+mod sighting;
 mod store;
 mod switchboard;
 mod translate;

@@ -80,7 +80,14 @@ impl<E: Env> Server<E> {
         Ok(Server {
             listener,
             stop: watch::Sender::new(false),
-            gate: Arc::new(Gate::new(env.clone(), &config, inputs_in, gone_in, metrics)),
+            gate: Arc::new(Gate::new(
+                env.clone(),
+                &config,
+                inputs_in,
+                gone_in,
+                metrics,
+                replica.sightings(),
+            )),
             replica,
             inputs,
             gone,

@@ -11,6 +11,7 @@ use crate::{
     metrics::Metrics,
     proposal::{Action, Attachment, SecretHash},
     raft::Stopped,
+    sighting::{self, Sighting},
     switchboard::{Link, Standing, Switchboard},
     translate::{self, OwnEffect, Rejection},
 };
@@ -20,7 +21,7 @@ use lockwright_engine::{
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::{Message, Request, Seq, ServerFrame};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tracing::error;
 
 /// Proposals that may be on their way before inputs wait in turn.
@@ -112,6 +113,7 @@ pub(crate) struct Replica<E: Env> {
     switchboard: Switchboard,
     callers: Callers,
     metrics: Arc<Metrics>,
+    sightings: broadcast::Sender<Arc<Sighting>>,
     drain_timeout: Duration,
     idle_timeout: DurationMs,
     /// Whether the time was proposed and is not yet applied.
@@ -131,6 +133,7 @@ impl<E: Env> Replica<E> {
             switchboard: Switchboard::default(),
             callers: Callers::default(),
             metrics,
+            sightings: broadcast::Sender::new(sighting::WAITING_MAX),
             drain_timeout: config.drain_timeout,
             idle_timeout: u64::try_from(config.idle_timeout.as_millis())
                 .ok()
@@ -408,6 +411,7 @@ impl<E: Env> Replica<E> {
     /// Hands out what a proposal came to.
     fn hand_out(&mut self, waiter: Waiter, outcome: &Outcome) {
         self.count(outcome);
+        self.show(outcome);
         match waiter {
             Waiter::Nobody => self.deliver(outcome, None),
             Waiter::Clock => {
@@ -536,6 +540,30 @@ impl<E: Env> Replica<E> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Where watchers get what happens.
+    pub(crate) fn sightings(&self) -> broadcast::WeakSender<Arc<Sighting>> {
+        self.sightings.downgrade()
+    }
+
+    fn show(&self, outcome: &Outcome) {
+        if self.sightings.receiver_count() == 0 {
+            return;
+        }
+        for Happened { event, .. } in &outcome.happened {
+            let Some(lock) = sighting::lock_of(&event.kind) else {
+                continue;
+            };
+            let engine = |machine: &Machine| machine.engine().lock(lock);
+            let sighting = Sighting {
+                at: event.at,
+                kind: event.kind.clone(),
+                lock: self.ledger.with_machine(engine),
+            };
+            // It fails when the last watcher has just gone.
+            let _ = self.sightings.send(Arc::new(sighting));
         }
     }
 

@@ -7,6 +7,7 @@ use crate::{
     listen::CLOSE_GRACE,
     metrics::Metrics,
     replica::{Ask, Gone, Input},
+    sighting::Sighting,
     translate::Rejection,
 };
 use axum::{
@@ -32,7 +33,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
 /// A frame this many times as large as the largest message ends the connection instead of being
 /// answered, since it is not read at all.
@@ -55,6 +56,8 @@ pub(crate) struct Gate<E> {
     inputs: mpsc::Sender<Input>,
     gone: mpsc::UnboundedSender<Gone>,
     metrics: Arc<Metrics>,
+    /// The replica has the sender: watching ends with it.
+    sightings: broadcast::WeakSender<Arc<Sighting>>,
     next_id: AtomicU64,
     /// What the ids of requests begin with that come without one.
     id_prefix: OnceLock<String>,
@@ -67,6 +70,7 @@ impl<E: Env> Gate<E> {
         inputs: mpsc::Sender<Input>,
         gone: mpsc::UnboundedSender<Gone>,
         metrics: Arc<Metrics>,
+        sightings: broadcast::WeakSender<Arc<Sighting>>,
     ) -> Gate<E> {
         Gate {
             env,
@@ -76,6 +80,7 @@ impl<E: Env> Gate<E> {
             inputs,
             gone,
             metrics,
+            sightings,
             next_id: AtomicU64::new(0),
             id_prefix: OnceLock::new(),
         }
@@ -83,6 +88,11 @@ impl<E: Env> Gate<E> {
 
     pub(crate) fn env(&self) -> &E {
         &self.env
+    }
+
+    /// What happens from now on; none when the replica has stopped.
+    pub(crate) fn watch(&self) -> Option<broadcast::Receiver<Arc<Sighting>>> {
+        Some(self.sightings.upgrade()?.subscribe())
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use lockwright_env::{Env, timeout};
 use std::{
+    any::Any,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -31,6 +32,8 @@ pub(crate) async fn serve<E: Env>(
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(slot.clone());
         let busy = Busy::begin(of_activity.clone(), of_service.env().clone());
+        let busy = Open(Arc::new(busy));
+        request.extensions_mut().insert(busy.clone());
         let response = hyper::service::Service::call(&router, request);
         let gate = of_service.clone();
         async move {
@@ -101,6 +104,11 @@ impl Activity {
         }
     }
 }
+
+/// While a clone of it lives, its connection is not idle: for answers that go on.
+#[derive(Clone)]
+#[expect(dead_code, reason = "it is held for what its drop does")]
+pub(super) struct Open(Arc<dyn Any + Send + Sync>);
 
 /// A request that is not answered.
 struct Busy<E: Env> {

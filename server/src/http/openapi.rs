@@ -7,7 +7,7 @@
 use axum::Json;
 use lockwright_protocol::http::{
     AcquireBody, Acquired, BreakBody, Broken, ErrorBody, FenceAnswer, LockPage, Locked, Namespaces,
-    ReleaseBody, Released, RenewBody, Renewed, ResourceView, SessionPage, Stats,
+    ReleaseBody, Released, RenewBody, Renewed, ResourceView, SessionPage, Stats, WatchLine,
 };
 use utoipa::OpenApi;
 
@@ -31,6 +31,7 @@ use utoipa::OpenApi;
         sessions,
         namespaces,
         stats,
+        watch,
         break_lock,
         metrics,
         healthz,
@@ -177,6 +178,18 @@ fn namespaces() {}
 #[utoipa::path(get, path = "/v1/stats",
     responses((status = 200, description = "Counts", body = Stats)))]
 fn stats() {}
+
+/// What happens to locks at and below a path, as it happens: a line of JSON for each event. It goes
+/// on until the server stops, or until the lines are read too slowly, which a last line says.
+#[utoipa::path(get, path = "/v1/watch",
+    params(
+        ("namespace" = Option<String>, Query, description = "The lock space, if not `default`"),
+        ("prefix" = Option<String>, Query, description = "The path, if not all")
+    ),
+    responses((status = 200, description = "Lines", body = WatchLine,
+        content_type = "application/x-ndjson"))
+)]
+fn watch() {}
 
 /// An operator ends what is held at exactly one path, whoever holds it.
 #[utoipa::path(post, path = "/v1/break", request_body = BreakBody, responses(

@@ -1,22 +1,15 @@
 //! How inspection tells of a lock.
 
-use lockwright_engine::{LockInfo, LockState, Owner, TimeMs};
+use lockwright_engine::{Claim, LockInfo, LockState, Owner, TimeMs};
 use lockwright_protocol::http::{ClaimView, LockView, OwnerView, StateView};
 
 /// A live request as seen at `now`, when the clock on the wall shows `wall` ms.
 pub(super) fn lock_view(lock: &LockInfo, now: TimeMs, wall: u64) -> LockView {
-    let claims = lock.claims.iter().map(|claim| ClaimView {
-        mode: claim.mode,
-        path: claim.path.to_string(),
-    });
     let queued = LockView {
         namespace: lock.key.namespace.clone(),
         id: lock.key.id.clone(),
-        owner: match &lock.key.owner {
-            Owner::Named(name) => OwnerView::Holder(name.clone()),
-            Owner::Session(name) => OwnerView::Session(name.clone()),
-        },
-        claims: claims.collect(),
+        owner: owner_view(&lock.key.owner),
+        claims: claim_views(&lock.claims),
         state: StateView::Queued,
         token: None,
         age_ms: now.since(lock.arrived_at),
@@ -47,4 +40,19 @@ pub(super) fn lock_view(lock: &LockInfo, now: TimeMs, wall: u64) -> LockView {
         }
         LockState::Ended { .. } => panic!("a live request was asked for, {lock:?} has ended"),
     }
+}
+
+pub(super) fn owner_view(owner: &Owner) -> OwnerView {
+    match owner {
+        Owner::Named(name) => OwnerView::Holder(name.clone()),
+        Owner::Session(name) => OwnerView::Session(name.clone()),
+    }
+}
+
+pub(super) fn claim_views(claims: &[Claim]) -> Vec<ClaimView> {
+    let view = |claim: &Claim| ClaimView {
+        mode: claim.mode,
+        path: claim.path.to_string(),
+    };
+    claims.iter().map(view).collect()
 }

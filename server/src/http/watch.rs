@@ -1,0 +1,163 @@
+//! `GET /v1/watch`: what happens to locks, a line of JSON for each event, as it happens.
+
+use super::{
+    body::Params,
+    connection::Open,
+    error::ApiError,
+    namespace, path,
+    view::{claim_views, owner_view},
+};
+use crate::{
+    call::Stopping,
+    session_endpoint::Gate,
+    sighting::{Sighting, lock_of},
+};
+use axum::{
+    Extension,
+    body::{Body, Bytes},
+    extract::State,
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+};
+use futures_util::{Stream, stream};
+use lockwright_engine::{Claim, EventKind, LockKey, Name, Path};
+use lockwright_env::Env;
+use lockwright_protocol::http::{ErrorBody, WatchEvent, WatchLine};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+/// Requests that are known when watching begins, at most. The end of another one is told without
+/// its claims, and only to who watches everything.
+const KNOWN_MAX: usize = 10_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    namespace: Option<Name>,
+    prefix: Option<String>,
+}
+
+pub(super) async fn watch<E: Env>(
+    State(gate): State<Arc<Gate<E>>>,
+    Extension(open): Extension<Open>,
+    Params(asked): Params<Asked>,
+) -> Result<Response, ApiError> {
+    let namespace = namespace(asked.namespace);
+    let prefix = path(asked.prefix.as_deref().unwrap_or("/"))?;
+    // First of all, so that nothing falls between what is known and what is seen.
+    let events = gate.watch().ok_or(Stopping)?;
+    let (space, below) = (namespace.clone(), prefix.clone());
+    let known = gate
+        .look(move |machine, _| {
+            let page = machine
+                .engine()
+                .locks_under(&space, &below, None, KNOWN_MAX);
+            let known = page.locks.into_iter().map(|lock| (lock.key, lock.claims));
+            known.collect::<BTreeMap<_, _>>()
+        })
+        .await?;
+    let watcher = Watcher {
+        namespace,
+        prefix,
+        known,
+        events,
+        is_over: false,
+        open,
+    };
+    let lines = Body::from_stream(watcher.lines());
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
+}
+
+struct Watcher {
+    namespace: Name,
+    prefix: Path,
+    /// The live requests that were seen, and what they claim.
+    known: BTreeMap<LockKey, Vec<Claim>>,
+    events: Receiver<Arc<Sighting>>,
+    is_over: bool,
+    #[expect(dead_code, reason = "as long as it lives the connection is not idle")]
+    open: Open,
+}
+
+impl Watcher {
+    fn lines(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+        stream::unfold(self, |mut watcher| async move {
+            let line = watcher.next().await?;
+            Some((Ok(line), watcher))
+        })
+    }
+
+    /// The next line; none when the server stops or this watcher was cut off.
+    async fn next(&mut self) -> Option<Bytes> {
+        while !self.is_over {
+            match self.events.recv().await {
+                Ok(sighting) => {
+                    if let Some(event) = self.see(&sighting) {
+                        return Some(line(&event));
+                    }
+                }
+                Err(RecvError::Closed) => self.is_over = true,
+                Err(RecvError::Lagged(missed)) => {
+                    self.is_over = true;
+                    return Some(line(&ErrorBody {
+                        error: "slow_reader".to_owned(),
+                        message: format!(
+                            "{missed} events were missed, because they were read too slowly: \
+                             watch less, or read faster, and begin anew"
+                        ),
+                        ..ErrorBody::default()
+                    }));
+                }
+            }
+        }
+        None
+    }
+
+    /// What is told of an event, if it is below the prefix.
+    fn see(&mut self, sighting: &Sighting) -> Option<WatchLine> {
+        let lock = lock_of(&sighting.kind)?;
+        if lock.namespace != self.namespace {
+            return None;
+        }
+        let claims = match (&sighting.kind, &sighting.lock) {
+            (EventKind::Ended { .. }, _) => self.known.remove(lock),
+            (_, Some(info)) if !info.claims.is_empty() => {
+                self.known.insert(lock.clone(), info.claims.clone());
+                Some(info.claims.clone())
+            }
+            _ => self.known.get(lock).cloned(),
+        };
+        let claims = claims.unwrap_or_default();
+        let is_below = |claim: &Claim| self.prefix.covers(&claim.path);
+        if !claims.iter().any(is_below) && !self.prefix.is_root() {
+            self.known.remove(lock);
+            return None;
+        }
+        let (event, token, expires, reason) = match &sighting.kind {
+            EventKind::Queued { .. } => (WatchEvent::Queued, None, None, None),
+            EventKind::Granted { token, expires, .. } => {
+                (WatchEvent::Granted, Some(*token), *expires, None)
+            }
+            EventKind::Renewed { expires, .. } => (WatchEvent::Renewed, None, Some(*expires), None),
+            EventKind::Ended { reason, .. } => (WatchEvent::Ended, None, None, Some(*reason)),
+            EventKind::Session { .. } => return None,
+        };
+        Some(WatchLine {
+            event,
+            namespace: lock.namespace.clone(),
+            id: lock.id.clone(),
+            owner: owner_view(&lock.owner),
+            claims: claim_views(&claims),
+            token,
+            lease_remaining_ms: expires.map(|expires| expires.since(sighting.at)),
+            reason: reason.map(|reason| reason.to_string()),
+        })
+    }
+}
+
+fn line<T: Serialize>(event: &T) -> Bytes {
+    let mut line = serde_json::to_vec(event).expect("these types can be written");
+    line.push(b'\n');
+    line.into()
+}

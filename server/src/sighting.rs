@@ -1,0 +1,26 @@
+//! What watchers are told.
+
+use lockwright_engine::{EventKind, LockInfo, LockKey, TimeMs};
+
+/// Events that may wait for a watcher. One that reads so slowly that more wait is cut off.
+pub(crate) const WAITING_MAX: usize = 1024;
+
+/// Something that happened to a lock.
+#[derive(Debug, Clone)]
+pub(crate) struct Sighting {
+    pub(crate) at: TimeMs,
+    pub(crate) kind: EventKind,
+    /// The request as it is now; without claims once it has ended.
+    pub(crate) lock: Option<LockInfo>,
+}
+
+/// The lock that an event is about.
+pub(crate) fn lock_of(kind: &EventKind) -> Option<&LockKey> {
+    match kind {
+        EventKind::Queued { lock }
+        | EventKind::Granted { lock, .. }
+        | EventKind::Renewed { lock, .. }
+        | EventKind::Ended { lock, .. } => Some(lock),
+        EventKind::Session { .. } => None,
+    }
+}
