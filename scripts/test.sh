@@ -17,6 +17,16 @@ for example in directory_tree seats configuration; do
     cargo run --locked -q -p lockwright-local --example "$example"
 done
 
+# A stale write, with real processes: refused by a store that checks tokens, let in by one that does not.
+step "the example of fencing"
+cargo run --locked -q -p lockwright-client --example fencing
+status=0
+cargo run --locked -q -p lockwright-client --example fencing -- --without-check || status=$?
+if [ "$status" -ne 1 ]; then
+    echo "a store that does not check tokens was not overwritten: exit $status instead of 1" >&2
+    exit 1
+fi
+
 step "the bug finder"
 cargo build --release --locked -q -p bug-finder
 finder="${CARGO_TARGET_DIR:-target}/release/bug-finder"
@@ -33,6 +43,7 @@ step "every order of events in a small world"
 step "determinism, and a short hunt"
 "$finder" run --profile engine --seeds 0..200 --check-determinism --out findings
 "$finder" run --profile service --seeds 0..200 --check-determinism --out findings
+"$finder" run --profile fencing --seeds 0..200 --check-determinism --out findings
 
 # A hunt that cannot fail says nothing by its silence.
 for canary in violation abort; do
@@ -44,6 +55,13 @@ for canary in violation abort; do
         exit 1
     fi
 done
+step "the canary must be found: a store that does not check tokens"
+status=0
+"$finder" run --profile fencing --seeds 0..100 --unchecked-store --out "$out" || status=$?
+if [ "$status" -ne 1 ]; then
+    echo "a stale write that was let in was not found: exit $status instead of 1" >&2
+    exit 1
+fi
 step "the canary must be found: nondeterminism"
 status=0
 "$finder" run --profile engine --seeds 0..100 --canary nondeterminism --check-determinism \

@@ -20,6 +20,10 @@ pub struct Cli {
     /// Put a bug of this kind into the worlds, to see it found.
     #[arg(long, global = true, hide = true, value_name = "KIND")]
     pub canary: Option<Canary>,
+
+    /// Let the stores of profile `fencing` check no tokens, to see it found.
+    #[arg(long, global = true, hide = true)]
+    pub unchecked_store: bool,
 }
 
 const EXIT_CODES: &str = "\
@@ -57,6 +61,8 @@ pub enum ProfileArg {
     Engine,
     /// One server and its clients over a simulated network
     Service,
+    /// The same with a store, to which holders write with their tokens
+    Fencing,
     /// One of the others, drawn for each seed
     Swarm,
 }
@@ -66,6 +72,7 @@ impl From<ProfileArg> for Profile {
         match arg {
             ProfileArg::Engine => Profile::Engine,
             ProfileArg::Service => Profile::Service,
+            ProfileArg::Fencing => Profile::Fencing,
             ProfileArg::Swarm => Profile::Swarm,
         }
     }
@@ -77,6 +84,7 @@ pub fn profile_name(profile: Profile) -> &'static str {
     match profile {
         Profile::Engine => "engine",
         Profile::Service => "service",
+        Profile::Fencing => "fencing",
         Profile::Swarm => "swarm",
     }
 }

@@ -38,7 +38,9 @@ pub fn main() -> ExitCode {
     let done = std::panic::catch_unwind(|| {
         let context = Context {
             world: WithCanary {
-                inner: SimWorld,
+                inner: SimWorld {
+                    store_unchecked: cli.unchecked_store,
+                },
                 canary: cli.canary,
             },
             interrupts: os::Interrupts::catch()?,

@@ -33,14 +33,22 @@ pub trait World {
 }
 
 /// The worlds of `lockwright-sim`.
-#[derive(Debug, Clone, Copy)]
-pub struct SimWorld;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SimWorld {
+    /// Whether the stores of profile `fencing` check no tokens, to see that found.
+    pub store_unchecked: bool,
+}
 
 impl World for SimWorld {
     type Plan = Plan;
 
     fn generate(&self, profile: Profile, seed: u64) -> Plan {
-        plan::generate(profile, seed)
+        let plan = plan::generate(profile, seed);
+        if self.store_unchecked {
+            plan.with_unchecked_store()
+        } else {
+            plan
+        }
     }
 
     fn profile(&self, plan: &Plan) -> Profile {

@@ -51,6 +51,10 @@ pub enum Stream {
     ServiceDiskPlan = 71,
     /// Faults of profile `service` that are aimed at somebody who holds a lock.
     ServiceAmbushes = 69,
+    /// The store of profile `fencing`, and what holders do there.
+    Fencing = 96,
+    /// What goes wrong with the store of profile `fencing`.
+    FencingFaults = 97,
 }
 
 /// A source of random numbers for one purpose.
@@ -68,6 +72,7 @@ impl Draw {
         key[29] = match profile {
             Profile::Engine => b'e',
             Profile::Service => b's',
+            Profile::Fencing => b'f',
             Profile::Swarm => b'w',
         };
         let mut rng = ChaCha8Rng::from_seed(key);

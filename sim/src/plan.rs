@@ -11,8 +11,9 @@ mod service;
 pub use engine::{EngineChecks, EnginePlan, LimitOverrides};
 pub(crate) use guard::catch as catch_panic;
 pub use service::{
-    Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, DiskPlan, Fault, FaultKind, Knock,
-    LatencyPlan, Place, RenewPlan, ServerPlan, ServicePlan, Stranger,
+    AccessPlan, Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, DiskPlan, Fault,
+    FaultKind, Knock, LatencyPlan, Place, RenewPlan, ServerPlan, ServicePlan, StoreFault,
+    StoreFaultKind, StorePlan, Stranger,
 };
 
 use crate::{
@@ -31,12 +32,14 @@ pub enum Profile {
     Engine,
     /// One server and its clients over a simulated network.
     Service,
+    /// The same with a store, to which holders write with their tokens.
+    Fencing,
     /// Draws one of the others per seed.
     Swarm,
 }
 
 /// What profile `swarm` draws from, each as likely as the next.
-const SWARM: &[Profile] = &[Profile::Engine, Profile::Service];
+const SWARM: &[Profile] = &[Profile::Engine, Profile::Service, Profile::Fencing];
 
 /// A complete plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +50,9 @@ pub enum Plan {
     /// Of profile `service`.
     #[serde(deserialize_with = "service::read")]
     Service(ServicePlan),
+    /// Of profile `fencing`: a plan of profile `service`, with a store.
+    #[serde(deserialize_with = "service::read_fencing")]
+    Fencing(ServicePlan),
 }
 
 /// How large a plan is, for people and for the shrinker's report.
@@ -73,7 +79,7 @@ impl Profile {
     pub fn of_seed(self, seed: u64) -> Profile {
         match self {
             Profile::Swarm => *Draw::new(self, seed, Stream::Swarm).pick(SWARM),
-            Profile::Engine | Profile::Service => self,
+            Profile::Engine | Profile::Service | Profile::Fencing => self,
         }
     }
 }
@@ -84,6 +90,7 @@ pub fn generate(profile: Profile, seed: u64) -> Plan {
     match profile.of_seed(seed) {
         Profile::Engine => Plan::Engine(EnginePlan::generate(seed)),
         Profile::Service => Plan::Service(ServicePlan::generate(seed)),
+        Profile::Fencing => Plan::Fencing(ServicePlan::generate_fencing(seed)),
         Profile::Swarm => unreachable!("`swarm` draws one of the others"),
     }
 }
@@ -94,7 +101,7 @@ pub fn generate(profile: Profile, seed: u64) -> Plan {
 pub fn run(plan: &Plan, options: RunOptions) -> Outcome {
     let run = catch_panic(|| match plan {
         Plan::Engine(plan) => world::engine::run(plan, options),
-        Plan::Service(plan) => world::service::run(plan, options),
+        Plan::Service(plan) | Plan::Fencing(plan) => world::service::run(plan, options),
     });
     run.unwrap_or_else(|panic| Outcome {
         history_hash: HistoryHash::default(),
@@ -112,7 +119,19 @@ impl Plan {
         match self {
             Plan::Engine(_) => Profile::Engine,
             Plan::Service(_) => Profile::Service,
+            Plan::Fencing(_) => Profile::Fencing,
         }
+    }
+
+    /// The same, with a store that does not check tokens, if it has one: what it then lets in must
+    /// be found.
+    #[must_use]
+    pub fn with_unchecked_store(mut self) -> Plan {
+        if let Plan::Fencing(plan) = &mut self {
+            let store = plan.store.iter_mut();
+            store.for_each(|store| store.checked = false);
+        }
+        self
     }
 
     /// How large it is.
@@ -120,7 +139,7 @@ impl Plan {
     pub fn size(&self) -> PlanSize {
         match self {
             Plan::Engine(plan) => plan.size(),
-            Plan::Service(plan) => plan.size(),
+            Plan::Service(plan) | Plan::Fencing(plan) => plan.size(),
         }
     }
 
@@ -131,6 +150,7 @@ impl Plan {
         match self {
             Plan::Engine(plan) => Box::new(plan.reductions().map(Plan::Engine)),
             Plan::Service(plan) => Box::new(plan.reductions().map(Plan::Service)),
+            Plan::Fencing(plan) => Box::new(plan.reductions().map(Plan::Fencing)),
         }
     }
 }

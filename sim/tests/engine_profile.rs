@@ -24,7 +24,7 @@ const COMMANDS_MAX: usize = 3000;
 fn engine_plan(seed: u64) -> EnginePlan {
     match plan::generate(Profile::Engine, seed) {
         Plan::Engine(plan) => plan,
-        Plan::Service(_) => panic!("profile `engine` gave a plan of profile `service`"),
+        other => panic!("profile `engine` gave {other:?}"),
     }
 }
 
@@ -91,7 +91,9 @@ fn a_plan_survives_json() {
 #[test]
 fn swarm_draws_every_profile() {
     let drawn: Vec<Profile> = (0..64).map(|seed| Profile::Swarm.of_seed(seed)).collect();
-    assert!(drawn.contains(&Profile::Engine) && drawn.contains(&Profile::Service));
+    for profile in [Profile::Engine, Profile::Service, Profile::Fencing] {
+        assert!(drawn.contains(&profile), "{profile:?}");
+    }
     assert!(!drawn.contains(&Profile::Swarm));
 }
 

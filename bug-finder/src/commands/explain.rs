@@ -1,6 +1,7 @@
 //! `bug-finder explain`: the story of a trace.
 
 mod service;
+mod store;
 mod story;
 
 use super::{Context, all_cores, say};

@@ -6,6 +6,7 @@ pub mod client_lease;
 pub mod closing;
 pub mod connections;
 pub mod durability;
+pub mod fencing;
 pub mod fidelity;
 pub mod leader_time;
 pub mod liveness;
@@ -118,6 +119,27 @@ pub enum Happening {
     Left {
         /// The request.
         id: Text,
+    },
+    /// A holder goes to the store; it does so again until it has an answer.
+    Goes {
+        /// Under which request.
+        id: Text,
+        /// To do what.
+        visit: Visit,
+    },
+    /// The store has let somebody in, or not.
+    Judged {
+        /// Under which request it came.
+        id: Text,
+        /// To do what.
+        visit: Visit,
+        /// The token that the store says it has seen, when it refused.
+        refused: Option<u64>,
+    },
+    /// The store is there, and remembers what it had seen of so many keys.
+    StoreUp {
+        /// How many.
+        keys: usize,
     },
     /// The server has given a command its time.
     Stamped {
@@ -261,6 +283,17 @@ impl fmt::Display for Happening {
             }
             Happening::Told { id, news } => write!(f, "{id} is told: {news}"),
             Happening::Left { id } => write!(f, "{id} is left"),
+            Happening::Goes { id, visit } => write!(f, "{id} goes to the store to {visit}"),
+            Happening::Judged { id, visit, refused } => match refused {
+                None => write!(f, "the store lets {id} {visit}"),
+                Some(largest) => write!(
+                    f,
+                    "the store does not let {id} {visit}: it has seen {largest}"
+                ),
+            },
+            Happening::StoreUp { keys } => {
+                write!(f, "the store is there, and knows of {keys} keys")
+            }
             Happening::Stamped { at, .. } => write!(f, "a command at {at} ms"),
             Happening::Late { late_ms, .. } => write!(f, "what was due happens {late_ms} ms late"),
             Happening::Applied { id, wanted, .. } => write!(f, "{id} is applied: {wanted}"),
@@ -276,6 +309,24 @@ impl fmt::Display for Happening {
             Happening::Refused { id, code } => write!(f, "{id} is refused: {code}"),
             Happening::Ended { id, reason, .. } => write!(f, "{id} ends: {reason}"),
         }
+    }
+}
+
+/// What somebody does at the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visit {
+    /// Where: a namespace, a colon, and a path.
+    pub key: Text,
+    /// The token that it shows.
+    pub token: u64,
+    /// Whether it reads; it writes otherwise.
+    pub reads: bool,
+}
+
+impl fmt::Display for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.reads { "read" } else { "write" };
+        write!(f, "{what} {} with token {}", self.key, self.token)
     }
 }
 
@@ -434,6 +485,9 @@ impl ServicePanel {
             Box::new(closing::Closing::default()),
             Box::new(strangers::Strangers),
         ];
+        if plan.store.is_some() {
+            oracles.push(Box::new(fencing::Fencing::default()));
+        }
         if plan.server_clock_is_steady() {
             oracles.push(Box::new(client_lease::ClientLease));
         }

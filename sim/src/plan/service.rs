@@ -1,8 +1,13 @@
-//! Plans of profile `service`: one server, its clients, and the faults between them.
+//! Plans of profile `service`: one server, its clients, and the faults between them; and of profile
+//! `fencing`, which are the same with a store.
 
+mod fencing;
 mod generate;
 mod reduce;
 mod shape;
+mod store;
+
+pub use store::{AccessPlan, StoreFault, StoreFaultKind, StorePlan};
 
 use super::{LimitOverrides, PlanSize};
 use crate::op::{OpClaim, OpWait, Text};
@@ -10,7 +15,7 @@ use lockwright_engine::{Name, Path};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use std::fmt;
 
-/// A plan of profile `service`. All times are simulated ms since the start, unless they say that
+/// A plan of profile `service` or `fencing`. All times are simulated ms since the start, unless they say that
 /// they are by a host's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +42,9 @@ pub struct ServicePlan {
     /// Who else comes to the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strangers: Vec<Stranger>,
+    /// What the locks are for; there is one in profile `fencing`, and none in profile `service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StorePlan>,
 }
 
 /// How long a message takes, drawn for each between two bounds.
@@ -151,6 +159,9 @@ pub struct Attempt {
     /// How long it holds before it releases; it does not without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_ms: Option<u64>,
+    /// What it does at the store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accesses: Vec<AccessPlan>,
 }
 
 /// How a holder renews.
@@ -276,8 +287,25 @@ pub enum FaultKind {
     },
 }
 
-/// Reads a plan, and refuses one that cannot be run.
+/// Reads a plan of profile `fencing`, and refuses one that cannot be run.
+pub(super) fn read_fencing<'de, D: Deserializer<'de>>(input: D) -> Result<ServicePlan, D::Error> {
+    let plan = read_any(input)?;
+    if plan.store.is_none() {
+        return Err(D::Error::custom("a plan of profile `fencing` has a store"));
+    }
+    Ok(plan)
+}
+
+/// Reads a plan of profile `service`, and refuses one that cannot be run.
 pub(super) fn read<'de, D: Deserializer<'de>>(input: D) -> Result<ServicePlan, D::Error> {
+    let plan = read_any(input)?;
+    if plan.store.is_some() {
+        return Err(D::Error::custom("a plan of profile `service` has no store"));
+    }
+    Ok(plan)
+}
+
+fn read_any<'de, D: Deserializer<'de>>(input: D) -> Result<ServicePlan, D::Error> {
     let plan = ServicePlan::deserialize(input)?;
     plan.validate().map_err(D::Error::custom)?;
     Ok(plan)
@@ -297,7 +325,7 @@ impl ServicePlan {
                 .iter()
                 .map(|client| client.attempts.len())
                 .sum(),
-            faults: self.faults.len(),
+            faults: self.faults.len() + self.store.as_ref().map_or(0, |store| store.faults.len()),
         }
     }
 
@@ -314,6 +342,11 @@ impl ServicePlan {
             kind,
             FaultKind::DiskFull | FaultKind::DiskFails | FaultKind::DiskSlow { .. }
         )
+    }
+
+    /// All attempts of all clients.
+    fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.clients.iter().flat_map(|client| &client.attempts)
     }
 
     /// Whether the plan can be run: places that exist, clocks that go forward.
@@ -358,6 +391,11 @@ impl ServicePlan {
             if late {
                 return Err("an attempt begins (at_ms) before the first phase ends".to_owned());
             }
+        }
+        if let Some(store) = &self.store {
+            store.validate(hosts, self.latency.min_ms)?;
+        } else if self.attempts().any(|attempt| !attempt.accesses.is_empty()) {
+            return Err("accesses, and there is no store".to_owned());
         }
         if self.server.connections_max == Some(0) {
             return Err("connections_max must be at least 1".to_owned());
@@ -430,7 +468,10 @@ impl Attempt {
             Path::parse(claim.path.clone())
                 .map(|_| ())
                 .map_err(|error| format!("{claim}: {error}"))
-        })
+        })?;
+        self.accesses
+            .iter()
+            .try_for_each(|access| access.validate(&self.claims))
     }
 }
 

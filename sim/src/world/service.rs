@@ -1,5 +1,5 @@
 //! The world of profile `service`: the shipped server and clients on simulated hosts, a network
-//! and clocks with faults, and what judges them.
+//! and clocks with faults, and what judges them. In profile `fencing` there is a store, too.
 //!
 //! The run has two phases. In the first, clients follow the plan and faults strike. Then everything
 //! heals: whatever is under way must come to its end, the clients close their sessions, and when
@@ -15,9 +15,11 @@ mod judged_time;
 mod network;
 mod server_host;
 mod stage;
+mod store_host;
 mod stranger;
 #[cfg(test)]
 mod tests;
+mod visit;
 
 use crate::{
     entropy,
@@ -26,9 +28,9 @@ use crate::{
         service::{Happening, in_ms, liveness},
     },
     outcome::Outcome,
-    plan::{FaultKind, Place, RunOptions, ServicePlan, catch_panic},
+    plan::{FaultKind, Place, RunOptions, ServicePlan, StoreFaultKind, catch_panic},
 };
-use network::{Network, SERVER, host_name};
+use network::{Network, SERVER, STORE, host_name};
 use stage::{Phase, Stage};
 use std::{
     cell::Cell,
@@ -88,15 +90,28 @@ enum Edge {
     Ends,
 }
 
+/// What goes wrong, and where.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    /// With the server, the clients, or between them.
+    Service(FaultKind),
+    /// With the store.
+    Store(StoreFaultKind),
+}
+
 struct World<'a> {
     stage: Arc<Stage>,
     sim: Sim<'a>,
     network: Network,
+    /// The links to the store.
+    store_network: Network,
     /// What begins and ends when, in ms; the last is over when the first phase is.
-    edges: Vec<(u64, Edge, FaultKind)>,
+    edges: Vec<(u64, Edge, Trouble)>,
     next_edge: usize,
     /// How many crashes each host suffers from now.
     crashes: BTreeMap<Place, u32>,
+    /// How many the store's does.
+    store_crashes: u32,
 }
 
 impl World<'_> {
@@ -125,6 +140,10 @@ impl World<'_> {
         sim.set_message_latency_curve(f64::from(plan.latency.curve_tenths) / 10.0);
         let server = stage.clone();
         sim.host(SERVER, move || program(server.clone()));
+        if plan.store.is_some() {
+            let stage = stage.clone();
+            sim.host(STORE, move || store_host::run(stage.clone()));
+        }
         for host in 0..plan.hosts.len() {
             let stage = stage.clone();
             let starts = Cell::new(0);
@@ -136,10 +155,12 @@ impl World<'_> {
         World {
             stage: stage.clone(),
             sim,
-            network: Network::new(plan.hosts.len(), plan.latency.max_ms),
+            network: Network::new(SERVER, plan.hosts.len(), plan.latency.max_ms),
+            store_network: Network::new(STORE, plan.hosts.len(), plan.latency.max_ms),
             edges: edges(plan),
             next_edge: 0,
             crashes: BTreeMap::new(),
+            store_crashes: 0,
         }
     }
 
@@ -229,7 +250,9 @@ impl World<'_> {
             held + wait + attempt.cancel_after_ms.unwrap_or(0)
         });
         let longest = timers.max().unwrap_or(0) + attempts.max().unwrap_or(0);
-        Duration::from_millis(longest + plan.server.idle_timeout_ms + 3_000 + self.disk_ms())
+        let idle_ms = plan.server.idle_timeout_ms;
+        let disks_ms = self.disk_ms() + self.store_disk_ms();
+        Duration::from_millis(longest + self.visit_ms() + idle_ms + 3_000 + disks_ms)
     }
 
     /// After this long nothing is remembered any more, and sessions of dead clients have ended.
@@ -263,6 +286,27 @@ impl World<'_> {
         20 * (slow.sum::<u64>() + sync_us.div_ceil(1_000))
     }
 
+    /// As [`disk_ms`](World::disk_ms), of the store.
+    fn store_disk_ms(&self) -> u64 {
+        self.stage.plan.store.as_ref().map_or(0, |store| {
+            let slow = store.faults.iter().map(|fault| match fault.kind {
+                StoreFaultKind::DiskSlow { by_ms } => by_ms,
+                _ => 0,
+            });
+            20 * (slow.sum::<u64>() + store.sync_us_max.div_ceil(1_000))
+        })
+    }
+
+    /// How long a holder may take until it has been to the store, once that answers, in ms.
+    fn visit_ms(&self) -> u64 {
+        let plan = &self.stage.plan;
+        let attempts = plan.clients.iter().flat_map(|client| &client.attempts);
+        let accesses = attempts.flat_map(|attempt| &attempt.accesses);
+        let longest = accesses.map(|access| access.after_ms + access.think_ms);
+        let timeout_ms = plan.store.as_ref().map_or(0, |store| store.call_timeout_ms);
+        longest.max().unwrap_or(0) + 4 * timeout_ms
+    }
+
     fn nothing_is_left(&self) {
         let usage = self.stage.usage().expect("the server has reported");
         if usage != lockwright_server::Usage::default() {
@@ -274,20 +318,88 @@ impl World<'_> {
 
     /// Lets all faults begin and end that are due at `now_ms`.
     fn strike(&mut self, now_ms: u64) {
-        while let Some((at_ms, edge, kind)) = self.edges.get(self.next_edge).copied() {
+        while let Some((at_ms, edge, trouble)) = self.edges.get(self.next_edge).copied() {
             if at_ms > now_ms {
                 break;
             }
             self.next_edge += 1;
+            let what = match trouble {
+                Trouble::Service(kind) => format!("{kind:?}"),
+                Trouble::Store(kind) => format!("store: {kind:?}"),
+            };
             let what = match edge {
-                Edge::Begins { .. } => format!("{kind:?} begins"),
-                Edge::Ends => format!("{kind:?} ends"),
+                Edge::Begins { .. } => format!("{what} begins"),
+                Edge::Ends => format!("{what} ends"),
             };
             self.happen(&Happening::Fault { what });
-            match edge {
-                Edge::Begins { until_ms } => self.begin(kind, Duration::from_millis(until_ms)),
-                Edge::Ends => self.end(kind),
+            match (edge, trouble) {
+                (Edge::Begins { until_ms }, Trouble::Service(kind)) => {
+                    self.begin(kind, Duration::from_millis(until_ms));
+                }
+                (Edge::Begins { until_ms }, Trouble::Store(kind)) => {
+                    self.begin_in_store(kind, Duration::from_millis(until_ms));
+                }
+                (Edge::Ends, Trouble::Service(kind)) => self.end(kind),
+                (Edge::Ends, Trouble::Store(kind)) => self.end_in_store(kind),
             }
+        }
+    }
+
+    fn store(&self) -> &stage::Store {
+        let store = self.stage.store.as_ref();
+        store.expect("only a plan with a store has faults of it")
+    }
+
+    fn begin_in_store(&mut self, kind: StoreFaultKind, until: Duration) {
+        if let Some(of_links) = kind.of_the_links() {
+            self.store_network.begin(&self.sim, of_links);
+        }
+        match kind {
+            StoreFaultKind::Cut { .. }
+            | StoreFaultKind::Hold { .. }
+            | StoreFaultKind::Slow { .. } => {}
+            StoreFaultKind::Reset => self.store().host.reset_connections(),
+            StoreFaultKind::Pause => self.store().host.pause_until(until),
+            StoreFaultKind::Crash => {
+                self.store().disk.kill(self.sim.elapsed());
+                self.crash_store();
+            }
+            StoreFaultKind::PowerLoss => {
+                self.store().disk.lose_power(self.sim.elapsed());
+                self.crash_store();
+            }
+            StoreFaultKind::DiskFull => self.store().disk.fill(true),
+            StoreFaultKind::DiskFails => self.store().disk.fail(true),
+            StoreFaultKind::DiskSlow { by_ms } => self.store().disk.slow(by_ms, true),
+        }
+    }
+
+    fn end_in_store(&mut self, kind: StoreFaultKind) {
+        if let Some(of_links) = kind.of_the_links() {
+            self.store_network.end(&self.sim, of_links);
+        }
+        match kind {
+            StoreFaultKind::Crash | StoreFaultKind::PowerLoss => {
+                self.store_crashes -= 1;
+                if self.store_crashes == 0 {
+                    self.sim.bounce(STORE);
+                }
+            }
+            StoreFaultKind::DiskFull => self.store().disk.fill(false),
+            StoreFaultKind::DiskFails => self.store().disk.fail(false),
+            StoreFaultKind::DiskSlow { by_ms } => self.store().disk.slow(by_ms, false),
+            StoreFaultKind::Cut { .. }
+            | StoreFaultKind::Hold { .. }
+            | StoreFaultKind::Slow { .. }
+            | StoreFaultKind::Reset
+            | StoreFaultKind::Pause => {}
+        }
+    }
+
+    fn crash_store(&mut self) {
+        self.store_crashes += 1;
+        if self.store_crashes == 1 {
+            self.sim.crash(STORE);
         }
     }
 
@@ -383,19 +495,24 @@ fn name_of(place: Place) -> String {
 }
 
 /// The beginnings and ends of a plan's faults, in order; at the same time, ends come first.
-fn edges(plan: &ServicePlan) -> Vec<(u64, Edge, FaultKind)> {
-    let mut edges = Vec::new();
-    for fault in plan
+fn edges(plan: &ServicePlan) -> Vec<(u64, Edge, Trouble)> {
+    let of_service = plan
         .faults
         .iter()
-        .filter(|fault| fault.at_ms < plan.active_ms)
-    {
-        let until_ms = fault
-            .at_ms
-            .saturating_add(fault.for_ms.max(1))
-            .min(plan.active_ms);
-        edges.push((fault.at_ms, Edge::Begins { until_ms }, fault.kind));
-        edges.push((until_ms, Edge::Ends, fault.kind));
+        .map(|fault| (fault.at_ms, fault.for_ms, Trouble::Service(fault.kind)));
+    let of_store = plan
+        .store
+        .iter()
+        .flat_map(|store| &store.faults)
+        .map(|fault| (fault.at_ms, fault.for_ms, Trouble::Store(fault.kind)));
+    let mut edges = Vec::new();
+    for (at_ms, for_ms, trouble) in of_service.chain(of_store) {
+        if at_ms >= plan.active_ms {
+            continue;
+        }
+        let until_ms = at_ms.saturating_add(for_ms.max(1)).min(plan.active_ms);
+        edges.push((at_ms, Edge::Begins { until_ms }, trouble));
+        edges.push((until_ms, Edge::Ends, trouble));
     }
     edges.sort_by_key(|(at_ms, edge, _)| (*at_ms, *edge != Edge::Ends));
     edges

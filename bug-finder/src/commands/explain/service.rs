@@ -1,6 +1,7 @@
-//! Plans of profile `service`, told to a person: the world, the clients, and then all that they
+//! Plans of profiles `service` and `fencing`, told to a person: the world, the clients, and then all that they
 //! try and all that goes wrong, in the order of time.
 
+use super::store;
 use lockwright_sim::op::OpWait;
 use lockwright_sim::plan::{
     Attempt, ClockPlan, Fault, FaultKind, Place, RenewPlan, ServicePlan, Stranger,
@@ -22,6 +23,7 @@ pub(super) fn of_service(plan: &ServicePlan) -> Vec<String> {
         )
     });
     lines.push(of_server(plan));
+    lines.extend(plan.store.as_ref().map(store::of_store));
     for (index, clock) in plan.hosts.iter().enumerate() {
         if *clock != ClockPlan::default() {
             lines.push(format!("host {index}{}", of_clock(clock)));
@@ -71,7 +73,7 @@ fn of_server(plan: &ServicePlan) -> String {
 }
 
 /// How a clock differs from a perfect one; nothing if it does not.
-fn of_clock(clock: &ClockPlan) -> String {
+pub(super) fn of_clock(clock: &ClockPlan) -> String {
     let mut text = String::new();
     if clock.offset_ms != 0 {
         text += &format!(", its clock starts at {} ms", clock.offset_ms);
@@ -110,6 +112,8 @@ fn events(plan: &ServicePlan) -> Vec<(u64, String)> {
             .iter()
             .map(|fault| (fault.at_ms, of_fault(fault))),
     );
+    let of_store = plan.store.iter().flat_map(|store| &store.faults);
+    events.extend(of_store.map(|fault| (fault.at_ms, store::of_fault(fault))));
     events.extend(plan.strangers.iter().map(of_stranger));
     events.push((
         plan.active_ms,
@@ -135,10 +139,12 @@ fn of_attempt(attempt: &Attempt) -> String {
     if let Some(RenewPlan { every_ms, ttl_ms }) = attempt.renew {
         text += &format!(", renews for {ttl_ms} ms every {every_ms} ms");
     }
-    text + &match attempt.hold_ms {
+    text += &match attempt.hold_ms {
         Some(ms) => format!(", releases {ms} ms after the grant"),
         None => ", never releases".to_owned(),
-    }
+    };
+    let accesses = attempt.accesses.iter().map(store::of_access);
+    accesses.fold(text, |text, access| text + "; " + &access)
 }
 
 fn of_fault(fault: &Fault) -> String {
@@ -200,6 +206,44 @@ fn of_stranger(stranger: &Stranger) -> (u64, String) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_store_is_told_of() {
+        let plan: ServicePlan = serde_json::from_value(json!({
+            "seed": 7, "active_ms": 500,
+            "latency": {"min_ms": 1, "max_ms": 1, "curve_tenths": 10},
+            "server": {"idle_timeout_ms": 200},
+            "hosts": [{}],
+            "clients": [{
+                "host": 0, "namespace": "default",
+                "abandon_ms": 90, "keep_alive_ms": 30, "call_timeout_ms": 60,
+                "attempts": [{
+                    "at_ms": 20, "claims": ["w a"], "wait": "forever", "hold_ms": 70,
+                    "accesses": [
+                        {"after_ms": 3, "think_ms": 40, "key": "a/b"},
+                        {"after_ms": 0, "think_ms": 0, "key": "a", "reads": true},
+                    ],
+                }],
+            }],
+            "store": {
+                "checked": false, "sync_us_min": 1, "sync_us_max": 5, "compact_above": 64,
+                "call_timeout_ms": 50,
+                "faults": [{"at_ms": 10, "for_ms": 30, "kind": "power_loss"}],
+            },
+        }))
+        .expect("it is a plan");
+        assert_eq!(
+            of_service(&plan)[1..],
+            [
+                "the server gives up who is silent for 200 ms, keeps everything in memory",
+                "the store does not check tokens",
+                "client 0 on host 0 in default: abandoned after 90 ms, a sign of life every 30 ms, 60 ms for an answer",
+                "      10 ms  the store's host loses its power, and has it again after 30 ms",
+                "      20 ms  c0-0-1: asks for w a, releases 70 ms after the grant; looks 3 ms after the grant, and 40 ms later goes to write a/b; looks 0 ms after the grant, and 0 ms later goes to read a",
+                "     500 ms  everything heals, and all must end",
+            ]
+        );
+    }
 
     #[test]
     fn a_plan_is_told_in_the_order_of_time() {

@@ -34,6 +34,7 @@ impl ServicePlan {
             clients: clients(&shape, latency, seed),
             faults: Vec::new(),
             strangers: strangers(&shape, visits),
+            store: None,
         };
         let mut plan = ServicePlan {
             faults: faults(&shape, &plan, seed),
@@ -272,6 +273,7 @@ fn attempt(shape: &Shape, at: u32, draw: &mut Draw) -> Attempt {
             .then(|| draw.between_skewed(1, 300).into()),
         renew,
         hold_ms: (!forgets).then(|| hold_ms.into()),
+        accesses: Vec::new(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Smaller plans that may show the same violation.
 
-use super::{Attempt, ClockPlan, DiskPlan, FaultKind, LatencyPlan, Place, ServicePlan};
+use super::{
+    AccessPlan, Attempt, ClockPlan, DiskPlan, FaultKind, LatencyPlan, Place, ServicePlan,
+    StoreFaultKind, StorePlan,
+};
 use crate::{
     op::{DEFAULT_NAMESPACE, OpClaim, OpWait, Text},
     plan::LimitOverrides,
@@ -8,7 +11,16 @@ use crate::{
 use std::iter;
 
 /// What makes an attempt simpler.
-const SIMPLER: [fn(&mut Attempt); 9] = [
+const SIMPLER: [fn(&mut Attempt); 13] = [
+    |attempt| attempt.accesses.clear(),
+    |attempt| attempt.accesses.iter_mut().for_each(AccessPlan::hurry),
+    |attempt| attempt.accesses.iter_mut().for_each(AccessPlan::halve),
+    |attempt| {
+        attempt
+            .accesses
+            .iter_mut()
+            .for_each(|access| access.reads = false)
+    },
     |attempt| attempt.cancel_after_ms = None,
     |attempt| attempt.renew = None,
     |attempt| attempt.ttl_ms = None,
@@ -17,7 +29,11 @@ const SIMPLER: [fn(&mut Attempt); 9] = [
     |attempt| attempt.hold_ms = attempt.hold_ms.map(|ms| ms / 2).or(Some(1_000)),
     |attempt| attempt.at_ms = 0,
     |attempt| attempt.at_ms /= 2,
-    |attempt| attempt.claims.iter_mut().for_each(shorten),
+    |attempt| {
+        attempt.claims.iter_mut().for_each(shorten);
+        let accesses = attempt.accesses.iter_mut();
+        accesses.for_each(|access| shorten_path(&mut access.key));
+    },
 ];
 
 /// The network with the fewest surprises.
@@ -37,6 +53,9 @@ const PLAIN_DISK: DiskPlan = DiskPlan {
 /// How many other seeds are tried before smaller steps are.
 const FEW_CHANCES: u64 = 12;
 
+/// A file that is not written anew in any run.
+const NEVER_COMPACT: u64 = 1 << 40;
+
 /// A lazy list of candidates.
 type Candidates<'a> = Box<dyn Iterator<Item = ServicePlan> + 'a>;
 /// One change of a plan.
@@ -46,7 +65,7 @@ impl ServicePlan {
     /// Smaller plans, the boldest first; each weighs less than this one.
     pub(in crate::plan) fn reductions(&self) -> impl Iterator<Item = ServicePlan> + '_ {
         let weight = self.weight();
-        let steps: [fn(&ServicePlan) -> Candidates<'_>; 13] = [
+        let steps: [fn(&ServicePlan) -> Candidates<'_>; 15] = [
             // First what makes the rest easier: in a plain world, one message less does not change
             // when all others come.
             ServicePlan::with_simpler_world,
@@ -55,11 +74,13 @@ impl ServicePlan {
             ServicePlan::without_clients,
             ServicePlan::without_faults,
             ServicePlan::without_strangers,
+            ServicePlan::without_store_faults,
             ServicePlan::with_a_few_other_chances,
             ServicePlan::without_attempts,
             ServicePlan::on_fewer_hosts,
             ServicePlan::with_simpler_clients,
             ServicePlan::with_fewer_claims,
+            ServicePlan::with_fewer_accesses,
             ServicePlan::with_simpler_attempts,
             ServicePlan::with_many_other_chances,
         ];
@@ -112,7 +133,15 @@ impl ServicePlan {
                 .faults
                 .iter()
                 .filter(|fault| fault.kind == FaultKind::PowerLoss)
-                .count();
+                .count()
+            + attempts()
+                .map(|attempt| attempt.accesses.len())
+                .sum::<usize>()
+            + attempts()
+                .flat_map(|attempt| &attempt.accesses)
+                .filter(|access| access.reads)
+                .count()
+            + self.store.as_ref().map_or(0, StorePlan::things);
         let numbers = self.active_ms
             + self.latency.max_ms
             + u64::from(self.latency.curve_tenths)
@@ -128,7 +157,8 @@ impl ServicePlan {
                 .iter()
                 .map(|stranger| stranger.at_ms)
                 .sum::<u64>()
-            + attempts().map(Attempt::numbers).sum::<u64>();
+            + attempts().map(Attempt::numbers).sum::<u64>()
+            + self.store.as_ref().map_or(0, StorePlan::numbers);
         (things, numbers)
     }
 
@@ -171,6 +201,16 @@ impl ServicePlan {
         )
     }
 
+    fn without_store_faults(&self) -> Candidates<'_> {
+        let faults = self.store.as_ref().map_or(0, |store| store.faults.len());
+        Box::new(chunks(faults).map(|(from, to)| {
+            self.edited(|plan| {
+                let store = plan.store.iter_mut();
+                store.for_each(|store| drop(store.faults.drain(from..to)));
+            })
+        }))
+    }
+
     /// What happens within a part of the time, the boldest first; and all of it without the wait
     /// before.
     fn within_less_time(&self) -> Candidates<'_> {
@@ -183,6 +223,11 @@ impl ServicePlan {
                     .retain(|fault| fault.at_ms < to && fault.at_ms + fault.for_ms >= from);
                 plan.strangers
                     .retain(|stranger| (from..to).contains(&stranger.at_ms));
+                if let Some(store) = &mut plan.store {
+                    store
+                        .faults
+                        .retain(|fault| fault.at_ms < to && fault.at_ms + fault.for_ms >= from);
+                }
                 for client in &mut plan.clients {
                     client
                         .attempts
@@ -214,6 +259,9 @@ impl ServicePlan {
         }
         for stranger in &mut self.strangers {
             sooner(&mut stranger.at_ms);
+        }
+        for fault in self.store.iter_mut().flat_map(|store| &mut store.faults) {
+            sooner(&mut fault.at_ms);
         }
         for clock in self.hosts.iter_mut().chain([&mut self.server.clock]) {
             clock
@@ -259,6 +307,10 @@ impl ServicePlan {
                 for stranger in &mut plan.strangers {
                     moved(&mut stranger.host);
                 }
+                let store = plan.store.iter_mut().flat_map(|store| &mut store.faults);
+                store
+                    .filter_map(|fault| fault.kind.host_mut())
+                    .for_each(moved);
                 for fault in &mut plan.faults {
                     match &mut fault.kind {
                         FaultKind::Cut { host, .. }
@@ -330,6 +382,19 @@ impl ServicePlan {
                     client.namespace = Text::from(DEFAULT_NAMESPACE);
                 }
             }),
+            of_store(|store| store.clock = ClockPlan::default()),
+            of_store(|store| store.compact_above = NEVER_COMPACT),
+            of_store(|store| {
+                store.sync_us_min = PLAIN_DISK.sync_us_min;
+                store.sync_us_max = PLAIN_DISK.sync_us_max;
+            }),
+            of_store(|store| {
+                for fault in &mut store.faults {
+                    if fault.kind == StoreFaultKind::PowerLoss {
+                        fault.kind = StoreFaultKind::Crash;
+                    }
+                }
+            }),
         ];
         Box::new(edits.into_iter().map(|edit| self.edited(edit)))
     }
@@ -350,11 +415,18 @@ impl ServicePlan {
                 })
             })
         });
-        Box::new(closing.chain(shorter))
+        let store_faults = self.store.as_ref().map_or(0, |store| store.faults.len());
+        let shorter_in_store = (0..store_faults).map(|index| {
+            self.edited(|plan| {
+                let store = plan.store.iter_mut();
+                store.for_each(|store| store.faults[index].for_ms /= 2);
+            })
+        });
+        Box::new(closing.chain(shorter).chain(shorter_in_store))
     }
 
     fn with_fewer_claims(&self) -> Candidates<'_> {
-        Box::new(self.attempts().flat_map(move |(client, index)| {
+        Box::new(self.attempts_by_index().flat_map(move |(client, index)| {
             let claims = self.clients[client].attempts[index].claims.len();
             let drop_claim = move |claim| {
                 self.edited(|plan| {
@@ -362,6 +434,17 @@ impl ServicePlan {
                 })
             };
             (0..if claims > 1 { claims } else { 0 }).map(drop_claim)
+        }))
+    }
+
+    fn with_fewer_accesses(&self) -> Candidates<'_> {
+        Box::new(self.attempts_by_index().flat_map(move |(client, index)| {
+            let accesses = self.clients[client].attempts[index].accesses.len();
+            (0..accesses).map(move |access| {
+                self.edited(|plan| {
+                    plan.clients[client].attempts[index].accesses.remove(access);
+                })
+            })
         }))
     }
 
@@ -382,7 +465,7 @@ impl ServicePlan {
         if self.size().commands > 40 {
             return Box::new(iter::empty());
         }
-        Box::new(self.attempts().flat_map(move |(client, index)| {
+        Box::new(self.attempts_by_index().flat_map(move |(client, index)| {
             SIMPLER.into_iter().map(move |edit| {
                 self.edited(|plan| edit(&mut plan.clients[client].attempts[index]))
             })
@@ -425,7 +508,7 @@ impl ServicePlan {
     }
 
     /// Client and index of every attempt.
-    fn attempts(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+    fn attempts_by_index(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let clients = self.clients.iter().enumerate();
         clients
             .flat_map(|(client, plan)| (0..plan.attempts.len()).map(move |index| (client, index)))
@@ -440,8 +523,51 @@ impl Attempt {
             OpWait::Forever => 0,
         };
         let paths: usize = self.claims.iter().map(|claim| claim.path.len()).sum();
-        self.at_ms + self.hold_ms.unwrap_or(0) + waits + paths as u64
+        let accesses = self.accesses.iter();
+        let accesses = accesses.map(|one| one.after_ms + one.think_ms + one.key.len() as u64);
+        self.at_ms + self.hold_ms.unwrap_or(0) + waits + paths as u64 + accesses.sum::<u64>()
     }
+}
+
+impl AccessPlan {
+    /// At once, but for the thinking.
+    fn hurry(&mut self) {
+        self.after_ms = 0;
+    }
+
+    fn halve(&mut self) {
+        self.after_ms /= 2;
+        self.think_ms /= 2;
+    }
+}
+
+impl StorePlan {
+    /// How many things there are about it.
+    fn things(&self) -> usize {
+        let count = |kind| {
+            let faults = self.faults.iter();
+            faults.filter(|fault| fault.kind == kind).count()
+        };
+        let sync_us = (self.sync_us_min, self.sync_us_max);
+        self.faults.len()
+            + count(StoreFaultKind::PowerLoss)
+            + usize::from(self.clock.drift_ppm != 0)
+            + self.clock.jumps.len()
+            + usize::from(self.compact_above != NEVER_COMPACT)
+            + usize::from(sync_us != (PLAIN_DISK.sync_us_min, PLAIN_DISK.sync_us_max))
+    }
+
+    /// How large its numbers are.
+    fn numbers(&self) -> u64 {
+        let faults = self.faults.iter();
+        let faults = faults.map(|fault| fault.at_ms + fault.for_ms);
+        self.clock.offset_ms + faults.sum::<u64>()
+    }
+}
+
+/// An edit of the store, if there is one.
+fn of_store(edit: impl Fn(&mut StorePlan) + 'static) -> Edit {
+    Box::new(move |plan| plan.store.iter_mut().for_each(&edit))
 }
 
 /// The limits without those that refuse anything. The retention stays: with the default, each run
@@ -455,10 +581,14 @@ fn only_retention(limits: &LimitOverrides) -> LimitOverrides {
 
 /// Drops the last segment of a claim's path.
 fn shorten(claim: &mut OpClaim) {
-    if let Some((above, _)) = claim.path.rsplit_once('/')
+    shorten_path(&mut claim.path);
+}
+
+fn shorten_path(path: &mut Text) {
+    if let Some((above, _)) = path.rsplit_once('/')
         && !above.is_empty()
     {
-        claim.path = Text::from(above);
+        *path = Text::from(above);
     }
 }
 
@@ -485,6 +615,18 @@ mod tests {
             let weight = plan.weight();
             for smaller in plan.reductions().take(300) {
                 assert!(smaller.weight() < weight);
+                smaller.validate().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn every_reduction_of_a_world_with_a_store_is_lighter_and_can_be_run() {
+        for seed in 0..8 {
+            let plan = ServicePlan::generate_fencing(seed);
+            let weight = plan.weight();
+            for smaller in plan.reductions().take(300) {
+                assert!(smaller.weight() < weight && smaller.store.is_some());
                 smaller.validate().unwrap();
             }
         }

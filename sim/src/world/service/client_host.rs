@@ -7,6 +7,7 @@ use super::{
     server_host::PORT,
     stage::{Busy, Phase, Stage, Worker},
     stranger,
+    visit::Visitor,
 };
 use crate::{
     op::{OpClaim, OpWait, Text},
@@ -155,6 +156,7 @@ impl One {
             wait: attempt.wait,
         };
         let (id, who) = (self.id.clone(), self.client);
+        let namespace = wanted.namespace.clone();
         let asked = Happening::Asked {
             id,
             client: who,
@@ -163,12 +165,23 @@ impl One {
         self.happen(&asked);
         let mut lock = client.request(request(&self.id, &attempt));
         self.stage.believe(&self.id, who.host, lock.belief());
+        let mut visits = JoinSet::new();
         if self.wait_for_grant(&mut lock, &attempt).await {
+            for access in &attempt.accesses {
+                let visitor = Visitor::new(&self.stage, &self.host, &namespace, access, &lock);
+                visits.spawn(visitor.run());
+            }
             self.hold(&mut lock, &attempt).await;
         }
         self.happen(&Happening::Left {
             id: self.id.clone(),
         });
+        // Whoever is on its way to the store does not hear that the lock is over.
+        while let Some(ended) = visits.join_next().await {
+            if let Err(error) = ended {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
     }
 
     /// Waits until the request is granted; false when it is over instead.

@@ -1,4 +1,4 @@
-//! The links between the server and the clients' hosts, and what is wrong with them.
+//! The links between the server (or the store) and the clients' hosts, and what is wrong with them.
 //!
 //! Faults overlap: each link counts what it suffers from, and turmoil is told of the sum.
 
@@ -8,6 +8,8 @@ use turmoil::Sim;
 
 /// The server's name in the simulated network.
 pub(super) const SERVER: &str = "server";
+/// The store's.
+pub(super) const STORE: &str = "store";
 
 /// The name of a clients' host.
 pub(super) fn host_name(host: usize) -> String {
@@ -34,16 +36,19 @@ struct Told {
     held: bool,
 }
 
-/// All links.
+/// All links to one host.
 #[derive(Debug)]
 pub(super) struct Network {
+    /// That host; faults call it the server.
+    to: &'static str,
     links: Vec<Link>,
     latency_max_ms: u64,
 }
 
 impl Network {
-    pub(super) fn new(hosts: usize, latency_max_ms: u64) -> Network {
+    pub(super) fn new(to: &'static str, hosts: usize, latency_max_ms: u64) -> Network {
         Network {
+            to,
             links: (0..hosts).map(|_| Link::default()).collect(),
             latency_max_ms,
         }
@@ -98,7 +103,7 @@ impl Network {
                 slow(&mut self.links[host].slow, max_ms);
                 let max_ms = self.links[host].slow.iter().copied().max();
                 let max = Duration::from_millis(max_ms.unwrap_or(self.latency_max_ms));
-                sim.set_link_max_message_latency(host_name(host), SERVER, max);
+                sim.set_link_max_message_latency(host_name(host), self.to, max);
             }
             FaultKind::PowerLoss => {
                 for host in 0..self.links.len() {
@@ -132,15 +137,15 @@ impl Network {
         }
         let name = host_name(host);
         if link.told.held {
-            sim.release(name.as_str(), SERVER);
+            sim.release(name.as_str(), self.to);
         } else {
-            sim.repair(name.as_str(), SERVER);
+            sim.repair(name.as_str(), self.to);
         }
         match (to_server, from_server) {
-            (true, true) => sim.partition(name.as_str(), SERVER),
-            (true, false) => sim.partition_oneway(name.as_str(), SERVER),
-            (false, true) => sim.partition_oneway(SERVER, name.as_str()),
-            (false, false) if held => sim.hold(name.as_str(), SERVER),
+            (true, true) => sim.partition(name.as_str(), self.to),
+            (true, false) => sim.partition_oneway(name.as_str(), self.to),
+            (false, true) => sim.partition_oneway(self.to, name.as_str()),
+            (false, false) if held => sim.hold(name.as_str(), self.to),
             (false, false) => {}
         }
         link.told = wanted;

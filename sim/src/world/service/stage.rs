@@ -11,7 +11,7 @@ use crate::{
         service::{Client, Happening, ServicePanel, in_ms, liveness},
     },
     outcome::Violation,
-    plan::ServicePlan,
+    plan::{ServicePlan, StorePlan},
 };
 use lockwright_client::{Belief, core::CoreUsage};
 use lockwright_engine::{Command, Engine, Event, EventKind, Refusal, Reply, SessionChange, TimeMs};
@@ -60,8 +60,28 @@ pub(super) struct Stage {
     pub(super) hosts: Vec<Host>,
     /// The server's disk, if it has one.
     pub(super) disk: Option<Disk>,
+    /// The store, if there is one.
+    pub(super) store: Option<Store>,
     pub(super) phase: watch::Sender<Phase>,
     inner: Mutex<Inner>,
+}
+
+/// The store's host.
+pub(super) struct Store {
+    pub(super) plan: StorePlan,
+    pub(super) host: Host,
+    pub(super) disk: Disk,
+}
+
+impl Store {
+    fn new(plan: &StorePlan, seed: u64) -> Store {
+        Store {
+            plan: plan.clone(),
+            host: Host::new(&plan.clock),
+            // With other luck than the server's.
+            disk: Disk::new(plan.disk(), !seed),
+        }
+    }
 }
 
 struct Inner {
@@ -123,6 +143,10 @@ impl Stage {
             server: Host::new(&plan.server.clock),
             hosts: plan.hosts.iter().map(Host::new).collect(),
             disk: plan.server.disk.map(|disk| Disk::new(disk, plan.seed)),
+            store: plan
+                .store
+                .as_ref()
+                .map(|store| Store::new(store, plan.seed)),
             phase: watch::Sender::new(Phase::Working),
             inner: Mutex::new(Inner {
                 history: History::new(keep_history),
@@ -174,7 +198,8 @@ impl Stage {
         }
         if !matches!(
             happening,
-            Happening::Stamped { .. } | Happening::Late { .. }
+            // Who goes to the store goes again until it is answered.
+            Happening::Stamped { .. } | Happening::Late { .. } | Happening::Goes { .. }
         ) {
             inner.last_progress = now;
         }
