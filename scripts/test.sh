@@ -71,4 +71,7 @@ if [ "$status" -ne 3 ]; then
     exit 1
 fi
 
+step "Locktopus' client from the npm registry"
+sh scripts/npm_client.sh
+
 step "all passed"

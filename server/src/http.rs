@@ -15,7 +15,10 @@ mod watch;
 
 pub(crate) use connection::serve;
 
-use crate::session_endpoint::{self, Gate};
+use crate::{
+    locktopus::{self, LOCKTOPUS_PATH, LOCKTOPUS_STATS_PATH},
+    session_endpoint::{self, Gate},
+};
 use axum::{
     Router,
     routing::{MethodRouter, get, post},
@@ -29,13 +32,15 @@ use std::sync::Arc;
 /// The namespace of requests that name none.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// All that a server answers over HTTP.
+/// All that a server answers over HTTP: what `openapi` describes, and what Locktopus' clients ask for.
 pub(crate) fn router<E: Env>(gate: Arc<Gate<E>>) -> Router {
     let mut router = Router::new();
     for (path, methods) in routes::<E>() {
         router = router.route(path, methods);
     }
     router
+        .route(LOCKTOPUS_PATH, get(locktopus::upgrade::<E>))
+        .route(LOCKTOPUS_STATS_PATH, get(locktopus::stats::<E>))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::wrong_method)
         .with_state(gate)

@@ -24,6 +24,7 @@ mod handle;
 mod http;
 mod ledger;
 mod listen;
+mod locktopus;
 mod machine;
 mod metrics;
 mod probe;

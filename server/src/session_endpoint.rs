@@ -37,10 +37,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
 /// A frame this many times as large as the largest message ends the connection instead of being
 /// answered, since it is not read at all.
-const UNREAD_FACTOR: usize = 4;
+pub(crate) const UNREAD_FACTOR: usize = 4;
 
 /// Bytes of the buffers of a connection. Messages are small, and connections many.
-const BUFFER_BYTES: usize = 4096;
+pub(crate) const BUFFER_BYTES: usize = 4096;
 
 /// A connection's place among those that may be open at once; given back when all clones are gone.
 #[derive(Clone)]
@@ -125,6 +125,15 @@ impl<E: Env> Gate<E> {
 
     pub(crate) fn inputs(&self) -> mpsc::Sender<Input> {
         self.inputs.clone()
+    }
+
+    pub(crate) fn outgoing_max(&self) -> usize {
+        self.outgoing_max
+    }
+
+    /// The id of a new connection.
+    pub(crate) fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 }
 
