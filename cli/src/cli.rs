@@ -1,6 +1,9 @@
 //! The command line.
 
-use crate::commands::{lock, serve};
+use crate::commands::{
+    acquire, bench, break_lock, completions, inspect, lock, ls, namespaces, release, renew, serve,
+    sessions, stats, watch,
+};
 use clap::{Parser, Subcommand};
 use lockwright_client::Name;
 use std::path::PathBuf;
@@ -47,6 +50,30 @@ pub(crate) enum Command {
     Serve(serve::Args),
     /// Run a command while holding a lock
     Lock(lock::Args),
+    /// Take a lock by hand, and print its token
+    Acquire(acquire::Args),
+    /// Set the end of a lock's lease anew
+    Renew(renew::Args),
+    /// Give a lock back
+    Release(release::Args),
+    /// List locks
+    Ls(ls::Args),
+    /// Show who holds a path, and who waits for it
+    Inspect(inspect::Args),
+    /// End somebody else's lock
+    Break(break_lock::Args),
+    /// Show what happens to locks, as it happens
+    Watch(watch::Args),
+    /// List sessions
+    Sessions(sessions::Args),
+    /// List namespaces
+    Namespaces(namespaces::Args),
+    /// Show how much the server has in hand
+    Stats(stats::Args),
+    /// Measure a server
+    Bench(bench::Args),
+    /// Print what a shell needs to complete command lines
+    Completions(completions::Args),
 }
 
 /// Which server, and which of its namespaces.
@@ -59,6 +86,14 @@ pub(crate) struct Target {
     /// The namespace
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = name)]
     pub(crate) namespace: Name,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Format {
+    /// Print JSON, an object a line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Reads a name, such as that of a namespace.

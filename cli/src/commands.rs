@@ -6,8 +6,20 @@ use crate::{
 };
 use clap::ArgMatches;
 
+pub(crate) mod acquire;
+pub(crate) mod bench;
+pub(crate) mod break_lock;
+pub(crate) mod completions;
+pub(crate) mod inspect;
 pub(crate) mod lock;
+pub(crate) mod ls;
+pub(crate) mod namespaces;
+pub(crate) mod release;
+pub(crate) mod renew;
 pub(crate) mod serve;
+pub(crate) mod sessions;
+pub(crate) mod stats;
+pub(crate) mod watch;
 
 /// Does what a command says. `matches` know where each of its settings comes from.
 pub(crate) fn execute(cli: &Cli, matches: &ArgMatches) -> Result<Exit, Failure> {
@@ -15,5 +27,17 @@ pub(crate) fn execute(cli: &Cli, matches: &ArgMatches) -> Result<Exit, Failure> 
     match &cli.command {
         Command::Serve(args) => serve::execute(args, settings),
         Command::Lock(args) => lock::execute(args),
+        Command::Acquire(args) => acquire::execute(args),
+        Command::Renew(args) => renew::execute(args),
+        Command::Release(args) => release::execute(args),
+        Command::Ls(args) => ls::execute(args),
+        Command::Inspect(args) => inspect::execute(args),
+        Command::Break(args) => break_lock::execute(args),
+        Command::Watch(args) => watch::execute(args),
+        Command::Sessions(args) => sessions::execute(args),
+        Command::Namespaces(args) => namespaces::execute(args),
+        Command::Stats(args) => stats::execute(args),
+        Command::Bench(args) => bench::execute(args),
+        Command::Completions(args) => completions::execute(args),
     }
 }

@@ -13,6 +13,8 @@ impl Exit {
     pub(crate) const REFUSED: Exit = Exit(1);
     /// The command line, the environment or the file of settings cannot be used.
     pub(crate) const USAGE: Exit = Exit(2);
+    /// The server cannot be reached.
+    pub(crate) const UNREACHABLE: Exit = Exit(69);
     /// A bug.
     pub(crate) const INTERNAL: Exit = Exit(70);
     /// `lock`: the lock was lost, and the command ended for it.

@@ -7,6 +7,7 @@
 mod cli;
 mod commands;
 mod exit;
+mod http;
 mod logging;
 mod os;
 mod output;

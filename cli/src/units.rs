@@ -50,6 +50,18 @@ pub(crate) fn std(duration: DurationMs) -> Duration {
     Duration::from_millis(duration.as_ms())
 }
 
+/// A span of time in few characters: `850ms`, `12.3s`, `4m05s`, `2h03m`, `3d04h`.
+pub(crate) fn short_span(ms: u64) -> String {
+    let s = ms / 1000;
+    match s {
+        0 => format!("{ms}ms"),
+        1..60 => format!("{s}.{}s", ms % 1000 / 100),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +92,11 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert!(duration_above_zero("0s").is_err());
+    }
+
+    #[test]
+    fn spans_are_short() {
+        let spans = [850, 12_340, 245_000, 7_380_000, 273_600_000].map(short_span);
+        assert_eq!(spans, ["850ms", "12.3s", "4m05s", "2h03m", "3d04h"]);
     }
 }

@@ -9,7 +9,7 @@ use clap::{ArgMatches, parser::ValueSource};
 use lockwright_client::DurationMs;
 use lockwright_env::{TokioEnv, timeout};
 use lockwright_server::{Limits, Server, ServerConfig, Storage};
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -19,8 +19,9 @@ use tracing::{error, info, warn};
 /// Run the server.
 ///
 /// It says `listening on ADDR` on stdout as soon as it serves, and logs on stderr. SIGTERM or
-/// Ctrl-C ends it: it takes no more connections and closes those that are open, which ends no
-/// session; a second signal ends it at once. Nothing that was answered is lost in either case.
+/// Ctrl-C ends it: it takes no more connections, answers what it was asked before, and closes those
+/// that are open, which ends no session; a second signal ends it at once. Nothing that was answered
+/// is lost in either case.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -36,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long)]
     memory: bool,
 
-    /// How long connections are given to end when the server is told to
+    /// How long a server that is told to end goes on to answer what it was asked before
     #[arg(long, value_name = "D", default_value = "5s", value_parser = units::duration)]
     drain_timeout: DurationMs,
 
@@ -129,6 +130,9 @@ Exit codes:
    70  a bug
   130, 143  ended at once by a second Ctrl-C or SIGTERM";
 
+/// How much longer than it should take a server is given to end.
+const STUCK: Duration = Duration::from_secs(5);
+
 /// Runs the command.
 pub(crate) fn execute(args: &Args, settings: &ArgMatches) -> Result<Exit, Failure> {
     let storage = storage(args, settings)?;
@@ -187,6 +191,7 @@ fn config(args: &Args, storage: Storage) -> ServerConfig {
     config.message_bytes_max = connections.message_bytes_max;
     config.outgoing_max = connections.outgoing_max;
     config.snapshot_entries = connections.snapshot_entries;
+    config.drain_timeout = units::std(args.drain_timeout);
     let limits = &args.limits;
     config.limits = Limits {
         claims_per_request: limits.claims_per_request,
@@ -233,7 +238,7 @@ async fn serve(config: ServerConfig, drain: DurationMs) -> Result<Exit, Failure>
                 warn!(signal, "told to end at once");
                 return Ok(Exit::by_signal(signal));
             }
-            served = timeout(&TokioEnv, units::std(drain), serving) => served.ok(),
+            served = timeout(&TokioEnv, units::std(drain) + STUCK, serving) => served.ok(),
         },
     };
     match ended {

@@ -1,5 +1,6 @@
 //! The binary as people and programs use it.
 
+mod bench;
 mod lock;
 mod serve;
 mod support;

@@ -1,0 +1,111 @@
+//! `lockwright acquire`: a lock by hand.
+
+use crate::{
+    cli::{Format, Target},
+    exit::{Exit, Failure},
+    http::Api,
+    output, units,
+};
+use lockwright_client::DurationMs;
+use serde_json::{Map, Value, json};
+
+/// Take a lock by hand, and print its token.
+///
+/// Nothing renews it, and nobody watches it: it lasts for --ttl, or until it is released or broken.
+/// To run a command under a lock, use `lockwright lock`. Of several keys all are locked, or none.
+/// Ctrl-C leaves the queue.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    format: Format,
+
+    /// What to lock: segments joined by /
+    #[arg(required = true, value_name = "KEY")]
+    keys: Vec<String>,
+
+    /// Share the lock with others who only read
+    #[arg(long)]
+    read: bool,
+
+    /// Who holds it
+    #[arg(long, value_name = "NAME", default_value = "cli")]
+    holder: String,
+
+    /// How long it lasts
+    #[arg(long, value_name = "D", value_parser = units::duration_above_zero)]
+    ttl: Option<DurationMs>,
+
+    /// How long to wait for it: a duration, or forever [default: not at all]
+    #[arg(long, value_name = "D", value_parser = wait)]
+    wait: Option<Waiting>,
+
+    /// Names the request: asking again with the same id is answered with the same lock
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  token=$(lockwright acquire printer --holder alice --ttl 10m)
+  lockwright acquire seat/7 seat/8 --wait 30s --ttl 1m --json
+  lockwright release printer --token \"$token\"
+
+Exit codes: 0 it is held; 1 it is not (busy, timed_out, ...); 2 usage; 69 no server.";
+
+/// How long to wait.
+#[derive(Debug, Clone, Copy)]
+enum Waiting {
+    For(DurationMs),
+    Forever,
+}
+
+fn wait(text: &str) -> Result<Waiting, String> {
+    if text == "forever" {
+        return Ok(Waiting::Forever);
+    }
+    let wait = units::duration(text).map(Waiting::For);
+    wait.map_err(|error| format!("{error}, or forever"))
+}
+
+/// Runs the command.
+pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
+    let mode = if args.read { "read" } else { "write" };
+    let mut body = Map::new();
+    match args.keys.as_slice() {
+        [key] => {
+            body.insert("key".to_owned(), json!(key));
+            body.insert("mode".to_owned(), json!(mode));
+        }
+        keys => {
+            let claims = keys.iter().map(|key| json!({"mode": mode, "path": key}));
+            body.insert("claims".to_owned(), Value::Array(claims.collect()));
+        }
+    }
+    body.insert("holder".to_owned(), json!(args.holder));
+    if let Some(ttl) = args.ttl {
+        body.insert("ttl_ms".to_owned(), json!(ttl.as_ms()));
+    }
+    match args.wait {
+        Some(Waiting::For(wait)) => {
+            body.insert("wait_ms".to_owned(), json!(wait.as_ms()));
+        }
+        Some(Waiting::Forever) => {
+            body.insert("wait_ms".to_owned(), json!("forever"));
+        }
+        None => {}
+    }
+    if let Some(id) = &args.request_id {
+        body.insert("request_id".to_owned(), json!(id));
+    }
+    let answer = Api::new(&args.target, args.format.json).post("/v1/acquire", body)?;
+    output::say(&if args.format.json {
+        answer.to_string()
+    } else {
+        answer["token"].to_string()
+    })?;
+    Ok(Exit::DONE)
+}

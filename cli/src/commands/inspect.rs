@@ -1,0 +1,63 @@
+//! `lockwright inspect`: who holds a path, and who waits for it.
+
+use super::ls;
+use crate::{
+    cli::{Format, Target},
+    exit::{Exit, Failure},
+    http::{Api, LockFacts, in_path, understood},
+    output,
+};
+use serde_json::Value;
+
+/// Show who holds a path, and who waits for it.
+///
+/// Also whoever has locked something above it or below it: all that could be in each other's way
+/// there, in the order in which they asked.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    format: Format,
+
+    /// The path
+    path: String,
+}
+
+const EXAMPLES: &str = "\
+Example:
+  lockwright inspect deploy/web
+
+Exit codes: 0 done, also when nobody is there; 1 refused; 2 usage; 69 no server.";
+
+/// Runs the command.
+pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
+    let api = Api::new(&args.target, args.format.json);
+    let answer = look(&api, &args.path)?;
+    if args.format.json {
+        output::say(&answer.to_string())?;
+        return Ok(Exit::DONE);
+    }
+    let mut table = ls::table(true);
+    for list in ["held", "queued"] {
+        let locks: Vec<LockFacts> = understood(&answer[list])?;
+        for lock in &locks {
+            ls::add(&mut table, lock, true);
+        }
+    }
+    table.print()?;
+    Ok(Exit::DONE)
+}
+
+/// What overlaps a path.
+pub(crate) fn look(api: &Api, path: &str) -> Result<Value, Failure> {
+    // The whole namespace is a path too, and must not look like none.
+    let path = if path == "/" {
+        "%2F".to_owned()
+    } else {
+        in_path(path)
+    };
+    api.get(&format!("/v1/locks/{path}"), &[])
+}

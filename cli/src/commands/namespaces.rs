@@ -1,0 +1,34 @@
+//! `lockwright namespaces`: which are in use.
+
+use crate::{
+    cli::{Format, Target},
+    exit::{Exit, Failure},
+    http::{Api, pages},
+    output,
+};
+
+/// List the namespaces in use.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+/// Runs the command.
+pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
+    let api = Api::new(&args.target, args.format.json);
+    pages(
+        &api,
+        "/v1/namespaces",
+        &[],
+        "namespaces",
+        |namespace| match namespace.as_str() {
+            Some(name) if !args.format.json => output::say(name),
+            _ => output::say(&namespace.to_string()),
+        },
+    )?;
+    Ok(Exit::DONE)
+}

@@ -1,0 +1,52 @@
+//! `lockwright release`: a lock given back.
+
+use crate::{
+    cli::{Format, Target},
+    exit::{Exit, Failure},
+    http::Api,
+    output,
+};
+use serde_json::{Map, json};
+
+/// Give a lock back.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    format: Format,
+
+    /// What is locked; of several keys any
+    key: String,
+
+    /// The token of the lock
+    #[arg(long, value_name = "N")]
+    token: u64,
+
+    /// Who holds it
+    #[arg(long, value_name = "NAME")]
+    holder: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Example:
+  lockwright release printer --token \"$token\"
+
+Exit codes: 0 released; 1 refused (not_held, stale_token, ...); 2 usage; 69 no server.";
+
+/// Runs the command.
+pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
+    let mut body = Map::new();
+    body.insert("key".to_owned(), json!(args.key));
+    body.insert("token".to_owned(), json!(args.token));
+    if let Some(holder) = &args.holder {
+        body.insert("holder".to_owned(), json!(holder));
+    }
+    let answer = Api::new(&args.target, args.format.json).post("/v1/release", body)?;
+    if args.format.json {
+        output::say(&answer.to_string())?;
+    }
+    Ok(Exit::DONE)
+}

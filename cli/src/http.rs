@@ -1,0 +1,48 @@
+//! The HTTP API of a server, as commands use it.
+//!
+//! [`Api`] asks, and turns what the server refuses into a failure; `lock` is a lock as the API
+//! tells of it, and `table` prints in columns.
+
+mod api;
+mod lock;
+mod table;
+
+pub(crate) use api::{Api, in_path};
+pub(crate) use lock::LockFacts;
+pub(crate) use table::Table;
+
+use crate::exit::{Exit, Failure};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Hands out what a list has, page by page.
+pub(crate) fn pages(
+    api: &Api,
+    path: &str,
+    query: &[(&str, String)],
+    list: &str,
+    mut each: impl FnMut(&Value) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut query = query.to_vec();
+    query.push(("limit", "1000".to_owned()));
+    let filters = query.len();
+    loop {
+        let page = api.get(path, &query)?;
+        for item in page[list].as_array().into_iter().flatten() {
+            each(item)?;
+        }
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            return Ok(());
+        };
+        query.truncate(filters);
+        query.push(("cursor", cursor.to_owned()));
+    }
+}
+
+/// Reads a part of an answer.
+pub(crate) fn understood<T: DeserializeOwned>(value: &Value) -> Result<T, Failure> {
+    T::deserialize(value).map_err(|error| {
+        let message = format!("the server says what this version does not know: {error}: {value}");
+        Failure::new(Exit::REFUSED, message)
+    })
+}

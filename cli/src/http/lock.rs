@@ -1,0 +1,78 @@
+//! A lock as the API tells of it.
+
+use crate::units;
+use serde::Deserialize;
+use std::fmt;
+
+/// A request that lives: a lock that is held, or one that is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct LockFacts {
+    /// The id of the request.
+    pub(crate) id: String,
+    /// Whose it is.
+    pub(crate) owner: Owner,
+    /// What is locked.
+    pub(crate) claims: Vec<ClaimFacts>,
+    /// `held` or `queued`.
+    pub(crate) state: String,
+    /// The fencing token of one that is held.
+    pub(crate) token: Option<u64>,
+    /// Since the request arrived.
+    pub(crate) age_ms: u64,
+    /// Of one that is held and has a lease.
+    pub(crate) lease_remaining_ms: Option<u64>,
+    /// Of one that does not wait for ever.
+    pub(crate) wait_remaining_ms: Option<u64>,
+}
+
+/// Whose a lock is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Owner {
+    /// Somebody with a name.
+    Holder(String),
+    /// A session.
+    Session(String),
+}
+
+/// A path, and how it is locked.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct ClaimFacts {
+    mode: String,
+    path: String,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Owner::Holder(name) => f.write_str(name),
+            Owner::Session(name) => write!(f, "session:{name}"),
+        }
+    }
+}
+
+impl fmt::Display for ClaimFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.mode, self.path)
+    }
+}
+
+impl LockFacts {
+    /// What is locked, in one cell.
+    pub(crate) fn claims(&self) -> String {
+        let claims: Vec<String> = self.claims.iter().map(ToString::to_string).collect();
+        claims.join(", ")
+    }
+
+    /// The token, in one cell.
+    pub(crate) fn token(&self) -> String {
+        self.token
+            .map_or_else(|| "-".to_owned(), |token| token.to_string())
+    }
+
+    /// How long it still lasts or waits, in one cell.
+    pub(crate) fn remaining(&self) -> String {
+        let remaining = self.lease_remaining_ms.or(self.wait_remaining_ms);
+        remaining.map_or_else(|| "-".to_owned(), units::short_span)
+    }
+}
