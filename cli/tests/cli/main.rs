@@ -2,5 +2,6 @@
 
 mod bench;
 mod lock;
+mod operators;
 mod serve;
 mod support;

@@ -1,0 +1,245 @@
+//! What asks a server over HTTP: locks by hand, looking, breaking.
+
+use crate::support::{Dir, Server, code, eventually, lockwright, run, stderr, stdout};
+use serde_json::Value;
+use std::process::Output;
+
+/// Runs `lockwright COMMAND --server THIS ARGS..`.
+fn ask(server: &Server, args: &[&str]) -> Output {
+    let (command, rest) = args.split_first().unwrap();
+    run(&[&[*command, "--server", &server.address], rest].concat())
+}
+
+/// What it prints, when all is well.
+fn said(server: &Server, args: &[&str]) -> String {
+    let output = ask(server, args);
+    assert_eq!(code(&output), 0, "{args:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| panic!("no JSON: {text}"))
+}
+
+#[test]
+fn a_lock_by_hand_is_taken_renewed_and_given_back() {
+    let server = Server::in_memory();
+    let token = said(
+        &server,
+        &["acquire", "a/b", "--holder", "alice", "--ttl", "60s"],
+    );
+    let token = token.trim();
+    assert!(token.parse::<u64>().is_ok(), "{token}");
+
+    let busy = ask(&server, &["acquire", "a", "--holder", "bob"]);
+    assert_eq!(code(&busy), 1);
+    let text = stderr(&busy);
+    assert!(
+        text.starts_with("error: busy: ") && text.contains("holder alice"),
+        "{text}"
+    );
+    let busy = ask(&server, &["acquire", "a", "--holder", "bob", "--json"]);
+    assert_eq!((code(&busy), stderr(&busy)), (1, String::new()));
+    let facts = json(&stdout(&busy));
+    assert_eq!(
+        (facts["error"].as_str(), facts["token"].to_string()),
+        (Some("busy"), token.to_owned())
+    );
+    let late = ask(
+        &server,
+        &["acquire", "a", "--holder", "bob", "--wait", "50ms"],
+    );
+    assert!(
+        code(&late) == 1 && stderr(&late).contains("timed_out"),
+        "{}",
+        stderr(&late)
+    );
+
+    let renewed = said(
+        &server,
+        &["renew", "a/b", "--token", token, "--ttl", "90s", "--json"],
+    );
+    assert_eq!(json(&renewed)["lease_ms"], 90_000);
+    let stale = ask(
+        &server,
+        &["release", "a/b", "--token", "18446744073709551615"],
+    );
+    assert!(
+        code(&stale) == 1 && stderr(&stale).contains("stale_token"),
+        "{}",
+        stderr(&stale)
+    );
+    assert_eq!(said(&server, &["release", "a/b", "--token", token]), "");
+    let again = ask(&server, &["release", "a/b", "--token", token]);
+    assert!(
+        code(&again) == 1 && stderr(&again).contains("not_held"),
+        "{}",
+        stderr(&again)
+    );
+}
+
+#[test]
+fn a_repeated_request_is_the_same_lock_and_several_keys_are_one() {
+    let server = Server::in_memory();
+    let args = [
+        "acquire",
+        "x",
+        "y",
+        "--read",
+        "--request-id",
+        "one",
+        "--ttl",
+        "60s",
+    ];
+    let first = said(&server, &args);
+    assert_eq!(said(&server, &args), first);
+    assert_eq!(code(&ask(&server, &["acquire", "y"])), 1);
+    said(&server, &["acquire", "y", "--read", "--holder", "other"]);
+}
+
+#[test]
+fn locks_are_listed_and_inspected() {
+    let server = Server::in_memory();
+    let token = said(
+        &server,
+        &["acquire", "deploy/web", "--holder", "alice", "--ttl", "60s"],
+    );
+    said(
+        &server,
+        &["acquire", "printer", "--holder", "bob", "--read"],
+    );
+    let mut waiting = lockwright(&["acquire", "--server", &server.address, "deploy"])
+        .args(["--holder", "carol", "--wait", "60s"])
+        .spawn()
+        .unwrap();
+    eventually("carol waits", || {
+        said(&server, &["ls", "--queued"]).contains("carol")
+    });
+
+    let held = said(&server, &["ls"]);
+    assert!(
+        held.contains("write deploy/web") && held.contains("read printer"),
+        "{held}"
+    );
+    assert!(!held.contains("carol"), "{held}");
+    assert!(!said(&server, &["ls", "deploy"]).contains("printer"));
+    let long = said(&server, &["ls", "deploy", "--long", "--queued"]);
+    assert_eq!(long.lines().count(), 3, "{long}");
+    let lines = said(&server, &["ls", "--json", "--queued"]);
+    let states: Vec<Value> = lines
+        .lines()
+        .map(|line| json(line)["state"].clone())
+        .collect();
+    assert_eq!(states.iter().filter(|state| *state == "queued").count(), 1);
+    assert_eq!(states.iter().filter(|state| *state == "held").count(), 2);
+
+    let around = said(&server, &["inspect", "deploy/web/assets"]);
+    let held = around.find(token.trim()).expect("alice's token is shown");
+    assert!(
+        held < around.find("carol").expect("carol is shown"),
+        "{around}"
+    );
+    assert_eq!(said(&server, &["inspect", "nothing/here"]), "");
+    assert!(said(&server, &["inspect", "/"]).contains("printer"));
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    // Whoever goes away while it waits leaves the queue.
+    eventually("carol is gone", || {
+        !said(&server, &["ls", "--queued"]).contains("carol")
+    });
+}
+
+#[test]
+fn a_lock_is_broken_only_when_that_was_meant() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let script = format!("touch {}; sleep 60", dir.path("held"));
+    let holder = server
+        .lock(&["a", "--", "sh", "-c", &script])
+        .spawn()
+        .unwrap();
+    eventually("it is held", || dir.has("held"));
+    // There is no terminal to ask on.
+    let unsure = ask(&server, &["break", "a"]);
+    assert!(
+        code(&unsure) == 2 && stderr(&unsure).contains("--yes"),
+        "{}",
+        stderr(&unsure)
+    );
+    let stale = ask(&server, &["break", "a", "--token", "1", "--yes"]);
+    assert_eq!(code(&stale), 1, "{}", stderr(&stale));
+    let nothing = ask(&server, &["break", "b", "--yes"]);
+    assert!(
+        code(&nothing) == 1 && stderr(&nothing).contains("not_held"),
+        "{}",
+        stderr(&nothing)
+    );
+
+    let broken = said(&server, &["break", "a", "--yes"]);
+    assert!(
+        broken.contains("broken: write a, held by session:"),
+        "{broken}"
+    );
+    let output = holder.wait_with_output().unwrap();
+    assert_eq!(code(&output), 123);
+    assert!(stderr(&output).contains("broken"), "{}", stderr(&output));
+}
+
+#[test]
+fn sessions_namespaces_and_counts_are_shown() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let script = format!("touch {}; sleep 60", dir.path("held"));
+    let mut holder = server
+        .lock(&["a", "--", "sh", "-c", &script])
+        .spawn()
+        .unwrap();
+    eventually("it is held", || dir.has("held"));
+    said(&server, &["acquire", "a", "--namespace", "elsewhere"]);
+    let sessions = json(&said(&server, &["sessions", "--json"]));
+    assert_eq!(
+        (&sessions["attached"], &sessions["locks"]),
+        (&true.into(), &1.into())
+    );
+    assert!(said(&server, &["sessions"]).contains("yes"));
+    let namespaces = said(&server, &["namespaces"]);
+    let namespaces: Vec<&str> = namespaces.lines().collect();
+    assert!(namespaces.contains(&"default") && namespaces.contains(&"elsewhere"));
+    assert_eq!(
+        json(&said(&server, &["stats", "--json"]))["live_requests"],
+        2
+    );
+    assert!(said(&server, &["stats"]).contains("live_requests"));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told() {
+    for args in [&["ls"][..], &["acquire", "a"], &["stats", "--json"]] {
+        let (command, rest) = args.split_first().unwrap();
+        let output = run(&[&[*command, "--server", "127.0.0.1:1"], rest].concat());
+        assert_eq!(code(&output), 69, "{args:?}");
+        assert!(
+            stderr(&output).contains("127.0.0.1:1"),
+            "{}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn an_output_that_nobody_reads_ends_quietly() {
+    let server = Server::in_memory();
+    said(&server, &["acquire", "a"]);
+    for command in [
+        format!("ls --server {}", server.address),
+        "completions bash".to_owned(),
+    ] {
+        let program = env!("CARGO_BIN_EXE_lockwright");
+        let script = format!("{{ {program} {command} || echo \"exit $?\" >&2; }} | :");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .unwrap();
+        assert_eq!(stderr(&output), "", "{command}");
+    }
+}
