@@ -24,6 +24,14 @@ status=0
 cargo run --locked -q -p lockwright-client --example fencing -- --without-check || status=$?
 if [ "$status" -ne 1 ]; then
     echo "a store that does not check tokens was not overwritten: exit $status instead of 1" >&2
+
+step "a server that is killed keeps what it has acknowledged"
+sh scripts/crash_test.sh 20
+# A check that cannot fail proves nothing.
+status=0
+sh scripts/crash_test.sh 20 --lose-rounds >/dev/null || status=$?
+if [ "$status" -ne 1 ]; then
+    echo "data that was lost on purpose was not missed: exit $status instead of 1" >&2
     exit 1
 fi
 
