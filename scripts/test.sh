@@ -24,6 +24,8 @@ status=0
 cargo run --locked -q -p lockwright-client --example fencing -- --without-check || status=$?
 if [ "$status" -ne 1 ]; then
     echo "a store that does not check tokens was not overwritten: exit $status instead of 1" >&2
+    exit 1
+fi
 
 step "a server that is killed keeps what it has acknowledged"
 sh scripts/crash_test.sh 20

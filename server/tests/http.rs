@@ -311,6 +311,11 @@ async fn several_paths_are_locked_all_or_none() {
     }
     let release = json!({"key": "b/c", "token": got["token"], "namespace": "n"});
     assert_eq!(service.post("/v1/release", release).await.0, 200);
+    // A claim that another one covers is a path of the lock all the same.
+    let covered = json!({"claims": ["w c", "w c/d"], "holder": "alice", "namespace": "n"});
+    let (_, got) = service.post("/v1/acquire", covered).await;
+    let release = json!({"key": "c/d", "token": got["token"], "namespace": "n"});
+    assert_eq!(service.post("/v1/release", release).await.0, 200);
     service.stop().await;
 }
 
@@ -503,6 +508,26 @@ async fn after_a_restart_what_was_held_is_held_and_nobody_waits() {
     let release = json!({"key": "a", "token": token});
     assert_eq!(service.post("/v1/release", release).await.0, 200);
     assert!(service.lock("a", "carol").await > token);
+    service.stop().await;
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_grants_nothing_to_those_who_waited_before_it() {
+    let directory = std::env::temp_dir().join(format!("lockwright-begin-{}", std::process::id()));
+    let service = Service::on(&directory).await;
+    let read = |holder: &str| json!({"key": "a", "mode": "read", "holder": holder});
+    let (status, held) = service.post("/v1/acquire", read("alice")).await;
+    assert_eq!(status, 200);
+    // Were the writer given up before the reader behind it, the reader would be granted.
+    let writer = service.queue(json!({"key": "a", "holder": "bob"}), 1).await;
+    let reader = service.queue(read("carol"), 2).await;
+    service.stop().await;
+    drop((writer, reader));
+    let service = Service::on(&directory).await;
+    let (_, locks) = service.get("/v1/locks").await;
+    assert_eq!(locks["locks"].as_array().unwrap().len(), 1, "{locks}");
+    assert_eq!(locks["locks"][0]["token"], held["token"]);
     service.stop().await;
     std::fs::remove_dir_all(&directory).unwrap();
 }

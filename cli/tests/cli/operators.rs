@@ -59,7 +59,9 @@ fn a_lock_by_hand_is_taken_renewed_and_given_back() {
         &server,
         &["renew", "a/b", "--token", token, "--ttl", "90s", "--json"],
     );
-    assert_eq!(json(&renewed)["lease_ms"], 90_000);
+    // What was left of it when it was answered.
+    let lease = json(&renewed)["lease_ms"].as_u64().unwrap();
+    assert!((60_001..=90_000).contains(&lease), "{lease}");
     let stale = ask(
         &server,
         &["release", "a/b", "--token", "18446744073709551615"],

@@ -29,7 +29,8 @@ impl Step<'_> {
         let lock = lock.and_then(|key| machine.engine.lock(key));
         let lock = lock.filter(|lock| {
             lock.key.namespace == *namespace
-                && lock.claims.iter().any(|claim| claim.path == *path)
+                // A claim that another one covers is not kept, and is a path of the lock all the same.
+                && lock.claims.iter().any(|claim| claim.path.covers(path))
                 && holder.is_none_or(|holder| lock.key.owner.name() == holder)
         });
         let Some(lock) = lock else {

@@ -20,17 +20,7 @@ impl Named {
     /// Those of an engine. Cost: linear in its live requests.
     pub(crate) fn of(engine: &Engine) -> Named {
         let mut named = Named::default();
-        for namespace in engine.namespaces() {
-            let mut from = None;
-            loop {
-                let page = engine.locks_under(&namespace, &Path::root(), from, PAGE);
-                page.locks.iter().for_each(|lock| named.add(lock));
-                from = page.next;
-                if from.is_none() {
-                    break;
-                }
-            }
-        }
+        each(engine, |lock| named.add(lock));
         named
     }
 
@@ -76,10 +66,33 @@ impl Named {
     pub(crate) fn with_token(&self, token: Token) -> Option<&LockKey> {
         self.by_token.get(&token)
     }
+}
 
-    /// The requests that wait.
-    pub(crate) fn queued(&self) -> Vec<LockKey> {
-        let waiting = self.requests.iter().filter(|(_, token)| token.is_none());
-        waiting.map(|(lock, _)| lock.clone()).collect()
+/// The requests of named holders that wait, the latest to arrive first: whoever ends them in this
+/// order sets none of them free on the way.
+pub(crate) fn latest_waiting(engine: &Engine) -> Vec<LockKey> {
+    let mut waiting = Vec::new();
+    each(engine, |lock| {
+        let is_named = !lock.key.owner.is_session();
+        if is_named && matches!(lock.state, LockState::Queued { .. }) {
+            waiting.push(lock.key.clone());
+        }
+    });
+    waiting.reverse();
+    waiting
+}
+
+/// Goes through the live requests, in each namespace in the order of arrival.
+fn each(engine: &Engine, mut see: impl FnMut(&LockInfo)) {
+    for namespace in engine.namespaces() {
+        let mut from = None;
+        loop {
+            let page = engine.locks_under(&namespace, &Path::root(), from, PAGE);
+            page.locks.iter().for_each(&mut see);
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
     }
 }
