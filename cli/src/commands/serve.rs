@@ -148,9 +148,11 @@ pub(crate) fn execute(args: &Args, settings: &ArgMatches) -> Result<Exit, Failur
     served
 }
 
-/// What the server runs on.
+/// What the server runs on: one thread. Every request passes through the one task that decides the
+/// order, so that a second thread adds wake-ups and no work that could be done beside it. The disk
+/// has a thread of its own.
 fn runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
 }
