@@ -37,8 +37,7 @@ impl Env for TokioEnv {
 
     async fn connect(&self, address: &str) -> io::Result<TcpStream> {
         let stream = TcpStream::connect(address).await?;
-        // Messages are small and each is waited for.
-        stream.set_nodelay(true)?;
+        prepare(&stream)?;
         Ok(stream)
     }
 
@@ -94,13 +93,40 @@ impl Listener for TokioListener {
 
     async fn accept(&mut self) -> io::Result<TcpStream> {
         let (stream, _) = self.0.accept().await?;
-        stream.set_nodelay(true)?;
+        prepare(&stream)?;
         Ok(stream)
     }
 
     fn local_address(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
+}
+
+/// How long a peer may say nothing before the system asks whether it is still there, how long it
+/// waits for an answer, and how often it asks. So a machine that was switched off is missed after half
+/// a minute, also by who only waits for it to speak.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    // Messages are small and each is waited for.
+    stream.set_nodelay(true)?;
+    keep_alive(stream)
+}
+
+#[cfg(unix)]
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    let (idle, interval, count) = KEEPALIVE;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, idle)?;
+    sockopt::set_tcp_keepintvl(stream, interval)?;
+    sockopt::set_tcp_keepcnt(stream, count)?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn keep_alive(_: &TcpStream) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
@@ -136,6 +162,25 @@ mod tests {
         let mut got = [0; 5];
         there.read_exact(&mut got).await?;
         assert_eq!(&got, b"hello");
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn the_system_asks_whether_a_silent_peer_is_still_there() -> io::Result<()> {
+        use rustix::net::sockopt;
+        let mut listener = TokioEnv.listen("127.0.0.1:0").await?;
+        let address = listener.local_address()?.to_string();
+        let here = TokioEnv.connect(&address).await?;
+        let there = listener.accept().await?;
+        for stream in [here, there] {
+            assert!(stream.nodelay()?);
+            assert!(sockopt::socket_keepalive(&stream)?);
+            let (idle, interval, count) = KEEPALIVE;
+            assert_eq!(sockopt::tcp_keepidle(&stream)?, idle);
+            assert_eq!(sockopt::tcp_keepintvl(&stream)?, interval);
+            assert_eq!(sockopt::tcp_keepcnt(&stream)?, count);
+        }
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ const SIMPLER: [fn(&mut Attempt); 13] = [
         attempt
             .accesses
             .iter_mut()
-            .for_each(|access| access.reads = false)
+            .for_each(|access| access.reads = false);
     },
     |attempt| attempt.cancel_after_ms = None,
     |attempt| attempt.renew = None,
