@@ -55,6 +55,8 @@ pub enum Stream {
     Fencing = 96,
     /// What goes wrong with the store of profile `fencing`.
     FencingFaults = 97,
+    /// Those who come to the server of profile `service` over HTTP, without a session.
+    ServiceHttp = 72,
 }
 
 /// A source of random numbers for one purpose.

@@ -12,9 +12,11 @@ pub use engine::{EngineChecks, EnginePlan, LimitOverrides};
 pub(crate) use guard::catch as catch_panic;
 pub use service::{
     AccessPlan, Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, DiskPlan, Fault,
-    FaultKind, Knock, LatencyPlan, Place, RenewPlan, ServerPlan, ServicePlan, StoreFault,
-    StoreFaultKind, StorePlan, Stranger,
+    FaultKind, HttpAttempt, Knock, LatencyPlan, Place, RenewPlan, ServerPlan, ServicePlan,
+    StoreFault, StoreFaultKind, StorePlan, Stranger,
 };
+
+pub(crate) use service::RETRY_PAUSE_MS;
 
 use crate::{
     draw::{Draw, Stream},

@@ -19,6 +19,8 @@ fn every_kind_of_trouble_is_drawn() {
     let mut knocks = BTreeSet::new();
     let (mut drifts, mut jumps, mut few_connections, mut shorter_renewals) = (0, 0, 0, 0);
     let mut disks = 0;
+    let (mut http, mut impatient, mut retries, mut twice, mut forgotten) = (0, 0, 0, 0, 0);
+    let mut by_path = 0;
     for plan in (0..200).map(service_plan) {
         kinds.extend(plan.faults.iter().map(|fault| match fault.kind {
             FaultKind::Cut {
@@ -47,6 +49,13 @@ fn every_kind_of_trouble_is_drawn() {
         jumps += usize::from(clocks.any(|clock| !clock.jumps.is_empty()));
         disks += usize::from(plan.server.disk.is_some());
         few_connections += usize::from(plan.server.connections_max.is_some());
+        http += usize::from(!plan.http.is_empty());
+        let mut over_http = plan.http.iter();
+        impatient += usize::from(over_http.clone().any(|attempt| attempt.patience_ms < 100));
+        retries += usize::from(over_http.clone().any(|attempt| attempt.retries > 0));
+        twice += usize::from(over_http.clone().any(|attempt| attempt.twice));
+        by_path += usize::from(over_http.clone().any(|attempt| attempt.by_path));
+        forgotten += usize::from(over_http.any(|attempt| attempt.hold_ms.is_none()));
         let mut attempts = plan.clients.iter().flat_map(|client| &client.attempts);
         shorter_renewals += usize::from(attempts.any(|attempt| {
             let renewed = attempt.renew.map(|renew| renew.ttl_ms);
@@ -57,7 +66,9 @@ fn every_kind_of_trouble_is_drawn() {
     // troubles of the disk, and no power.
     assert_eq!(kinds.len(), 15, "{kinds:?}");
     assert_eq!(knocks.len(), 4, "{knocks:?}");
-    for count in [drifts, jumps, few_connections, shorter_renewals, disks] {
+    let counts = [drifts, jumps, few_connections, shorter_renewals, disks];
+    let over_http = [http, impatient, retries, twice, by_path, forgotten];
+    for count in counts.into_iter().chain(over_http) {
         assert!(count >= 20, "one in ten plans has it, got {count} of 200");
     }
 }
@@ -82,7 +93,7 @@ fn a_plan_of_before_there_were_strangers_can_be_read() {
 /// Also what the clients are told, all together, is everything that there is to be told.
 #[test]
 fn no_rule_is_broken_and_everything_happens() {
-    const TOLD: [&str; 13] = [
+    const TOLD: [&str; 23] = [
         "is told: queued",
         "is told: granted",
         "is told: refused: busy",
@@ -96,6 +107,16 @@ fn no_rule_is_broken_and_everything_happens() {
         "is told: lost: the session is over",
         "is answered: renew done",
         "a stranger tries: resume",
+        "asks over HTTP",
+        "is answered: granted with token",
+        "is answered: refused: busy",
+        "is answered: refused: timed_out",
+        "has no answer, and hangs up",
+        "calls renew with token",
+        ": done",
+        ": not_held",
+        ": stale_token",
+        "calls release with token",
     ];
     let mut missing = BTreeSet::from(TOLD);
     for seed in 0..30 {

@@ -8,6 +8,11 @@ pub mod connections;
 pub mod durability;
 pub mod fencing;
 pub mod fidelity;
+pub mod http_answers;
+pub mod http_gone;
+pub mod http_lease;
+pub mod http_prompt;
+pub mod http_retries;
 pub mod leader_time;
 pub mod liveness;
 pub mod news;
@@ -100,6 +105,60 @@ pub enum Happening {
         client: Client,
         /// Why not, if not.
         error: Option<String>,
+    },
+    /// Somebody without a session asked for locks over HTTP, on a connection of its own.
+    HttpAsked {
+        /// The request.
+        id: Text,
+        /// The host.
+        host: usize,
+        /// Since when the connection is being made.
+        since: Duration,
+        /// Who is to hold the lock.
+        holder: Text,
+        /// What it asked for.
+        wanted: Wanted,
+    },
+    /// It got the answer to that.
+    HttpAnswered {
+        /// The request.
+        id: Text,
+        /// What.
+        answer: HttpAnswer,
+    },
+    /// It has no answer, and its connection is gone.
+    HttpGone {
+        /// The request.
+        id: Text,
+    },
+    /// It asked for something about its lock.
+    HttpCalled {
+        /// The request.
+        id: Text,
+        /// What.
+        call: Call,
+        /// The token that it showed.
+        token: u64,
+    },
+    /// It got the answer to that.
+    HttpDone {
+        /// The request.
+        id: Text,
+        /// What was asked.
+        call: Call,
+        /// The token that it showed.
+        token: u64,
+        /// Why not, if not.
+        error: Option<Text>,
+    },
+    /// An acquire of a named holder among the engine's commands.
+    HttpApplied {
+        /// The request.
+        id: Text,
+        /// Who is to hold the lock.
+        holder: Text,
+        /// What reached the engine.
+        wanted: Wanted,
     },
     /// Somebody who has no session tried to get at one, or only kept the server busy.
     Knocked {
@@ -281,6 +340,24 @@ impl fmt::Display for Happening {
                 let answer = answer.as_deref().unwrap_or("nothing");
                 write!(f, "a stranger tries: {what}; the server says: {answer}")
             }
+            Happening::HttpAsked {
+                id, holder, wanted, ..
+            } => write!(f, "{id} asks over HTTP, for {holder}, for {wanted}"),
+            Happening::HttpAnswered { id, answer } => write!(f, "{id} is answered: {answer}"),
+            Happening::HttpGone { id } => write!(f, "{id} has no answer, and hangs up"),
+            Happening::HttpCalled { id, call, token } => {
+                write!(f, "{id} calls {call} with token {token}")
+            }
+            Happening::HttpDone {
+                id,
+                call,
+                token,
+                error,
+            } => {
+                let error = error.as_deref().unwrap_or("done");
+                write!(f, "{id} is answered: {call} with token {token}: {error}")
+            }
+            Happening::HttpApplied { id, wanted, .. } => write!(f, "{id} is applied: {wanted}"),
             Happening::Told { id, news } => write!(f, "{id} is told: {news}"),
             Happening::Left { id } => write!(f, "{id} is left"),
             Happening::Goes { id, visit } => write!(f, "{id} goes to the store to {visit}"),
@@ -400,6 +477,32 @@ pub enum Call {
     Cancel,
 }
 
+/// The answer to a request over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpAnswer {
+    /// The locks are held.
+    Granted {
+        /// With this token.
+        token: u64,
+        /// The simulated instant up to which its caller may believe so; for ever without a lease.
+        believed_until: Option<Duration>,
+    },
+    /// They are not, and will not be.
+    Refused {
+        /// The error code.
+        code: Text,
+    },
+}
+
+impl fmt::Display for HttpAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HttpAnswer::Granted { token, .. } => write!(f, "granted with token {token}"),
+            HttpAnswer::Refused { code } => write!(f, "refused: {code}"),
+        }
+    }
+}
+
 /// What a client is told of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
@@ -484,12 +587,17 @@ impl ServicePanel {
             Box::new(connections::Connections::new(plan.clone())),
             Box::new(closing::Closing::default()),
             Box::new(strangers::Strangers),
+            Box::new(http_answers::HttpAnswers::default()),
+            Box::new(http_retries::HttpRetries::new(plan)),
+            Box::new(http_gone::HttpGone::new(plan.clone())),
+            Box::new(http_prompt::HttpPrompt::new(plan.clone())),
         ];
         if plan.store.is_some() {
             oracles.push(Box::new(fencing::Fencing::default()));
         }
         if plan.server_clock_is_steady() {
             oracles.push(Box::new(client_lease::ClientLease));
+            oracles.push(Box::new(http_lease::HttpLease::default()));
         }
         ServicePanel { oracles }
     }

@@ -3,11 +3,15 @@
 
 mod fencing;
 mod generate;
+mod http;
 mod reduce;
 mod shape;
 mod store;
 
 pub use store::{AccessPlan, StoreFault, StoreFaultKind, StorePlan};
+
+pub use http::HttpAttempt;
+pub(crate) use http::RETRY_PAUSE_MS;
 
 use super::{LimitOverrides, PlanSize};
 use crate::op::{OpClaim, OpWait, Text};
@@ -45,6 +49,9 @@ pub struct ServicePlan {
     /// What the locks are for; there is one in profile `fencing`, and none in profile `service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StorePlan>,
+    /// Those who ask over HTTP, without a session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<HttpAttempt>,
 }
 
 /// How long a message takes, drawn for each between two bounds.
@@ -324,7 +331,8 @@ impl ServicePlan {
                 .clients
                 .iter()
                 .map(|client| client.attempts.len())
-                .sum(),
+                .sum::<usize>()
+                + self.http.len(),
             faults: self.faults.len() + self.store.as_ref().map_or(0, |store| store.faults.len()),
         }
     }
@@ -396,6 +404,13 @@ impl ServicePlan {
             store.validate(hosts, self.latency.min_ms)?;
         } else if self.attempts().any(|attempt| !attempt.accesses.is_empty()) {
             return Err("accesses, and there is no store".to_owned());
+        }
+        for attempt in &self.http {
+            host_exists(attempt.host)?;
+            attempt.validate()?;
+            if attempt.at_ms >= self.active_ms {
+                return Err("http: it begins (at_ms) before the first phase ends".to_owned());
+            }
         }
         if self.server.connections_max == Some(0) {
             return Err("connections_max must be at least 1".to_owned());

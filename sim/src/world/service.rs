@@ -11,6 +11,8 @@ mod clock;
 mod disk;
 mod env;
 mod host;
+mod http_caller;
+mod http_wire;
 mod judged_time;
 mod network;
 mod server_host;
@@ -28,7 +30,7 @@ use crate::{
         service::{Happening, in_ms, liveness},
     },
     outcome::Outcome,
-    plan::{FaultKind, Place, RunOptions, ServicePlan, StoreFaultKind, catch_panic},
+    plan::{FaultKind, HttpAttempt, Place, RunOptions, ServicePlan, StoreFaultKind, catch_panic},
 };
 use network::{Network, SERVER, STORE, host_name};
 use stage::{Phase, Stage};
@@ -249,7 +251,9 @@ impl World<'_> {
                 .max(renewed);
             held + wait + attempt.cancel_after_ms.unwrap_or(0)
         });
-        let longest = timers.max().unwrap_or(0) + attempts.max().unwrap_or(0);
+        let http = plan.http.iter().map(HttpAttempt::longest_ms);
+        let longest =
+            timers.max().unwrap_or(0) + attempts.max().unwrap_or(0) + http.max().unwrap_or(0);
         let idle_ms = plan.server.idle_timeout_ms;
         let disks_ms = self.disk_ms() + self.store_disk_ms();
         Duration::from_millis(longest + self.visit_ms() + idle_ms + 3_000 + disks_ms)

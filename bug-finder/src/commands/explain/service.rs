@@ -1,8 +1,8 @@
 //! Plans of profiles `service` and `fencing`, told to a person: the world, the clients, and then all that they
 //! try and all that goes wrong, in the order of time.
 
-use super::store;
-use lockwright_sim::op::OpWait;
+use super::{http, store};
+use lockwright_sim::op::{OpClaim, OpWait};
 use lockwright_sim::plan::{
     Attempt, ClockPlan, Fault, FaultKind, Place, RenewPlan, ServicePlan, Stranger,
 };
@@ -115,6 +115,8 @@ fn events(plan: &ServicePlan) -> Vec<(u64, String)> {
     let of_store = plan.store.iter().flat_map(|store| &store.faults);
     events.extend(of_store.map(|fault| (fault.at_ms, store::of_fault(fault))));
     events.extend(plan.strangers.iter().map(of_stranger));
+    let http = plan.http.iter().enumerate();
+    events.extend(http.map(|(index, attempt)| (attempt.at_ms, http::of_attempt(index, attempt))));
     events.push((
         plan.active_ms,
         "everything heals, and all must end".to_owned(),
@@ -123,28 +125,44 @@ fn events(plan: &ServicePlan) -> Vec<(u64, String)> {
 }
 
 fn of_attempt(attempt: &Attempt) -> String {
-    let claims: Vec<String> = attempt.claims.iter().map(ToString::to_string).collect();
-    let mut text = format!("asks for {}", claims.join(" and "));
+    let mut text = format!("asks for {}", of_claims(&attempt.claims));
     if let Some(ttl_ms) = attempt.ttl_ms {
         text += &format!(", a lease of {ttl_ms} ms");
     }
-    text += &match attempt.wait {
-        OpWait::No => ", at once or not at all".to_owned(),
-        OpWait::For(ms) => format!(", waiting up to {ms} ms"),
-        OpWait::Forever => String::new(),
-    };
+    text += &of_wait(attempt.wait);
     if let Some(ms) = attempt.cancel_after_ms {
         text += &format!(", gives up after {ms} ms");
     }
-    if let Some(RenewPlan { every_ms, ttl_ms }) = attempt.renew {
-        text += &format!(", renews for {ttl_ms} ms every {every_ms} ms");
+    text += &of_hold(attempt.renew, attempt.hold_ms);
+    let accesses = attempt.accesses.iter().map(store::of_access);
+    accesses.fold(text, |text, access| text + "; " + &access)
+}
+
+/// For what.
+pub(super) fn of_claims(claims: &[OpClaim]) -> String {
+    let claims: Vec<String> = claims.iter().map(ToString::to_string).collect();
+    claims.join(" and ")
+}
+
+/// How long somebody waits, after a comma.
+pub(super) fn of_wait(wait: OpWait) -> String {
+    match wait {
+        OpWait::No => ", at once or not at all".to_owned(),
+        OpWait::For(ms) => format!(", waiting up to {ms} ms"),
+        OpWait::Forever => String::new(),
     }
-    text += &match attempt.hold_ms {
+}
+
+/// What a holder does, after a comma.
+pub(super) fn of_hold(renew: Option<RenewPlan>, hold_ms: Option<u64>) -> String {
+    let renews = renew.map(|RenewPlan { every_ms, ttl_ms }| {
+        format!(", renews for {ttl_ms} ms every {every_ms} ms")
+    });
+    let releases = match hold_ms {
         Some(ms) => format!(", releases {ms} ms after the grant"),
         None => ", never releases".to_owned(),
     };
-    let accesses = attempt.accesses.iter().map(store::of_access);
-    accesses.fold(text, |text, access| text + "; " + &access)
+    renews.unwrap_or_default() + &releases
 }
 
 fn of_fault(fault: &Fault) -> String {
@@ -262,6 +280,11 @@ mod tests {
             }],
             "faults": [{"at_ms": 10, "for_ms": 30, "kind": {"pause": {"place": "server"}}}],
             "strangers": [{"at_ms": 15, "host": 0, "what": "silence"}],
+            "http": [{
+                "at_ms": 17, "host": 0, "holder": "bob", "namespace": "n1", "claims": ["w a/b"],
+                "by_path": true, "ttl_ms": 60, "wait": 30, "patience_ms": 40, "retries": 2,
+                "twice": true, "renew": {"every_ms": 4, "ttl_ms": 6}, "hold_ms": 9, "again_ms": 8,
+            }],
         }))
         .expect("it is a plan");
         assert_eq!(
@@ -273,6 +296,7 @@ mod tests {
                 "       5 ms  c0-1-1: asks for r /, waiting up to 10 ms, releases 0 ms after the grant",
                 "      10 ms  the server computes nothing for 30 ms",
                 "      15 ms  a stranger on host 0 tries: connect and say nothing",
+                "      17 ms  h0-1: bob on host 0 asks over HTTP for w a/b in n1, a lease of 60 ms, by its path, waiting up to 30 ms, on two connections at once, hangs up after 40 ms, asks again up to 2 times, renews for 6 ms every 4 ms, releases 9 ms after the grant, and once more 8 ms later",
                 "      20 ms  c0-0-1: asks for w a and r b, a lease of 70 ms, never releases",
                 "     500 ms  everything heals, and all must end",
             ]

@@ -44,13 +44,18 @@ impl ServiceOracle for Fidelity {
 
     fn see(&mut self, _now: Duration, happening: &Happening) -> Verdict {
         match happening {
-            Happening::Asked { id, wanted, .. } => {
+            Happening::Asked { id, wanted, .. } | Happening::HttpAsked { id, wanted, .. } => {
                 self.asked.insert(id.clone(), wanted.clone());
                 Ok(())
             }
             Happening::Called {
                 id,
                 call: Call::Renew { ttl },
+            }
+            | Happening::HttpCalled {
+                id,
+                call: Call::Renew { ttl },
+                ..
             } => {
                 self.renewals.entry(id.clone()).or_default().insert(*ttl);
                 Ok(())
@@ -68,15 +73,17 @@ impl ServiceOracle for Fidelity {
                 "a session that is abandoned after {abandon} ms was opened in {namespace}, and no \
                  client asks for that"
             )),
-            Happening::Applied { id, wanted, .. } => match self.asked.get(id) {
-                Some(asked) if asked == wanted => Ok(()),
-                Some(asked) => Err(format!(
-                    "{id} reached the engine as {wanted}, and its client asked for {asked}"
-                )),
-                None => Err(format!(
-                    "{id} reached the engine, and no client asked for it"
-                )),
-            },
+            Happening::Applied { id, wanted, .. } | Happening::HttpApplied { id, wanted, .. } => {
+                match self.asked.get(id) {
+                    Some(asked) if asked == wanted => Ok(()),
+                    Some(asked) => Err(format!(
+                        "{id} reached the engine as {wanted}, and its client asked for {asked}"
+                    )),
+                    None => Err(format!(
+                        "{id} reached the engine, and no client asked for it"
+                    )),
+                }
+            }
             _ => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 
 use super::{
     AccessPlan, Attempt, ClientPlan, ClockPlan, DRIFT_PPM_MAX, Fault, FaultKind, Place,
-    ServicePlan, StoreFault, StoreFaultKind, StorePlan, store::is_below,
+    ServicePlan, StoreFault, StoreFaultKind, StorePlan, shape::Shape, store::is_below,
 };
 use crate::{
     draw::{Draw, Stream},
@@ -21,7 +21,9 @@ impl ServicePlan {
     pub(in crate::plan) fn generate_fencing(seed: u64) -> ServicePlan {
         let draw = &mut Draw::new(Profile::Fencing, seed, Stream::Fencing);
         let faults = &mut Draw::new(Profile::Fencing, seed, Stream::FencingFaults);
-        let mut plan = ServicePlan::generate(draw.word() >> 32);
+        let seed_of_the_world = draw.word() >> 32;
+        let shape = Shape::draw(seed_of_the_world);
+        let mut plan = ServicePlan::with_sessions(&shape, seed_of_the_world);
         let each = ATTEMPTS_MAX.div_ceil(plan.clients.len());
         for client in &mut plan.clients {
             client.attempts.truncate(each);

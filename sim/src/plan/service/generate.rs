@@ -2,7 +2,7 @@
 
 use super::{
     Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, DiskPlan, Fault, FaultKind, Knock,
-    LatencyPlan, Place, RenewPlan, ServerPlan, ServicePlan, Stranger, shape::Shape,
+    LatencyPlan, Place, RenewPlan, ServerPlan, ServicePlan, Stranger, http, shape::Shape,
 };
 use crate::{
     draw::{Draw, Stream},
@@ -15,6 +15,19 @@ impl ServicePlan {
     /// Draws the plan of a seed.
     pub(in crate::plan) fn generate(seed: u64) -> ServicePlan {
         let shape = Shape::draw(seed);
+        let mut plan = ServicePlan::with_sessions(&shape, seed);
+        plan.http = http::draw(&shape, &plan, seed);
+        // Those who come with sessions find as much room as without the others.
+        let more = u32::try_from(plan.http.len()).unwrap_or(u32::MAX);
+        let max = &mut plan.server.connections_max;
+        *max = max.map(|max| max.saturating_add(more));
+        plan.validate()
+            .expect("the generator draws plans that can be run");
+        plan
+    }
+
+    /// Draws a plan without those who come over HTTP.
+    pub(super) fn with_sessions(shape: &Shape, seed: u64) -> ServicePlan {
         let net = &mut Draw::new(Profile::Service, seed, Stream::ServiceNet);
         let clocks = &mut Draw::new(Profile::Service, seed, Stream::Time);
         let visits = &mut Draw::new(Profile::Service, seed, Stream::ServiceStrangers);
@@ -26,24 +39,23 @@ impl ServicePlan {
             active_ms: shape.active_ms.into(),
             latency,
             server: ServerPlan {
-                connections_max: connections_max(&shape, visits),
+                connections_max: connections_max(shape, visits),
                 disk: disk(disks),
-                ..server(&shape, latency, clocks)
+                ..server(shape, latency, clocks)
             },
-            hosts: (0..shape.hosts).map(|_| clock(&shape, clocks)).collect(),
-            clients: clients(&shape, latency, seed),
+            hosts: (0..shape.hosts).map(|_| clock(shape, clocks)).collect(),
+            clients: clients(shape, latency, seed),
             faults: Vec::new(),
-            strangers: strangers(&shape, visits),
+            strangers: strangers(shape, visits),
             store: None,
+            http: Vec::new(),
         };
         let mut plan = ServicePlan {
-            faults: faults(&shape, &plan, seed),
+            faults: faults(shape, &plan, seed),
             ..plan
         };
         ambush(&mut plan, seed);
-        wear(&mut plan, &shape, disks);
-        plan.validate()
-            .expect("the generator draws plans that can be run");
+        wear(&mut plan, shape, disks);
         plan
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     AccessPlan, Attempt, ClockPlan, DiskPlan, FaultKind, LatencyPlan, Place, ServicePlan,
-    StoreFaultKind, StorePlan,
+    StoreFaultKind, StorePlan, http,
 };
 use crate::{
     op::{DEFAULT_NAMESPACE, OpClaim, OpWait, Text},
@@ -65,7 +65,7 @@ impl ServicePlan {
     /// Smaller plans, the boldest first; each weighs less than this one.
     pub(in crate::plan) fn reductions(&self) -> impl Iterator<Item = ServicePlan> + '_ {
         let weight = self.weight();
-        let steps: [fn(&ServicePlan) -> Candidates<'_>; 15] = [
+        let steps: [fn(&ServicePlan) -> Candidates<'_>; 17] = [
             // First what makes the rest easier: in a plain world, one message less does not change
             // when all others come.
             ServicePlan::with_simpler_world,
@@ -75,6 +75,7 @@ impl ServicePlan {
             ServicePlan::without_faults,
             ServicePlan::without_strangers,
             ServicePlan::without_store_faults,
+            ServicePlan::without_http,
             ServicePlan::with_a_few_other_chances,
             ServicePlan::without_attempts,
             ServicePlan::on_fewer_hosts,
@@ -82,6 +83,7 @@ impl ServicePlan {
             ServicePlan::with_fewer_claims,
             ServicePlan::with_fewer_accesses,
             ServicePlan::with_simpler_attempts,
+            ServicePlan::with_simpler_http,
             ServicePlan::with_many_other_chances,
         ];
         steps
@@ -124,6 +126,11 @@ impl ServicePlan {
             + clocks().map(|clock| clock.jumps.len()).sum::<usize>()
             + clocks().filter(|clock| clock.drift_ppm != 0).count()
             + self.strangers.len()
+            + self
+                .http
+                .iter()
+                .map(http::HttpAttempt::things)
+                .sum::<usize>()
             + usize::from(self.server.connections_max.is_some())
             + usize::from(self.server.limits != only_retention(&self.server.limits))
             + usize::from(!self.shape.is_empty())
@@ -158,7 +165,12 @@ impl ServicePlan {
                 .map(|stranger| stranger.at_ms)
                 .sum::<u64>()
             + attempts().map(Attempt::numbers).sum::<u64>()
-            + self.store.as_ref().map_or(0, StorePlan::numbers);
+            + self.store.as_ref().map_or(0, StorePlan::numbers)
+            + self
+                .http
+                .iter()
+                .map(http::HttpAttempt::numbers)
+                .sum::<u64>();
         (things, numbers)
     }
 
@@ -211,6 +223,43 @@ impl ServicePlan {
         }))
     }
 
+    fn without_http(&self) -> Candidates<'_> {
+        Box::new(chunks(self.http.len()).map(|(from, to)| {
+            self.edited(|plan| {
+                plan.http.drain(from..to);
+                let gone = u32::try_from(to - from).unwrap_or(u32::MAX);
+                let max = &mut plan.server.connections_max;
+                *max = max.map(|max| max.saturating_sub(gone).max(1));
+            })
+        }))
+    }
+
+    /// The settings of those who ask over HTTP: all at once, and one by one when they are few.
+    fn with_simpler_http(&self) -> Candidates<'_> {
+        const FEW: usize = 20;
+        let all = http::SIMPLER
+            .into_iter()
+            .map(|edit| self.edited(|plan| plan.http.iter_mut().for_each(edit)));
+        let each = if self.http.len() > FEW {
+            0
+        } else {
+            self.http.len()
+        };
+        let each = (0..each).flat_map(move |index| {
+            let edits = http::SIMPLER.into_iter();
+            let edited = edits.map(move |edit| self.edited(|plan| edit(&mut plan.http[index])));
+            let claims = self.http[index].claims.len();
+            let claims = 0..if claims > 1 { claims } else { 0 };
+            let fewer = claims.map(move |claim| {
+                self.edited(|plan| {
+                    plan.http[index].claims.remove(claim);
+                })
+            });
+            edited.chain(fewer)
+        });
+        Box::new(all.chain(each))
+    }
+
     /// What happens within a part of the time, the boldest first; and all of it without the wait
     /// before.
     fn within_less_time(&self) -> Candidates<'_> {
@@ -228,6 +277,8 @@ impl ServicePlan {
                         .faults
                         .retain(|fault| fault.at_ms < to && fault.at_ms + fault.for_ms >= from);
                 }
+                plan.http
+                    .retain(|attempt| (from..to).contains(&attempt.at_ms));
                 for client in &mut plan.clients {
                     client
                         .attempts
@@ -244,7 +295,9 @@ impl ServicePlan {
     fn begin_at_once(&mut self) {
         let clients = || self.clients.iter();
         let attempts = clients().flat_map(|client| &client.attempts);
-        let first = attempts.map(|attempt| attempt.at_ms).min().unwrap_or(0);
+        let over_http = self.http.iter().map(|attempt| attempt.at_ms);
+        let attempts = attempts.map(|attempt| attempt.at_ms).chain(over_http);
+        let first = attempts.min().unwrap_or(0);
         let sooner = |at_ms: &mut u64| *at_ms = at_ms.saturating_sub(first);
         sooner(&mut self.active_ms);
         for client in &mut self.clients {
@@ -262,6 +315,9 @@ impl ServicePlan {
         }
         for fault in self.store.iter_mut().flat_map(|store| &mut store.faults) {
             sooner(&mut fault.at_ms);
+        }
+        for attempt in &mut self.http {
+            sooner(&mut attempt.at_ms);
         }
         for clock in self.hosts.iter_mut().chain([&mut self.server.clock]) {
             clock
@@ -311,6 +367,9 @@ impl ServicePlan {
                 store
                     .filter_map(|fault| fault.kind.host_mut())
                     .for_each(moved);
+                for attempt in &mut plan.http {
+                    moved(&mut attempt.host);
+                }
                 for fault in &mut plan.faults {
                     match &mut fault.kind {
                         FaultKind::Cut { host, .. }
@@ -485,7 +544,7 @@ impl ServicePlan {
     /// What goes wrong only once in thousands of times takes patience. The fewer attempts, the more
     /// often half of them is tried, since each is the less likely and the cheaper.
     fn with_many_other_chances(&self) -> Candidates<'_> {
-        let all = u64::try_from(self.size().commands).unwrap_or(u64::MAX);
+        let all = u64::try_from(self.attempts().count()).unwrap_or(u64::MAX);
         if all < 2 {
             return Box::new(iter::empty());
         }

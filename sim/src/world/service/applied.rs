@@ -1,6 +1,7 @@
 //! What a server applied, in the words of the command language, so that the oracles that judge an
 //! engine alone judge the server's too.
 
+use super::http_caller::request_of;
 use crate::{
     driver::{line_lock, line_of, state_line},
     line::{Line, Subject, What},
@@ -153,8 +154,27 @@ pub(super) fn arrival(op: &Op, result: &Result<Reply, Refusal>) -> Option<Happen
                 wait: *wait,
             },
         }),
+        Action::Acquire {
+            id,
+            owner: owner @ OpOwner::Named(holder),
+            claims,
+            ttl,
+            wait,
+        } => Some(Happening::HttpApplied {
+            id: request_of(owner, id),
+            holder: holder.clone(),
+            wanted: Wanted {
+                namespace: op.namespace.clone()?,
+                claims: claims.clone(),
+                ttl: *ttl,
+                wait: *wait,
+            },
+        }),
         Action::Renew { lock, ttl, .. } => Some(Happening::Renewed {
-            id: lock.id.clone(),
+            id: match &lock.owner {
+                Some(owner) => request_of(owner, &lock.id),
+                None => lock.id.clone(),
+            },
             ttl: *ttl,
         }),
         Action::OpenSession { session, abandon } => Some(Happening::Opened {

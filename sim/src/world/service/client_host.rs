@@ -3,6 +3,7 @@
 use super::{
     env::SimEnv,
     host::{Host, simulated},
+    http_caller::Caller,
     network::SERVER,
     server_host::PORT,
     stage::{Busy, Phase, Stage, Worker},
@@ -33,6 +34,11 @@ pub(super) async fn run(stage: Arc<Stage>, host: usize, start: u32) -> turmoil::
     for stranger in &stage.plan.strangers {
         if stranger.host == host && is_to_come(start, stranger.at_ms) {
             clients.spawn(stranger::run(stage.clone(), *stranger));
+        }
+    }
+    for (index, attempt) in stage.plan.http.iter().enumerate() {
+        if attempt.host == host && is_to_come(start, attempt.at_ms) {
+            clients.spawn(Caller::new(&stage, index, start).run());
         }
     }
     while let Some(ended) = clients.join_next().await {

@@ -1,9 +1,9 @@
 //! What a run remembers: its history, its oracles, and what the world must know of its programs.
 
-use super::{applied, disk::Disk, host::Host, judged_time::ServerTime};
+use super::{applied, disk::Disk, host::Host, http_caller::request_of, judged_time::ServerTime};
 use crate::{
     history::History,
-    line::{Line, What},
+    line::{Line, LineLock, What},
     model::ModelLimits,
     op::Text,
     oracle::{
@@ -14,7 +14,9 @@ use crate::{
     plan::{ServicePlan, StorePlan},
 };
 use lockwright_client::{Belief, core::CoreUsage};
-use lockwright_engine::{Command, Engine, Event, EventKind, Refusal, Reply, SessionChange, TimeMs};
+use lockwright_engine::{
+    Command, Engine, Event, EventKind, LockKey, Refusal, Reply, SessionChange, TimeMs,
+};
 use lockwright_server::Usage;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -102,6 +104,8 @@ struct Inner {
     usage: Option<Usage>,
     /// Namespace and name of the sessions that the server has open.
     sessions: BTreeSet<(Text, Text)>,
+    /// The live requests of holders without a session.
+    named: BTreeSet<LockKey>,
 }
 
 /// What the server has applied, over all its lives, when it has a disk.
@@ -162,6 +166,7 @@ impl Stage {
                 last_progress: Duration::ZERO,
                 usage: None,
                 sessions: BTreeSet::new(),
+                named: BTreeSet::new(),
             }),
             plan,
         })
@@ -182,6 +187,7 @@ impl Stage {
             Happening::ServerDown => {
                 inner.beliefs.clear();
                 inner.sessions.clear();
+                inner.named.clear();
                 inner.applied = Applied::default();
                 inner.time.stop();
             }
@@ -190,7 +196,11 @@ impl Stage {
                 inner.time.stop();
             }
             Happening::HostDown { host } => inner.beliefs.retain(|_, (other, _)| other != host),
-            Happening::Asked { .. } | Happening::Called { .. } | Happening::Closing { .. } => {
+            Happening::Asked { .. }
+            | Happening::Called { .. }
+            | Happening::Closing { .. }
+            | Happening::HttpAsked { .. }
+            | Happening::HttpCalled { .. } => {
                 inner.operations += 1;
             }
             Happening::Left { id } => drop(inner.beliefs.remove(id)),
@@ -326,31 +336,31 @@ impl Stage {
             }
         }
         inner.keep_sessions(events);
+        inner.keep_named(events);
     }
 
     /// What a line of the engine means to the oracles of the service.
     fn meaning(&self, inner: &Inner, line: &Line) -> Option<Happening> {
         match &line.what {
-            What::Queued { lock } => Some(Happening::Queued {
-                id: lock.id.clone(),
-            }),
+            What::Queued { lock } => Some(Happening::Queued { id: id_of(lock) }),
             What::Granted { lock, token } => Some(Happening::Granted {
-                id: lock.id.clone(),
+                id: id_of(lock),
                 token: *token,
             }),
             What::Refused { lock, error } => Some(Happening::Refused {
-                id: lock.id.clone(),
+                id: id_of(lock),
                 code: error,
             }),
             What::Ended { lock, reason } => {
-                let believed_until = inner.beliefs.get(&lock.id).and_then(|(host, belief)| {
+                let id = id_of(lock);
+                let believed_until = inner.beliefs.get(&id).and_then(|(host, belief)| {
                     belief
                         .deadline()
                         .map(|local| self.hosts[*host].clock().when(local))
                 });
                 let ended_at = self.server.clock().when(inner.time.when(line.at));
                 Some(Happening::Ended {
-                    id: lock.id.clone(),
+                    id,
                     reason,
                     ended_at,
                     believed_until,
@@ -391,10 +401,11 @@ impl Stage {
     /// Whether no request is under way and no lock held.
     pub(super) fn is_settled(&self) -> bool {
         let inner = self.inner();
-        !inner
-            .busy
-            .iter()
-            .any(|who| matches!(who, Worker::Attempt(_)))
+        inner.named.is_empty()
+            && !inner
+                .busy
+                .iter()
+                .any(|who| matches!(who, Worker::Attempt(_)))
     }
 
     /// Whether nobody has anything to do.
@@ -412,6 +423,14 @@ impl Stage {
         }
         if inner.busy.len() > SHOWN {
             let _ = write!(text, " and {} more", inner.busy.len() - SHOWN);
+        }
+        if let Some(lock) = inner.named.first() {
+            let _ = write!(
+                text,
+                "; {} live without a session, as {}",
+                inner.named.len(),
+                lock.id
+            );
         }
         text
     }
@@ -474,6 +493,7 @@ impl Inner {
             Happening::Stamped { .. }
                 | Happening::Late { .. }
                 | Happening::Applied { .. }
+                | Happening::HttpApplied { .. }
                 | Happening::Renewed { .. }
                 | Happening::Opened { .. }
                 | Happening::Attached { .. }
@@ -510,12 +530,31 @@ impl Inner {
         }
     }
 
+    fn keep_named(&mut self, events: &[Event]) {
+        for event in events {
+            match &event.kind {
+                EventKind::Queued { lock } | EventKind::Granted { lock, .. }
+                    if !lock.owner.is_session() =>
+                {
+                    self.named.insert(lock.clone());
+                }
+                EventKind::Ended { lock, .. } => drop(self.named.remove(lock)),
+                _ => {}
+            }
+        }
+    }
+
     /// Keeps the first violation.
     fn found(&mut self, judged: Result<(), Violation>) {
         if let Err(violation) = judged {
             self.violation.get_or_insert(violation);
         }
     }
+}
+
+/// How the oracles of the service name a request.
+fn id_of(lock: &LineLock) -> Text {
+    request_of(&lock.owner, &lock.id)
 }
 
 /// Who has something to do.

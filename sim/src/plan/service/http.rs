@@ -1,0 +1,277 @@
+//! Those who ask over HTTP, without a session: what they try, and how it is drawn.
+
+use super::{PHASE_MS_MAX, RenewPlan, ServicePlan, shape::Shape};
+use crate::{
+    draw::{Draw, Stream},
+    op::{DEFAULT_NAMESPACE, OpClaim, OpWait, Text},
+    plan::Profile,
+};
+use lockwright_engine::{Name, Path};
+use serde::{Deserialize, Serialize};
+
+/// One request over HTTP, and what its caller does with the lock. All of them have a lease: without
+/// one, a lock whose caller died would be held until somebody breaks it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpAttempt {
+    /// When it asks.
+    pub at_ms: u64,
+    /// The index of the clients' host that it comes from.
+    pub host: usize,
+    /// Who is to hold the lock.
+    pub holder: Text,
+    /// The namespace.
+    pub namespace: Text,
+    /// For what.
+    pub claims: Vec<OpClaim>,
+    /// Whether it locks and unlocks by `/lock/...`, which takes one claim.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_path: bool,
+    /// The lease, in ms.
+    pub ttl_ms: u64,
+    /// How long it waits.
+    pub wait: OpWait,
+    /// How long it waits for an answer before it drops the connection, in ms by its clock.
+    pub patience_ms: u64,
+    /// How often it asks again when it has no answer. Who asks again names the request; who does
+    /// not leaves that to the server.
+    #[serde(default)]
+    pub retries: u32,
+    /// Whether the same request is sent on two connections at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub twice: bool,
+    /// How it renews while it holds, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew: Option<RenewPlan>,
+    /// How long it holds before it releases, in ms by its clock; without it the lock is left to its
+    /// lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_ms: Option<u64>,
+    /// How long after it was done it releases with the same token again, in ms by its clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again_ms: Option<u64>,
+}
+
+impl HttpAttempt {
+    /// Whether the request has an id of its caller's.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.retries > 0 || self.twice
+    }
+
+    /// For how long it may be the reason that others wait, in ms.
+    pub(crate) fn longest_ms(&self) -> u64 {
+        let tries = u64::from(self.retries) + 1;
+        let renewed = self.renew.map_or(0, |renew| renew.ttl_ms + renew.every_ms);
+        // Asking, and then releasing as often.
+        2 * tries * (self.patience_ms + RETRY_PAUSE_MS)
+            + self.hold_ms.unwrap_or(0).max(self.ttl_ms).max(renewed)
+            + self.again_ms.unwrap_or(0)
+    }
+
+    pub(super) fn validate(&self) -> Result<(), String> {
+        if self.renew.is_some_and(|renew| renew.every_ms == 0) {
+            return Err("renew: every_ms must be at least 1".to_owned());
+        }
+        if self.renew.is_some() && self.hold_ms.is_none() {
+            return Err("renew: who renews must release some time (hold_ms)".to_owned());
+        }
+        if self.ttl_ms == 0 || self.patience_ms == 0 || self.retries > 100 {
+            let message = "http: ttl_ms and patience_ms are at least 1, retries at most 100";
+            return Err(message.to_owned());
+        }
+        let wait = match self.wait {
+            OpWait::For(ms) => ms,
+            OpWait::No | OpWait::Forever => 0,
+        };
+        let times = [
+            self.at_ms,
+            self.ttl_ms,
+            wait,
+            self.patience_ms,
+            self.renew
+                .map_or(0, |renew| renew.ttl_ms.max(renew.every_ms)),
+            self.hold_ms.unwrap_or(0),
+            self.again_ms.unwrap_or(0),
+        ];
+        if times.iter().any(|ms| *ms > PHASE_MS_MAX) {
+            return Err(format!("the times of http are at most {PHASE_MS_MAX} ms"));
+        }
+        for name in [&self.holder, &self.namespace] {
+            Name::new(name.clone()).map_err(|error| format!("http: {name}: {error}"))?;
+        }
+        // It sets off what follows in the name of a holder whose request the server names.
+        if self.holder.contains('.') {
+            return Err("http: the name of a holder has no dot".to_owned());
+        }
+        if self.claims.is_empty() {
+            return Err("http: an attempt claims something".to_owned());
+        }
+        let goes_by_path = |claim: &OpClaim| {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_".contains(&byte);
+            *claim.path != *"/" && claim.path.bytes().all(is_plain)
+        };
+        if self.by_path && !(self.claims.len() == 1 && goes_by_path(&self.claims[0])) {
+            return Err("http: by_path is for one claim, of letters, digits and -_/".to_owned());
+        }
+        self.claims.iter().try_for_each(|claim| {
+            Path::parse(claim.path.clone())
+                .map(|_| ())
+                .map_err(|error| format!("{claim}: {error}"))
+        })
+    }
+
+    /// How many things it has, for the shrinker.
+    pub(super) fn things(&self) -> usize {
+        1 + self.claims.len()
+            + usize::from(self.is_named())
+            + usize::from(self.twice)
+            + usize::from(self.by_path)
+            + usize::from(self.renew.is_some())
+            + usize::from(self.hold_ms.is_none())
+            + usize::from(self.again_ms.is_some())
+            + usize::from(*self.namespace != *DEFAULT_NAMESPACE)
+    }
+
+    /// How large its numbers are, for the shrinker.
+    pub(super) fn numbers(&self) -> u64 {
+        let waits = match self.wait {
+            OpWait::No => 1,
+            OpWait::For(ms) => 1 + ms,
+            OpWait::Forever => 0,
+        };
+        let paths: usize = self.claims.iter().map(|claim| claim.path.len()).sum();
+        self.at_ms
+            + self.hold_ms.unwrap_or(0)
+            + self.again_ms.unwrap_or(0)
+            + waits
+            + u64::from(self.retries)
+            + paths as u64
+    }
+}
+
+/// How long a caller rests before it asks again, in ms by its clock.
+pub(crate) const RETRY_PAUSE_MS: u64 = 10;
+
+/// What makes an attempt simpler.
+pub(super) const SIMPLER: [fn(&mut HttpAttempt); 12] = [
+    |attempt| attempt.retries = 0,
+    |attempt| attempt.retries /= 2,
+    |attempt| attempt.twice = false,
+    |attempt| attempt.by_path = false,
+    |attempt| attempt.again_ms = None,
+    |attempt| attempt.renew = None,
+    |attempt| attempt.wait = OpWait::Forever,
+    |attempt| attempt.hold_ms = Some(0),
+    |attempt| attempt.hold_ms = attempt.hold_ms.map(|ms| ms / 2).or(Some(1_000)),
+    |attempt| attempt.at_ms = 0,
+    |attempt| attempt.at_ms /= 2,
+    |attempt| attempt.namespace = Text::from(DEFAULT_NAMESPACE),
+];
+
+/// The most attempts over HTTP of a plan: each is a connection of its own.
+const ATTEMPTS_MAX: u32 = 160;
+
+/// Draws those who ask over HTTP; half of the plans have none.
+pub(super) fn draw(shape: &Shape, plan: &ServicePlan, seed: u64) -> Vec<HttpAttempt> {
+    let draw = &mut Draw::new(Profile::Service, seed, Stream::ServiceHttp);
+    if draw.chance(1, 2) {
+        return Vec::new();
+    }
+    let habits = Habits {
+        retries: *draw.pick(&[0, 30, 70, 100]),
+        impatient: *draw.pick(&[0, 20, 60]),
+        waits: *draw.pick(&[20, 60, 90]),
+        holders: draw.between_skewed(1, 6),
+        ttl_ms_max: draw.between_skewed(40, 2_000),
+    };
+    // Sometimes all at once: a storm.
+    let at_once = draw
+        .chance(1, 6)
+        .then(|| (draw.below(shape.active_ms), draw.between_skewed(1, 100)));
+    let mut attempts: Vec<HttpAttempt> = (0..draw.between_skewed(1, ATTEMPTS_MAX))
+        .map(|_| {
+            let at_ms = match at_once {
+                Some((from, within)) => from + draw.below(within),
+                None => draw.below(shape.active_ms),
+            };
+            attempt(shape, plan, &habits, at_ms.into(), draw)
+        })
+        .filter(|attempt| attempt.at_ms < u64::from(shape.active_ms))
+        .collect();
+    attempts.sort_by_key(|attempt| attempt.at_ms);
+    attempts
+}
+
+/// What the callers of a plan are like; parts in hundredths.
+struct Habits {
+    retries: u32,
+    /// Those whose patience is short.
+    impatient: u32,
+    waits: u32,
+    holders: u32,
+    ttl_ms_max: u32,
+}
+
+fn attempt(
+    shape: &Shape,
+    plan: &ServicePlan,
+    habits: &Habits,
+    at_ms: u64,
+    draw: &mut Draw,
+) -> HttpAttempt {
+    let claims: Vec<OpClaim> = (0..draw.between_skewed(1, shape.claims_max))
+        .map(|_| OpClaim {
+            write: !draw.chance(shape.readers, 100),
+            path: Text::from(draw.pick(&shape.paths).as_str()),
+        })
+        .collect();
+    let ttl_ms = u64::from(draw.between_skewed(20, habits.ttl_ms_max));
+    let hold_ms = draw
+        .chance(9, 10)
+        .then(|| u64::from(draw.between_skewed(1, shape.hold_ms_max) - 1));
+    let renew = hold_ms.filter(|_| draw.chance(1, 4)).map(|_| RenewPlan {
+        every_ms: (ttl_ms / 3).max(1),
+        ttl_ms: match draw.below(3) {
+            0 => u64::from(draw.between_skewed(20, habits.ttl_ms_max)),
+            _ => ttl_ms,
+        },
+    });
+    let patience_ms = if draw.chance(habits.impatient, 100) {
+        u64::from(draw.between_skewed(1, 400))
+    } else {
+        8 * plan.latency.max_ms + u64::from(draw.between(100, 4_000))
+    };
+    let retries = if draw.chance(habits.retries, 100) {
+        draw.between(1, 3)
+    } else {
+        0
+    };
+    HttpAttempt {
+        at_ms,
+        host: draw.index(shape.hosts as usize),
+        holder: Text::from(format!("h{}", draw.below(habits.holders))),
+        namespace: match draw.below(shape.namespaces) {
+            0 => Text::from(DEFAULT_NAMESPACE),
+            other => Text::from(format!("n{other}")),
+        },
+        by_path: claims.len() == 1 && *claims[0].path != *"/" && draw.chance(1, 3),
+        claims,
+        ttl_ms,
+        wait: if !draw.chance(habits.waits, 100) {
+            OpWait::No
+        } else if draw.chance(1, 2) {
+            OpWait::Forever
+        } else {
+            OpWait::For(draw.between_skewed(1, 800).into())
+        },
+        patience_ms,
+        retries,
+        twice: draw.chance(1, 10),
+        renew,
+        hold_ms,
+        again_ms: draw
+            .chance(1, 5)
+            .then(|| u64::from(draw.between_skewed(1, 300) - 1)),
+    }
+}

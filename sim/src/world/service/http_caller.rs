@@ -1,0 +1,360 @@
+//! Somebody who asks for locks over HTTP, without a session: as the plan says, with a deadline on
+//! everything, on a new connection whenever one breaks.
+
+use super::{
+    env::{SimEnv, SimStream},
+    host::{Host, simulated},
+    http_wire::{self, Answer, Question},
+    network::SERVER,
+    server_host::PORT,
+    stage::{Busy, Stage, Worker},
+};
+use crate::{
+    op::{OpOwner, OpWait, Text},
+    oracle::service::{Call, Happening, HttpAnswer, Wanted},
+    plan::{HttpAttempt, RETRY_PAUSE_MS},
+};
+use lockwright_env::{Env as _, sleep, timeout};
+use serde_json::{Value, json};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// Between the name of a holder and the id of its only request, when the server names that one.
+const ONLY: char = '.';
+
+/// How the oracles name a request of the engine. One that the server has named is told by its
+/// holder, who has no other.
+pub(super) fn request_of(owner: &OpOwner, id: &Text) -> Text {
+    match owner {
+        OpOwner::Named(name) => match name.split_once(ONLY) {
+            Some((_, id)) => Text::from(id),
+            None => id.clone(),
+        },
+        OpOwner::Session(_) => id.clone(),
+    }
+}
+
+/// An attempt of the plan, and who makes it.
+pub(super) struct Caller {
+    stage: Arc<Stage>,
+    host: Host,
+    attempt: HttpAttempt,
+    id: Text,
+    holder: Text,
+    _busy: Busy,
+}
+
+impl Caller {
+    /// Who makes the attempt with this index, on a host in its life number `start`.
+    pub(super) fn new(stage: &Arc<Stage>, index: usize, start: u32) -> Caller {
+        let attempt = stage.plan.http[index].clone();
+        let id = Text::from(format!("h{index}-{start}"));
+        let holder = if attempt.is_named() {
+            attempt.holder.clone()
+        } else {
+            Text::from(format!("{}{ONLY}{id}", attempt.holder))
+        };
+        Caller {
+            host: stage.hosts[attempt.host].clone(),
+            // From now on: a pause may hold it back until all has healed.
+            _busy: stage.busy(Worker::Attempt(id.clone())),
+            stage: stage.clone(),
+            attempt,
+            id,
+            holder,
+        }
+    }
+
+    /// Asks, holds and releases.
+    pub(super) async fn run(self) {
+        self.host
+            .sleep_until_simulated(Duration::from_millis(self.attempt.at_ms))
+            .await;
+        // Kept from one call to the next while it lasts.
+        let (mut connection, token) = if self.attempt.twice {
+            let (first, second) = tokio::join!(self.ask(), self.ask());
+            let (kept, token) = first.unwrap_or_default();
+            (kept, token.or(second.and_then(|(_, token)| token)))
+        } else {
+            self.ask_until_answered().await
+        };
+        if let Some(token) = token {
+            self.hold(token, &mut connection).await;
+        }
+        drop(connection);
+        self.happen(&Happening::Left {
+            id: self.id.clone(),
+        });
+    }
+
+    async fn ask_until_answered(&self) -> (Option<SimStream>, Option<u64>) {
+        for _ in 0..self.attempt.retries {
+            if let Some(answered) = self.ask().await {
+                return answered;
+            }
+            self.rest().await;
+        }
+        self.ask().await.unwrap_or_default()
+    }
+
+    /// Asks once, on a connection of its own; gives that and the token, if there is one. None
+    /// without an answer.
+    async fn ask(&self) -> Option<(Option<SimStream>, Option<u64>)> {
+        let (since, sent_at) = (simulated(), self.host.local());
+        let has_asked = AtomicBool::new(false);
+        let asking = async {
+            let mut stream = self.connect().await?;
+            has_asked.store(true, Ordering::Relaxed);
+            self.happen(&Happening::HttpAsked {
+                id: self.id.clone(),
+                host: self.attempt.host,
+                since,
+                holder: self.holder.clone(),
+                wanted: self.wanted(),
+            });
+            let answer = http_wire::ask(&mut stream, &self.acquire()).await?;
+            Ok::<_, io::Error>((stream, answer))
+        };
+        let patience = Duration::from_millis(self.attempt.patience_ms);
+        let Ok(Ok((stream, answer))) = timeout(&self.env(), patience, asking).await else {
+            if has_asked.load(Ordering::Relaxed) {
+                self.happen(&Happening::HttpGone {
+                    id: self.id.clone(),
+                });
+            }
+            return None;
+        };
+        let answer = self.acquired(&answer, sent_at);
+        let token = match &answer {
+            HttpAnswer::Granted { token, .. } => Some(*token),
+            HttpAnswer::Refused { .. } => None,
+        };
+        self.happen(&Happening::HttpAnswered {
+            id: self.id.clone(),
+            answer,
+        });
+        Some((Some(stream), token))
+    }
+
+    /// What an answer says to a careful caller, who counts its lease from the moment at which it
+    /// asked, and takes into account that clocks differ in their rates (SEMANTICS section 7.4).
+    fn acquired(&self, answer: &Answer, sent_at: Duration) -> HttpAnswer {
+        let token = answer.body["token"].as_u64();
+        let (200, Some(token)) = (answer.status, token) else {
+            return HttpAnswer::Refused {
+                code: code_of(answer),
+            };
+        };
+        let lease_ms = answer.body["lease_ms"].as_u64();
+        let safe_ms = |lease_ms: u64| lease_ms - lease_ms.div_ceil(100);
+        let until = lease_ms.map(|lease_ms| sent_at + Duration::from_millis(safe_ms(lease_ms)));
+        HttpAnswer::Granted {
+            token,
+            believed_until: until.map(|until| self.host.clock().when(until)),
+        }
+    }
+
+    /// Holds the lock for as long as the plan says, or as the server renews it.
+    async fn hold(&self, token: u64, connection: &mut Option<SimStream>) {
+        let Some(hold_ms) = self.attempt.hold_ms else {
+            return;
+        };
+        let env = self.env();
+        let release_at = self.host.local() + Duration::from_millis(hold_ms);
+        let mut is_lost = false;
+        while let Some(renew) = self.attempt.renew {
+            let renew_at = self.host.local() + Duration::from_millis(renew.every_ms);
+            if renew_at >= release_at || is_lost {
+                break;
+            }
+            env.sleep_until(renew_at).await;
+            let call = Call::Renew { ttl: renew.ttl_ms };
+            is_lost = self.call(call, token, connection).await.is_err();
+        }
+        env.sleep_until(release_at).await;
+        // Who knows that it has lost the lock has nothing to release.
+        if !is_lost {
+            let _ = self.call(Call::Release, token, connection).await;
+        }
+        if let Some(again_ms) = self.attempt.again_ms {
+            sleep(&env, Duration::from_millis(again_ms)).await;
+            let _ = self.call(Call::Release, token, connection).await;
+        }
+    }
+
+    /// Uses the lock; gives an error when the server has refused that.
+    async fn call(
+        &self,
+        call: Call,
+        token: u64,
+        connection: &mut Option<SimStream>,
+    ) -> Result<(), Text> {
+        for left in (0..=self.attempt.retries).rev() {
+            self.happen(&Happening::HttpCalled {
+                id: self.id.clone(),
+                call,
+                token,
+            });
+            if let Some(answer) = self.try_call(call, token, connection).await {
+                let error = (answer.status != 200).then(|| code_of(&answer));
+                self.happen(&Happening::HttpDone {
+                    id: self.id.clone(),
+                    call,
+                    token,
+                    error: error.clone(),
+                });
+                return error.map_or(Ok(()), Err);
+            }
+            if left > 0 {
+                self.rest().await;
+            }
+        }
+        // It does not know, and the lease will tell.
+        Ok(())
+    }
+
+    async fn try_call(
+        &self,
+        call: Call,
+        token: u64,
+        connection: &mut Option<SimStream>,
+    ) -> Option<Answer> {
+        let question = self.use_of(call, token);
+        let kept = connection.take();
+        let calling = async {
+            // The server closes what is idle for long, and that is no reason to give up.
+            if let Some(mut stream) = kept
+                && let Ok(answer) = http_wire::ask(&mut stream, &question).await
+            {
+                return Ok((stream, answer));
+            }
+            let mut stream = self.connect().await?;
+            let answer = http_wire::ask(&mut stream, &question).await?;
+            Ok::<_, io::Error>((stream, answer))
+        };
+        let patience = Duration::from_millis(self.attempt.patience_ms);
+        let (stream, answer) = timeout(&self.env(), patience, calling).await.ok()?.ok()?;
+        *connection = Some(stream);
+        Some(answer)
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            namespace: self.attempt.namespace.clone(),
+            claims: self.attempt.claims.clone(),
+            ttl: Some(self.attempt.ttl_ms),
+            wait: self.attempt.wait,
+        }
+    }
+
+    fn acquire(&self) -> Question {
+        let attempt = &self.attempt;
+        let mut body = json!({
+            "holder": &*self.holder,
+            "namespace": &*attempt.namespace,
+            "ttl_ms": attempt.ttl_ms,
+        });
+        match attempt.wait {
+            OpWait::No => {}
+            OpWait::For(ms) => body["wait_ms"] = json!(ms),
+            OpWait::Forever => body["wait_ms"] = json!("forever"),
+        }
+        if attempt.is_named() {
+            body["request_id"] = json!(&*self.id);
+        }
+        match attempt.claims.as_slice() {
+            [claim] => {
+                body["mode"] = json!(if claim.write { "write" } else { "read" });
+                if attempt.by_path {
+                    return in_query("POST", &claim.path, &body);
+                }
+                body["key"] = json!(&*claim.path);
+            }
+            claims => {
+                let claims: Vec<String> = claims.iter().map(ToString::to_string).collect();
+                body["claims"] = json!(claims);
+            }
+        }
+        in_body("/v1/acquire", body)
+    }
+
+    fn use_of(&self, call: Call, token: u64) -> Question {
+        // Any of the paths names the lock.
+        let claims = &self.attempt.claims;
+        let count = u64::try_from(claims.len()).expect("claims are few");
+        let claim = &claims[usize::try_from(token % count).expect("it is below the count")];
+        let mut body = json!({
+            "holder": &*self.holder,
+            "token": token,
+            "namespace": &*self.attempt.namespace,
+        });
+        match call {
+            Call::Release if self.attempt.by_path => in_query("DELETE", &claim.path, &body),
+            Call::Release => {
+                body["key"] = json!(&*claim.path);
+                in_body("/v1/release", body)
+            }
+            Call::Renew { ttl } => {
+                body["key"] = json!(&*claim.path);
+                body["ttl_ms"] = json!(ttl);
+                in_body("/v1/renew", body)
+            }
+            Call::Cancel => unreachable!("over HTTP one gives up by going away"),
+        }
+    }
+
+    async fn connect(&self) -> io::Result<SimStream> {
+        self.env().connect(&format!("{SERVER}:{PORT}")).await
+    }
+
+    async fn rest(&self) {
+        sleep(&self.env(), Duration::from_millis(RETRY_PAUSE_MS)).await;
+    }
+
+    fn env(&self) -> SimEnv {
+        SimEnv::new(self.host.clone())
+    }
+
+    fn happen(&self, happening: &Happening) {
+        self.stage.happen(simulated(), happening);
+    }
+}
+
+/// As the routes below `/v1` are asked.
+fn in_body(target: &str, body: Value) -> Question {
+    Question {
+        method: "POST",
+        target: target.to_owned(),
+        body: Some(body),
+    }
+}
+
+/// As `/lock/...` is asked: with everything in the query.
+fn in_query(method: &'static str, path: &str, fields: &Value) -> Question {
+    let fields = fields.as_object().into_iter().flatten();
+    let fields: Vec<String> = fields
+        .map(|(name, value)| match value.as_str() {
+            Some(text) => format!("{name}={text}"),
+            None => format!("{name}={value}"),
+        })
+        .collect();
+    Question {
+        method,
+        target: format!("/lock/{path}?{}", fields.join("&")),
+        body: None,
+    }
+}
+
+/// The code of an error, or what came instead of one.
+fn code_of(answer: &Answer) -> Text {
+    match answer.body["error"].as_str() {
+        Some(code) => Text::from(code),
+        None => Text::from(format!("{} {}", answer.status, answer.body)),
+    }
+}
