@@ -14,13 +14,20 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// When the disk cannot tell.
     fn exists(&self, name: &str) -> io::Result<bool>;
 
+    /// The names of all its files, in no particular order.
+    ///
+    /// # Errors
+    /// When the disk cannot tell.
+    fn names(&self) -> io::Result<Vec<String>>;
+
     /// Opens a file that is there, to be read and written.
     ///
     /// # Errors
     /// When it is not there, or must not be read and written.
     fn open(&self, name: &str) -> io::Result<Self::File>;
 
-    /// Creates a file, empty, in the place of one that may be there.
+    /// Creates a file, empty, in the place of one that may be there. A loss of power may undo it,
+    /// even when the file is synced, until it is [renamed](Directory::rename).
     ///
     /// # Errors
     /// When the directory must not be written to, or the disk is full.
@@ -32,6 +39,13 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When it is not there, or the directory must not be written to.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Takes a file away. A loss of power may bring it back, unless a [`rename`](Directory::rename)
+    /// has returned since.
+    ///
+    /// # Errors
+    /// When it is not there, or the directory must not be written to.
+    fn remove(&self, name: &str) -> io::Result<()>;
 }
 
 /// A file that is read and written at any place. All calls block.

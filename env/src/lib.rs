@@ -58,7 +58,9 @@ pub trait Env: Clone + Send + Sync + 'static {
     /// display only.
     fn wall_unix_ms(&self) -> u64;
 
-    /// A directory, created if it is not there, for this process alone.
+    /// A directory, created if it is not there, for this process alone. The names that are in it
+    /// then are not undone by a loss of power: a process that was killed may have left some that
+    /// would be. What it left in files is not synced by this.
     ///
     /// # Errors
     /// [`DirectoryError`] when another process has it, or the system says no.

@@ -24,7 +24,7 @@ pub struct TokioDirectory {
 impl TokioDirectory {
     /// Creates the directory if it is not there, and locks it.
     pub(crate) fn open(path: &Path) -> Result<TokioDirectory, DirectoryError> {
-        std::fs::create_dir_all(path).map_err(DirectoryError::Io)?;
+        create(path).map_err(DirectoryError::Io)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -36,6 +36,7 @@ impl TokioDirectory {
             Err(TryLockError::WouldBlock) => return Err(DirectoryError::Locked),
             Err(TryLockError::Error(error)) => return Err(DirectoryError::Io(error)),
         }
+        sync_names(path).map_err(DirectoryError::Io)?;
         Ok(TokioDirectory {
             path: path.to_owned(),
             _lock: lock,
@@ -43,11 +44,39 @@ impl TokioDirectory {
     }
 }
 
+/// Creates a directory, and those it is in, if they are not there.
+fn create(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    let parent = parent.unwrap_or(Path::new("."));
+    create(parent)?;
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_names(parent),
+    }
+}
+
+/// A name is in its directory, not in its file.
+fn sync_names(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
 impl Directory for TokioDirectory {
     type File = TokioFile;
 
     fn exists(&self, name: &str) -> io::Result<bool> {
         self.path.join(name).try_exists()
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            // A name that is no text is none of ours.
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
     }
 
     fn open(&self, name: &str) -> io::Result<TokioFile> {
@@ -64,8 +93,11 @@ impl Directory for TokioDirectory {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         std::fs::rename(self.path.join(from), self.path.join(to))?;
-        // A name is in its directory, not in its file.
-        File::open(&self.path)?.sync_all()
+        sync_names(&self.path)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(name))
     }
 }
 
@@ -154,6 +186,12 @@ mod tests {
         assert_eq!(&got, b"\0\0hello");
         assert!(file.read(1, &mut got).is_err(), "it ends before");
         assert!(directory.open("none").is_err());
+        let mut names = directory.names().unwrap();
+        names.sort();
+        assert_eq!(names, [LOCK_NAME, "old"]);
+        directory.remove("old").unwrap();
+        assert_eq!(directory.names().unwrap(), [LOCK_NAME]);
+        assert!(directory.remove("old").is_err());
         std::fs::remove_dir_all(path).unwrap();
     }
 

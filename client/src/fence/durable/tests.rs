@@ -103,6 +103,15 @@ impl Directory for Disk {
         content.names.insert(to.to_owned(), file);
         Ok(())
     }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.act()?.names.keys().cloned().collect())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let removed = self.act()?.names.remove(name);
+        removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
+    }
 }
 
 #[derive(Debug)]

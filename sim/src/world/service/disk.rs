@@ -6,6 +6,9 @@
 //! whoever acknowledges waits for that. What the program did after asking it would have done after
 //! the sync came back. So what is written falls into *epochs*, one sync after the other, and at a
 //! crash those that have not begun have never been.
+//!
+//! A sync is of one file, or of the names in the directory: what was done to others before it may be
+//! lost all the same, although it was done.
 
 use super::host::simulated;
 use crate::{
@@ -39,8 +42,10 @@ struct State {
     seen: Content,
     /// What a loss of power leaves.
     stable: Content,
-    /// What was done since the last sync was asked for.
-    open: Vec<Deed>,
+    /// What was done and is in no sync that was asked for.
+    open: Vec<Done>,
+    /// How much was done.
+    deeds: u64,
     /// Syncs that are not over, in order.
     epochs: VecDeque<Epoch>,
     /// Counts the starts of the host: whoever was there before must not write any more.
@@ -54,11 +59,29 @@ struct State {
     slow: Vec<u64>,
 }
 
-/// What is done between two syncs.
+/// What one sync makes stable.
 #[derive(Debug)]
 struct Epoch {
     over_at: Duration,
-    deeds: Vec<Deed>,
+    /// What was done after so many deeds was done after it was asked for.
+    asked: u64,
+    deeds: Vec<Done>,
+}
+
+/// A deed, and how many were done before it.
+#[derive(Debug, Clone)]
+struct Done {
+    number: u64,
+    deed: Deed,
+}
+
+/// What a sync is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// The names in the directory.
+    Names,
+    /// What is in a file.
+    File(u64),
 }
 
 /// A change of what is on the disk.
@@ -71,6 +94,9 @@ enum Deed {
     Rename {
         from: String,
         to: String,
+    },
+    Remove {
+        name: String,
     },
     SetLen {
         file: u64,
@@ -108,6 +134,7 @@ impl Disk {
                 seen: Content::default(),
                 stable: Content::default(),
                 open: Vec::new(),
+                deeds: 0,
                 epochs: VecDeque::new(),
                 start: 0,
                 taken_by: None,
@@ -128,10 +155,14 @@ impl Disk {
         if state.taken_by == Some(state.start) {
             return Err(DirectoryError::Locked);
         }
-        state.taken_by = Some(state.start);
+        let start = state.start;
+        state
+            .sync(start, Target::Names)
+            .map_err(DirectoryError::Io)?;
+        state.taken_by = Some(start);
         Ok(SimDirectory {
             disk: self.clone(),
-            start: state.start,
+            start,
         })
     }
 
@@ -189,8 +220,8 @@ impl State {
             .is_some_and(|epoch| epoch.over_at <= now)
         {
             let epoch = self.epochs.pop_front().expect("there is one");
-            for deed in &epoch.deeds {
-                self.stable.apply(deed);
+            for done in &epoch.deeds {
+                self.stable.apply(&done.deed);
             }
         }
     }
@@ -199,7 +230,9 @@ impl State {
         self.settle(simulated());
         self.alive(start)?;
         self.seen.apply(&deed);
-        self.open.push(deed);
+        let number = self.deeds;
+        self.deeds += 1;
+        self.open.push(Done { number, deed });
         Ok(())
     }
 
@@ -211,7 +244,7 @@ impl State {
         }
     }
 
-    fn sync(&mut self, start: u64) -> io::Result<()> {
+    fn sync(&mut self, start: u64, target: Target) -> io::Result<()> {
         self.settle(simulated());
         self.alive(start)?;
         if self.failing > 0 {
@@ -227,19 +260,24 @@ impl State {
             .map_or(Duration::ZERO, |last| last.over_at);
         self.epochs.push_back(Epoch {
             over_at: begins.max(simulated()) + Duration::from_micros(us),
-            deeds: std::mem::take(&mut self.open),
+            asked: self.deeds,
+            deeds: self
+                .open
+                .extract_if(.., |done| done.deed.target() == target)
+                .collect(),
         });
         self.settle(simulated());
         Ok(())
     }
 
     /// What was done and not synced when the host dies now: the rest was never done.
-    fn undone(&mut self, now: Duration) -> Vec<Deed> {
+    fn undone(&mut self, now: Duration) -> Vec<Done> {
         self.settle(now);
-        let asked = self.epochs.pop_front().map(|epoch| epoch.deeds);
-        let deeds = asked.unwrap_or_else(|| std::mem::take(&mut self.open));
-        self.epochs.clear();
-        self.open.clear();
+        let asked = self.epochs.front().map_or(self.deeds, |epoch| epoch.asked);
+        let epochs = self.epochs.drain(..).flat_map(|epoch| epoch.deeds);
+        let mut deeds: Vec<Done> = epochs.chain(self.open.drain(..)).collect();
+        deeds.retain(|done| done.number < asked);
+        deeds.sort_unstable_by_key(|done| done.number);
         self.start += 1;
         deeds
     }
@@ -247,8 +285,8 @@ impl State {
     fn kill(&mut self, now: Duration) {
         let deeds = self.undone(now);
         self.seen = self.stable.clone();
-        for deed in &deeds {
-            self.seen.apply(deed);
+        for done in &deeds {
+            self.seen.apply(&done.deed);
         }
         // It is in the memory of the system, and a loss of power may still take it.
         self.open = deeds;
@@ -258,8 +296,8 @@ impl State {
         let deeds = self.undone(now);
         // Now all of it, now nothing, now half.
         let chance = *self.draw.pick(&[0, 1, 2, 2, 2, 3, 4]);
-        for deed in &deeds {
-            for deed in deed.torn() {
+        for done in &deeds {
+            for deed in done.deed.torn() {
                 if self.draw.chance(chance, 4) {
                     self.stable.apply(&deed);
                 }
@@ -276,6 +314,14 @@ impl State {
 }
 
 impl Deed {
+    /// What must be synced so that it stays.
+    fn target(&self) -> Target {
+        match self {
+            Deed::Create { .. } | Deed::Rename { .. } | Deed::Remove { .. } => Target::Names,
+            Deed::SetLen { file, .. } | Deed::Write { file, .. } => Target::File(*file),
+        }
+    }
+
     /// The parts of it that happen each by itself.
     fn torn(&self) -> Vec<Deed> {
         let Deed::Write { file, offset, data } = self else {
@@ -303,7 +349,8 @@ impl Content {
         match deed {
             Deed::Create { name, file } => {
                 self.next_file = self.next_file.max(file + 1);
-                self.files.insert(*file, File::default());
+                // What is in it may be stable before its name is.
+                self.files.entry(*file).or_default();
                 self.names.insert(name.clone(), *file);
             }
             Deed::Rename { from, to } => {
@@ -311,6 +358,9 @@ impl Content {
                 if let Some(file) = self.names.remove(from) {
                     self.names.insert(to.clone(), file);
                 }
+            }
+            Deed::Remove { name } => {
+                self.names.remove(name);
             }
             Deed::SetLen { file, len } => self.file(*file).set_len(*len),
             Deed::Write { file, offset, data } => self.file(*file).write(*offset, data),
@@ -391,6 +441,10 @@ impl Directory for SimDirectory {
         Ok(self.disk.state().seen.names.contains_key(name))
     }
 
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.disk.state().seen.names.keys().cloned().collect())
+    }
+
     fn open(&self, name: &str) -> io::Result<SimFile> {
         let state = self.disk.state();
         let file = state.seen.names.get(name).copied();
@@ -420,7 +474,16 @@ impl Directory for SimDirectory {
         let mut state = self.disk.state();
         let (from, to) = (from.to_owned(), to.to_owned());
         state.act(self.start, Deed::Rename { from, to })?;
-        state.sync(self.start)
+        state.sync(self.start, Target::Names)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.disk.state();
+        if !state.seen.names.contains_key(name) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let name = name.to_owned();
+        state.act(self.start, Deed::Remove { name })
     }
 }
 
@@ -465,19 +528,22 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.state().sync(self.start)
+        let target = Target::File(self.file);
+        self.disk.state().sync(self.start, target)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn disk(sync_us: u64) -> Disk {
         let plan = DiskPlan {
             sync_us_min: sync_us,
             sync_us_max: sync_us,
             snapshot_entries: 10,
+            log_segment_bytes: None,
         };
         Disk::new(plan, 1)
     }
@@ -495,9 +561,10 @@ mod tests {
     fn written(sync_new: bool) -> Disk {
         let disk = disk(0);
         let directory = disk.open_directory().unwrap();
-        let file = directory.create("f").unwrap();
+        let file = directory.create("new").unwrap();
         file.write(0, b"old").unwrap();
         file.sync().unwrap();
+        directory.rename("new", "f").unwrap();
         disk.state().plan.sync_us_min = 1;
         disk.state().plan.sync_us_max = 1;
         file.write(0, b"new").unwrap();
@@ -551,6 +618,59 @@ mod tests {
         disk.kill(Duration::ZERO);
         drop(directory);
         assert_eq!(text(&disk, "f").as_deref(), Some("new"));
+    }
+
+    #[test]
+    fn a_sync_is_of_one_file_or_of_the_names() {
+        let mut left: BTreeMap<_, u32> = BTreeMap::new();
+        for luck in 0..200 {
+            let disk = written(false);
+            disk.state().plan.sync_us_min = 0;
+            disk.state().plan.sync_us_max = 0;
+            disk.state().draw = Draw::new(Profile::Service, luck, Stream::ServiceDisk);
+            let directory = SimDirectory {
+                disk: disk.clone(),
+                start: 0,
+            };
+            let other = directory.create("other").unwrap();
+            other.write(0, b"other").unwrap();
+            other.sync().unwrap();
+            directory.open("f").unwrap().sync().unwrap();
+            disk.lose_power(Duration::ZERO);
+            drop(directory);
+            assert_eq!(text(&disk, "f").as_deref(), Some("new"));
+            *left.entry(text(&disk, "other")).or_default() += 1;
+        }
+        let left: Vec<_> = left.into_keys().collect();
+        assert_eq!(left, [None, Some("other".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_removed_comes_back_unless_a_name_was_synced() {
+        let mut left = BTreeSet::new();
+        for luck in 0..20 {
+            for is_synced in [false, true] {
+                let disk = written(false);
+                let directory = SimDirectory {
+                    disk: disk.clone(),
+                    start: 0,
+                };
+                assert_eq!(directory.names().unwrap(), ["f"]);
+                disk.state().plan.sync_us_min = 0;
+                disk.state().plan.sync_us_max = 0;
+                disk.state().draw = Draw::new(Profile::Service, luck, Stream::ServiceDisk);
+                directory.create("new").unwrap();
+                directory.remove("f").unwrap();
+                assert!(directory.remove("f").is_err());
+                if is_synced {
+                    directory.rename("new", "newer").unwrap();
+                }
+                disk.lose_power(Duration::ZERO);
+                drop(directory);
+                left.insert((is_synced, text(&disk, "f").is_some()));
+            }
+        }
+        assert_eq!(left, [(false, false), (false, true), (true, false)].into());
     }
 
     #[test]
