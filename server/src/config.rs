@@ -28,6 +28,9 @@ pub struct ServerConfig {
     /// A snapshot of the state is taken after this many entries of the log, or after as many as
     /// the state has records, if that is more; then the log is cut off. Default 10,000.
     pub snapshot_entries: u64,
+    /// How long a file of the log is, in bytes, when the next one begins; at least 1,024. Space on
+    /// the disk is taken and given back by whole files. Default 16 MiB.
+    pub log_segment_bytes: u64,
     /// A connection that nothing comes from for this long is closed, and its session counts as
     /// detached. Clients are told, and keep themselves alive well within it. Default 10 s.
     pub idle_timeout: Duration,
@@ -56,6 +59,7 @@ impl ServerConfig {
             storage: Storage::default(),
             limits: Limits::default(),
             snapshot_entries: 10_000,
+            log_segment_bytes: 16 << 20,
             idle_timeout: Duration::from_secs(10),
             message_bytes_max: 1 << 20,
             connections_max: 10_000,
@@ -73,6 +77,7 @@ impl fmt::Debug for ServerConfig {
             .field("storage", &self.storage)
             .field("limits", &self.limits)
             .field("snapshot_entries", &self.snapshot_entries)
+            .field("log_segment_bytes", &self.log_segment_bytes)
             .field("idle_timeout", &self.idle_timeout)
             .field("message_bytes_max", &self.message_bytes_max)
             .field("connections_max", &self.connections_max)

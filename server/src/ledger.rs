@@ -4,7 +4,7 @@ use crate::{
     Probe, ServerConfig, Storage,
     machine::{Machine, Outcome},
     proposal::{Action, Proposal},
-    raft::{Node, Stopped},
+    raft::{Completion, Node, Stopped},
     store::{Store, StoreError},
 };
 use lockwright_engine::{DurationMs, TimeMs, Token};
@@ -65,7 +65,10 @@ impl<E: Env, C> Ledger<E, C> {
                 env.sleep_until(start).await;
                 (Store::in_memory()?, first_token(start))
             }
-            Storage::Directory(path) => (Store::open(&env, path)?, Token(1)),
+            Storage::Directory(path) => {
+                let store = Store::open(&env, path, config.log_segment_bytes)?;
+                (store, Token(1))
+            }
         };
         let mut node = Node::start(store, config.probe.clone()).await?;
         let begin = Action::Begin {
@@ -124,6 +127,16 @@ impl<E: Env, C> Ledger<E, C> {
     /// made. Cancel safe.
     pub(crate) async fn completed(&mut self) -> Result<(C, Box<Outcome>), Stopped> {
         let completion = self.node.completed().await;
+        self.take(completion)
+    }
+
+    /// The next proposal that is done, if there is one already.
+    pub(crate) fn try_completed(&mut self) -> Result<Option<(C, Box<Outcome>)>, Stopped> {
+        let completion = self.node.try_completed();
+        completion.map(|one| self.take(one)).transpose()
+    }
+
+    fn take(&mut self, completion: Completion) -> Result<(C, Box<Outcome>), Stopped> {
         let outcome = completion.outcome?;
         let (number, context) = self.pending.pop_front().expect("it was proposed");
         assert_eq!(number, completion.number, "the log keeps our order");

@@ -22,6 +22,7 @@ mod connection;
 mod error;
 mod handle;
 mod http;
+mod idle;
 mod ledger;
 mod listen;
 mod locktopus;

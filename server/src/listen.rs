@@ -200,6 +200,7 @@ fn check(config: &ServerConfig) -> Result<(), BindError> {
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let idle_ms = u64::try_from(config.idle_timeout.as_millis()).unwrap_or(u64::MAX);
     at_least("idle_timeout", idle_ms, 1)?;
+    at_least("log_segment_bytes", config.log_segment_bytes, 1024)?;
     at_least("message_bytes_max", count(config.message_bytes_max), 1)?;
     at_least("connections_max", count(config.connections_max), 1)?;
     at_least("outgoing_max", count(config.outgoing_max), 2)

@@ -16,5 +16,5 @@ mod tests;
 mod ticket;
 mod types;
 
-pub(crate) use node::Node;
+pub(crate) use node::{Completion, Node};
 pub(crate) use types::Stopped;

@@ -200,8 +200,12 @@ impl<E: Env> Replica<E> {
                     return Err(Stopped { why });
                 }
                 completed = self.ledger.completed() => {
-                    let (waiter, outcome) = completed?;
-                    self.hand_out(waiter, &outcome);
+                    // All that is done at once: what is written to a connection then goes together.
+                    let mut next = Some(completed?);
+                    while let Some((waiter, outcome)) = next {
+                        self.hand_out(waiter, &outcome);
+                        next = self.ledger.try_completed()?;
+                    }
                 }
                 Some(gone) = gone.recv() => self.gone(&gone),
                 count = inputs.recv_many(&mut taken, INPUTS_AT_ONCE), if has_room => {

@@ -4,6 +4,7 @@ use crate::{
     ServerConfig,
     call::CallerId,
     connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
+    idle::Idle,
     listen::CLOSE_GRACE,
     metrics::Metrics,
     replica::{Ask, Gone, Input},
@@ -195,8 +196,9 @@ async fn read<E: Env>(
 ) -> CloseReason {
     // Half of the queue is for answers: a client that does not read them is not read from either.
     let shares = Arc::new(Semaphore::new(gate.outgoing_max / 2));
+    let mut idle = Idle::new(&gate.env, gate.idle_timeout);
     loop {
-        let Ok(next) = timeout(&gate.env, gate.idle_timeout, stream.next()).await else {
+        let Some(next) = idle.unless(stream.next()).await else {
             return CloseReason::Idle;
         };
         let (seq, request, last) = match next {

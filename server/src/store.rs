@@ -1,51 +1,40 @@
-//! What a replica keeps: rows of a database in one file, written in groups.
+//! What a replica keeps: the log in files that only grow, and records and snapshots in a database.
 //!
-//! [`Store`] is the database as the rest of the server sees it: it takes [`Change`]s and says when
-//! they are durable, and gives back what it has. Everything that waits goes into one transaction,
-//! with one sync of the disk (`committer`). What the rows mean is decided in `raft`.
+//! [`Store`] is both as the rest of the server sees them: it takes [`Change`]s and [`LogChange`]s
+//! and says when they are durable, and gives back what it has. All changes of the log that wait are
+//! written with one sync (`log_writer`, `journal`), and all others with one transaction of the
+//! database (`committer`). What they mean is decided in `raft`. The log is only read when it is
+//! opened: who writes it remembers what is not purged.
 //!
-//! `open` finds out whether there is a database and whose it is, `file` puts redb on the disk of
+//! `open` finds out whether there is anything and whose it is, `file` puts redb on the disk of
 //! the [`Env`](lockwright_env::Env), `tables` is the layout, `error` what can go wrong.
 
 mod committer;
 mod error;
 mod file;
+mod journal;
+mod log_writer;
 mod open;
 mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use error::StoreError;
+pub(crate) use journal::{EntryRow, LogChange};
 
 use committer::{Committer, Job};
-use redb::{Database, ReadableDatabase, ReadableTable, TableError};
+use log_writer::LogJob;
+use redb::{Database, ReadableDatabase, TableError};
 use std::{
-    ops::RangeInclusive,
+    collections::VecDeque,
     sync::{Arc, Mutex},
 };
-use tables::{LOG, META, SNAPSHOT};
+use tables::{META, SNAPSHOT};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// A change of what is kept.
+/// A change of what is kept beside the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// An entry of the log.
-    PutEntry {
-        /// Its place.
-        index: u64,
-        /// Its bytes.
-        bytes: Vec<u8>,
-    },
-    /// The log ends before this index.
-    TruncateLog {
-        /// The first index that goes.
-        from: u64,
-    },
-    /// The log begins after this index.
-    PurgeLog {
-        /// The last index that goes.
-        up_to: u64,
-    },
     /// A record of which there is one.
     PutMeta {
         /// Its name.
@@ -77,6 +66,7 @@ pub(crate) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 pub(crate) struct Store {
     database: Arc<Database>,
     place: Place,
+    log: LogPlace,
     /// The first failure; from then on nothing is kept any more.
     failure: watch::Receiver<Option<StoreError>>,
     /// Its sender goes when the file is closed.
@@ -92,20 +82,103 @@ enum Place {
     Here(Arc<Mutex<Committer>>),
 }
 
+/// Where the log is.
+#[derive(Clone)]
+enum LogPlace {
+    /// In files. They are opened when it is known which snapshot there is.
+    Files(Arc<dyn LogFiles>),
+    /// Nowhere: who wrote it remembers it.
+    Nowhere,
+}
+
+/// The log's files, whatever disk they are on.
+trait LogFiles: Send + Sync {
+    /// Opens them, once. Entries before `needed` are in a snapshot.
+    fn open(&self, needed: u64) -> Result<VecDeque<EntryRow>, StoreError>;
+
+    /// Asks for a change.
+    fn change(&self, job: LogJob) -> Result<(), LogJob>;
+}
+
+/// Notes a failure, if it is the first.
+fn fail(failure: &watch::Sender<Option<StoreError>>, error: &StoreError) {
+    failure.send_if_modified(|failure| {
+        let is_first = failure.is_none();
+        failure.get_or_insert_with(|| error.clone());
+        is_first
+    });
+}
+
 impl Store {
+    /// Opens the log, once, and gives its entries. Those before `needed` are in a snapshot.
+    pub(crate) fn open_log(&self, needed: u64) -> Result<VecDeque<EntryRow>, StoreError> {
+        match &self.log {
+            LogPlace::Files(files) => files.open(needed),
+            LogPlace::Nowhere => Ok(VecDeque::new()),
+        }
+    }
+
+    /// Whether what is kept is lost when the process ends.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.log, LogPlace::Nowhere)
+    }
+
+    /// Asks for a change of the log, after those that were asked for before. `done` is told when a
+    /// loss of power does not undo it any more.
+    pub(crate) fn change_log(&self, change: LogChange, done: Done) {
+        let job = LogJob { change, done };
+        let refused = match &self.log {
+            LogPlace::Files(files) => files.change(job),
+            LogPlace::Nowhere => return (job.done)(Ok(())),
+        };
+        if let Err(job) = refused {
+            (job.done)(Err(StoreError::stopped()));
+        }
+    }
+
+    /// Makes a change of the log, and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is not, or nobody knows.
+    pub(crate) async fn make_log(&self, change: LogChange) -> Result<(), StoreError> {
+        let (told, result) = oneshot::channel();
+        // Nobody waits any more when the server stops.
+        self.change_log(change, Box::new(|result| drop(told.send(result))));
+        result.await.unwrap_or_else(|_| Err(StoreError::stopped()))
+    }
+
     /// Asks for changes, all of them or none, after those that were asked for before. `done` is
     /// told when a loss of power does not undo them any more.
     pub(crate) fn change(&self, changes: Vec<Change>, done: Done) {
-        let job = Job { changes, done };
+        if let Err(Job::Change { done, .. }) = self.give(Job::Change { changes, done }) {
+            done(Err(StoreError::stopped()));
+        }
+    }
+
+    /// Does work that takes long where it holds up nobody, if there is such a place.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] when it is not done.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (told, result) = oneshot::channel();
+        // Nobody waits any more when the server stops.
+        let work = Box::new(|| drop(told.send(work())));
+        // What is refused is dropped, and that is told.
+        let _ = self.give(Job::Compute(work));
+        result.await.map_err(|_| StoreError::stopped())
+    }
+
+    /// Gives the job back when nobody takes it any more.
+    fn give(&self, job: Job) -> Result<(), Job> {
         match &self.place {
-            Place::Worker(jobs) => {
-                if let Err(mpsc::error::SendError(job)) = jobs.send(job) {
-                    (job.done)(Err(StoreError::stopped()));
-                }
-            }
+            Place::Worker(jobs) => jobs.send(job).map_err(|refused| refused.0),
             Place::Here(committer) => {
                 let mut committer = committer.lock().expect("a commit does not panic");
                 committer.do_at_once(job);
+                Ok(())
             }
         }
     }
@@ -132,33 +205,6 @@ impl Store {
         drop(self);
         // Nothing is ever sent.
         while open.changed().await.is_ok() {}
-    }
-
-    /// The entries of the log with these indices, in order, as far as they are durable.
-    pub(crate) fn entries(
-        &self,
-        range: RangeInclusive<u64>,
-    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        let read = self.database.begin_read()?;
-        let Some(table) = there(read.open_table(LOG))? else {
-            return Ok(Vec::new());
-        };
-        let mut entries = Vec::new();
-        for row in table.range(range)? {
-            let (index, bytes) = row?;
-            entries.push((index.value(), bytes.value().to_vec()));
-        }
-        Ok(entries)
-    }
-
-    /// The last entry of the log.
-    pub(crate) fn last_entry(&self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
-        let read = self.database.begin_read()?;
-        let Some(table) = there(read.open_table(LOG))? else {
-            return Ok(None);
-        };
-        let last = table.last()?;
-        Ok(last.map(|(index, bytes)| (index.value(), bytes.value().to_vec())))
     }
 
     /// A record of which there is one.

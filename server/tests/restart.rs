@@ -36,6 +36,7 @@ fn config(directory: &Path) -> ServerConfig {
     config.storage = Storage::Directory(directory.to_owned());
     // Snapshots, the log and what is purged of it all have a part.
     config.snapshot_entries = 7;
+    config.log_segment_bytes = 1024;
     config
 }
 

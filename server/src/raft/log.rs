@@ -1,13 +1,13 @@
 //! The log in the store.
 //!
-//! Its end is in memory too: what is not durable yet can only be read there, and what is about to be
-//! applied need not be read from the disk.
+//! All of it that is not purged is in memory too: what is about to be applied need not be read from
+//! the disk, and what is not durable yet could not be.
 
 use super::{
     codec::{decode, encode},
     types::{Entry, LogId, Types, Vote},
 };
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Change, EntryRow, LogChange, Store, StoreError};
 use openraft::{
     LogState, OptionalSend, RaftLogReader,
     entry::RaftEntry,
@@ -21,125 +21,83 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-/// Durable entries that stay in memory, at most.
-const TAIL_MAX: usize = 4096;
-
 const VOTE_KEY: &str = "vote";
-const PURGED_KEY: &str = "purged";
 
 /// The log. Clones are the same log.
 #[derive(Clone)]
 pub(super) struct Log {
     store: Store,
-    end: Arc<Mutex<End>>,
+    memory: Arc<Mutex<Memory>>,
 }
 
 /// What is known without the disk.
-struct End {
+struct Memory {
     purged: Option<LogId>,
     last: Option<LogId>,
     vote: Option<Vote>,
-    /// The last entries, one after the other.
-    tail: VecDeque<Entry>,
-    /// Entries before this index are durable.
-    durable: u64,
+    /// The entries after the purged ones, one after the other.
+    entries: VecDeque<Entry>,
 }
 
 impl Log {
-    /// The log of a store.
-    pub(super) fn open(store: Store) -> Result<Log, StoreError> {
-        let meta = |key| store.meta(key);
-        let purged: Option<LogId> = meta(PURGED_KEY)?
-            .map(|bytes| decode(&bytes, "the start of the log"))
-            .transpose()?;
-        let vote = meta(VOTE_KEY)?
+    /// The log of a store, as far as it comes after the last entry of the snapshot.
+    pub(super) fn open(store: Store, snapshot: Option<LogId>) -> Result<Log, StoreError> {
+        let vote = store
+            .meta(VOTE_KEY)?
             .map(|bytes| decode(&bytes, "the vote"))
             .transpose()?;
-        let last = match store.last_entry()? {
-            Some((index, bytes)) => Some(decode_entry(index, &bytes)?.log_id),
-            None => purged,
-        };
-        let end = End {
-            purged,
-            last,
+        let rows = store.open_log(snapshot.map_or(0, |last| last.index + 1))?;
+        let entries = rows.iter().map(decode_entry);
+        let entries: VecDeque<Entry> = entries.collect::<Result<_, _>>()?;
+        let last = entries.back().map(|entry| entry.log_id);
+        let memory = Memory {
+            purged: snapshot,
+            last: last.or(snapshot),
             vote,
-            tail: VecDeque::new(),
-            durable: last.map_or(0, |last| last.index + 1),
+            entries,
         };
         Ok(Log {
             store,
-            end: Arc::new(Mutex::new(end)),
+            memory: Arc::new(Mutex::new(memory)),
         })
     }
 
-    fn end(&self) -> MutexGuard<'_, End> {
-        self.end.lock().expect("nobody panics while it is locked")
-    }
-
-    fn read(&self, from: u64, before: u64) -> Result<Vec<Entry>, StoreError> {
-        let (first_in_memory, last) = {
-            let end = self.end();
-            (end.first_in_memory(), end.last)
-        };
-        let before = before.min(last.map_or(0, |last| last.index + 1));
-        let mut entries = Vec::new();
-        if from < first_in_memory && from < before {
-            let rows = self.store.entries(from..=first_in_memory.min(before) - 1)?;
-            for (index, bytes) in rows {
-                entries.push(decode_entry(index, &bytes)?);
-            }
-        }
-        let end = self.end();
-        // What was let go of meanwhile is read from the store.
-        if end.first_in_memory() > first_in_memory {
-            drop(end);
-            return self.read(from, before);
-        }
-        let (skipped, wanted) = (
-            from.saturating_sub(first_in_memory),
-            before.saturating_sub(from.max(first_in_memory)),
-        );
-        let in_memory = |count| usize::try_from(count).unwrap_or(usize::MAX);
-        let tail = end.tail.iter();
-        let tail = tail.skip(in_memory(skipped)).take(in_memory(wanted));
-        entries.extend(tail.cloned());
-        Ok(entries)
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        let locked = self.memory.lock();
+        locked.expect("nobody panics while it is locked")
     }
 }
 
-impl End {
-    /// Entries from this index on are in memory.
-    fn first_in_memory(&self) -> u64 {
-        let first = self.tail.front().map(|entry| entry.log_id.index);
-        first.unwrap_or_else(|| self.last.map_or(0, |last| last.index + 1))
+impl Memory {
+    /// Where in `entries` the entry of an index is, or would be.
+    fn place(&self, index: u64) -> usize {
+        let first = self
+            .entries
+            .front()
+            .map_or(index, |entry| entry.log_id.index);
+        let place = usize::try_from(index.saturating_sub(first));
+        place.map_or(self.entries.len(), |place| place.min(self.entries.len()))
+    }
+
+    fn read(&self, from: u64, before: u64) -> Vec<Entry> {
+        let (from, before) = (self.place(from), self.place(before));
+        let wanted = self.entries.range(from..before.max(from));
+        wanted.cloned().collect()
     }
 
     fn push(&mut self, entry: Entry) {
-        let index = entry.log_id.index;
-        if let Some(back) = self.tail.back() {
-            assert_eq!(back.log_id.index + 1, index, "the log has no holes");
+        if let Some(back) = self.entries.back() {
+            let next = back.log_id.index + 1;
+            assert_eq!(next, entry.log_id.index, "the log has no holes");
         }
         self.last = Some(entry.log_id);
-        self.tail.push_back(entry);
-    }
-
-    /// Lets go of what is durable and long ago.
-    fn forget(&mut self) {
-        let durable = self.durable;
-        while self.tail.len() > TAIL_MAX
-            && self
-                .tail
-                .front()
-                .is_some_and(|entry| entry.log_id.index < durable)
-        {
-            self.tail.pop_front();
-        }
+        self.entries.push_back(entry);
     }
 }
 
-fn decode_entry(index: u64, bytes: &[u8]) -> Result<Entry, StoreError> {
+fn decode_entry((index, bytes): &EntryRow) -> Result<Entry, StoreError> {
     let entry: Entry = decode(bytes, "an entry of the log")?;
-    if entry.log_id.index == index {
+    if entry.log_id.index == *index {
         Ok(entry)
     } else {
         Err(StoreError::damaged(format!(
@@ -164,11 +122,11 @@ impl RaftLogReader<Types> for Log {
             Bound::Excluded(before) => *before,
             Bound::Unbounded => u64::MAX,
         };
-        Ok(self.read(from, before)?)
+        Ok(self.memory().read(from, before))
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
-        Ok(self.end().vote)
+        Ok(self.memory().vote)
     }
 }
 
@@ -176,10 +134,10 @@ impl RaftLogStorage<Types> for Log {
     type LogReader = Log;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
-        let end = self.end();
+        let memory = self.memory();
         Ok(LogState {
-            last_purged_log_id: end.purged,
-            last_log_id: end.last,
+            last_purged_log_id: memory.purged,
+            last_log_id: memory.last,
         })
     }
 
@@ -194,7 +152,7 @@ impl RaftLogStorage<Types> for Log {
             bytes,
         };
         self.store.make(vec![change]).await?;
-        self.end().vote = Some(*vote);
+        self.memory().vote = Some(*vote);
         Ok(())
     }
 
@@ -203,72 +161,53 @@ impl RaftLogStorage<Types> for Log {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut changes = Vec::new();
-        let mut next = 0;
+        let is_written = !self.store.is_in_memory();
+        let mut rows = Vec::new();
         {
-            let mut end = self.end();
+            let mut memory = self.memory();
             for entry in entries {
-                let index = entry.index();
-                let bytes = encode(&entry);
-                changes.push(Change::PutEntry { index, bytes });
-                end.push(entry);
-                next = index + 1;
+                if is_written {
+                    rows.push((entry.index(), encode(&entry)));
+                }
+                memory.push(entry);
             }
-            end.forget();
         }
-        let end = self.end.clone();
         let done = move |result: Result<(), StoreError>| {
-            if result.is_ok() {
-                let mut end = end.lock().expect("nobody panics while it is locked");
-                end.durable = end.durable.max(next);
-            }
             callback.io_completed(result.map_err(io::Error::from));
         };
-        self.store.change(changes, Box::new(done));
+        self.store
+            .change_log(LogChange::Append(rows), Box::new(done));
         Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         let from = last.map_or(0, |last| last.index + 1);
         {
-            let mut end = self.end();
-            while end
-                .tail
-                .pop_back_if(|entry| entry.log_id.index >= from)
-                .is_some()
-            {}
-            end.last = end.last.min(last).max(end.purged);
-            end.durable = end.durable.min(from);
+            let mut memory = self.memory();
+            let place = memory.place(from);
+            memory.entries.truncate(place);
+            memory.last = memory.last.min(last).max(memory.purged);
         }
-        let changes = vec![Change::TruncateLog { from }];
-        Ok(self.store.make(changes).await?)
+        Ok(self.store.make_log(LogChange::Truncate { from }).await?)
     }
 
     async fn purge(&mut self, up_to: LogId) -> Result<(), io::Error> {
         {
-            let mut end = self.end();
+            let mut memory = self.memory();
             assert!(
-                end.purged.is_none_or(|purged| purged <= up_to),
+                memory.purged.is_none_or(|purged| purged <= up_to),
                 "the start of the log does not go back"
             );
-            end.purged = Some(up_to);
-            end.last = end.last.max(Some(up_to));
-            while end
-                .tail
-                .pop_front_if(|entry| entry.log_id <= up_to)
-                .is_some()
-            {}
+            memory.purged = Some(up_to);
+            memory.last = memory.last.max(Some(up_to));
+            let place = memory.place(up_to.index + 1);
+            memory.entries.drain(..place);
         }
-        let changes = vec![
-            Change::PutMeta {
-                key: PURGED_KEY,
-                bytes: encode(&up_to),
-            },
-            Change::PurgeLog { up_to: up_to.index },
-        ];
         // Nobody waits for it: when it is lost, the log begins earlier than it need. A failure of
         // the store is told to whoever runs the server.
-        self.store.change(changes, Box::new(|_| {}));
+        let up_to = up_to.index;
+        let change = LogChange::Purge { up_to };
+        self.store.change_log(change, Box::new(|_| {}));
         Ok(())
     }
 }

@@ -43,8 +43,10 @@ pub(crate) struct Node {
 impl Node {
     /// Starts with what the store has, and leads. What it applied before comes again.
     pub(crate) async fn start(store: Store, probe: Arc<dyn Probe>) -> Result<Node, StoreError> {
-        let log = Log::open(store.clone())?;
         let state = State::open(store.clone(), probe)?;
+        let log = Log::open(store.clone(), state.snapshot_id())?;
+        // What was found is applied from now on, so all that was synced to keep it must be over.
+        store.make(Vec::new()).await?;
         let raft = Raft::new(ID, Arc::new(config()), NoNetwork, log, state.clone()).await;
         let failure = |error: String| {
             let failed = store.failure().borrow().clone();
@@ -80,7 +82,8 @@ impl Node {
         let number = self.next_number;
         self.next_number += 1;
         let ticket = Ticket::new(number, self.told_in.clone());
-        let proposed = self.raft.client_write_ff(proposal, Some(ticket)).await;
+        let proposed = self.raft.client_write_ff(Arc::new(proposal), Some(ticket));
+        let proposed = proposed.await;
         proposed.map_err(|error| Stopped {
             why: error.to_string(),
         })?;
@@ -91,6 +94,11 @@ impl Node {
     pub(crate) async fn completed(&mut self) -> Completion {
         let told = self.told.recv().await;
         completion(told.expect("this node has a sender itself"))
+    }
+
+    /// The next proposal that is done, if there is one already.
+    pub(crate) fn try_completed(&mut self) -> Option<Completion> {
+        self.told.try_recv().ok().map(completion)
     }
 
     /// Asks for a snapshot, so that the log can begin later.

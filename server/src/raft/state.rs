@@ -2,7 +2,10 @@
 //!
 //! A snapshot is one text of bytes in parts, and a record that says which parts count: it is written
 //! when they are all durable, and only then the parts of the one before go. The parts are not
-//! written at once, so that entries of the log get in between.
+//! written at once, so that other changes get in between.
+//!
+//! What is kept in memory alone is never read back, so there a snapshot is only the note that the log
+//! may begin later; its bytes are made when somebody asks for them.
 
 use super::{
     codec::{decode, encode},
@@ -89,11 +92,15 @@ impl State {
         look(&self.inner().machine)
     }
 
-    /// The last entry that the snapshot has; 0 without a snapshot.
-    pub(super) fn snapshot_index(&self) -> u64 {
+    /// The last entry that the snapshot has; none without a snapshot.
+    pub(super) fn snapshot_id(&self) -> Option<LogId> {
         let inner = self.inner();
-        let applied = inner.snapshot.as_ref().and_then(|record| record.applied);
-        applied.map_or(0, |applied| applied.index)
+        inner.snapshot.as_ref().and_then(|record| record.applied)
+    }
+
+    /// The index of the last entry that the snapshot has; 0 without a snapshot.
+    pub(super) fn snapshot_index(&self) -> u64 {
+        self.snapshot_id().map_or(0, |applied| applied.index)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -177,7 +184,8 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 /// Takes a snapshot of the state as it was when this was made.
 pub(super) struct Builder {
     state: State,
-    saved: Saved,
+    /// None when it need not be kept.
+    saved: Option<Saved>,
     applied: Option<LogId>,
     membership: StoredMembership,
 }
@@ -186,16 +194,29 @@ impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = Vec<u8>;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        let bytes = encode(&self.saved);
-        let record = Record {
+        let mut record = Record {
             number: self.state.next_number(),
             applied: self.applied,
             membership: self.membership.clone(),
-            hash: hash(&bytes),
+            hash: [0; 32],
         };
         let meta = record.meta();
-        self.state.keep(record, &bytes).await?;
-        let snapshot = bytes;
+        let snapshot = match self.saved.take() {
+            Some(saved) => {
+                let encoded = self.state.store.compute(move || {
+                    let bytes = encode(&saved);
+                    (hash(&bytes), bytes)
+                });
+                let (hash, bytes) = encoded.await?;
+                record.hash = hash;
+                self.state.keep(record, &bytes).await?;
+                bytes
+            }
+            None => {
+                self.state.inner().snapshot = Some(record);
+                Vec::new()
+            }
+        };
         Ok(Snapshot { meta, snapshot })
     }
 }
@@ -226,7 +247,7 @@ impl RaftStateMachine<Types> for State {
         let inner = self.inner();
         Builder {
             state: self.clone(),
-            saved: inner.machine.save(),
+            saved: (!self.store.is_in_memory()).then(|| inner.machine.save()),
             applied: inner.applied,
             membership: inner.membership.clone(),
         }
@@ -244,7 +265,11 @@ impl RaftStateMachine<Types> for State {
             hash: hash(&snapshot),
         };
         let machine = restore(&snapshot, &record, &self.probe)?;
-        self.keep(record, &snapshot).await?;
+        if self.store.is_in_memory() {
+            self.inner().snapshot = Some(record);
+        } else {
+            self.keep(record, &snapshot).await?;
+        }
         let mut inner = self.inner();
         inner.machine = machine;
         inner.applied = meta.last_log_id;
@@ -257,6 +282,15 @@ impl RaftStateMachine<Types> for State {
         let Some(record) = record else {
             return Ok(None);
         };
+        if self.store.is_in_memory() {
+            let inner = self.inner();
+            let meta = SnapshotMeta {
+                last_log_id: inner.applied,
+                last_membership: inner.membership.clone(),
+            };
+            let snapshot = encode(&inner.machine.save());
+            return Ok(Some(Snapshot { meta, snapshot }));
+        }
         Ok(Some(Snapshot {
             meta: record.meta(),
             snapshot: self.store.snapshot(record.number)?,

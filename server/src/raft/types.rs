@@ -8,13 +8,15 @@ use openraft::{
     vote::RaftLeaderId,
 };
 use openraft_rt_tokio::TokioRuntime;
+use std::sync::Arc;
 
 /// openraft's choice of types.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Types;
 
 impl RaftTypeConfig for Types {
-    type D = Proposal;
+    /// Shared: an entry is in the log, and on its way to the machine, at the same time.
+    type D = Arc<Proposal>;
     /// None for what is no proposal of ours.
     type R = Option<Box<Outcome>>;
     type NodeId = u64;
@@ -22,7 +24,7 @@ impl RaftTypeConfig for Types {
     type Term = u64;
     type LeaderId = leader_id_adv::LeaderId<u64, u64>;
     type Vote = openraft::impls::Vote<Self::LeaderId>;
-    type Payload = EntryPayload<Proposal, u64, BasicNode>;
+    type Payload = EntryPayload<Arc<Proposal>, u64, BasicNode>;
     type Entry = openraft::impls::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
     type AsyncRuntime = TokioRuntime;
     type Responder<T>

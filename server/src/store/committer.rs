@@ -2,17 +2,19 @@
 
 use super::{
     Change, Done, StoreError,
-    tables::{LOG, META, SNAPSHOT},
+    tables::{META, SNAPSHOT},
 };
 use lockwright_env::Worker;
 use redb::{Database, Durability, WriteTransaction};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Changes, and who is to be told.
-pub(super) struct Job {
-    pub(super) changes: Vec<Change>,
-    pub(super) done: Done,
+/// What the writer of the database is given.
+pub(super) enum Job {
+    /// Changes, and who is to be told.
+    Change { changes: Vec<Change>, done: Done },
+    /// Work that would hold up others elsewhere.
+    Compute(Box<dyn FnOnce() + Send>),
 }
 
 /// The one writer of a database.
@@ -40,7 +42,7 @@ impl Committer {
         self.finish(committed);
     }
 
-    fn commit(&self, jobs: &[Job]) -> Result<(), StoreError> {
+    fn commit(&self, jobs: &[Vec<Change>]) -> Result<(), StoreError> {
         // What failed once is not tried again: nobody knows what of it is on the disk.
         if let Some(failure) = &*self.failure.borrow() {
             return Err(failure.clone());
@@ -49,8 +51,8 @@ impl Committer {
         transaction
             .set_durability(Durability::Immediate)
             .expect("no savepoint is ever made");
-        for job in jobs {
-            write(&transaction, &job.changes)?;
+        for changes in jobs {
+            write(&transaction, changes)?;
         }
         Ok(transaction.commit()?)
     }
@@ -61,20 +63,26 @@ impl Worker for Committer {
     type Done = Committed;
 
     fn work(&mut self, jobs: &mut Vec<Job>) -> Committed {
-        let result = self.commit(jobs);
-        Committed {
-            dones: jobs.drain(..).map(|job| job.done).collect(),
-            result,
+        let (mut all, mut dones) = (Vec::new(), Vec::new());
+        for job in jobs.drain(..) {
+            match job {
+                Job::Change { changes, done } => {
+                    all.push(changes);
+                    dones.push(done);
+                }
+                Job::Compute(work) => work(),
+            }
         }
+        let result = match all.is_empty() {
+            true => Ok(()),
+            false => self.commit(&all),
+        };
+        Committed { dones, result }
     }
 
     fn finish(&mut self, committed: Committed) {
         if let Err(error) = &committed.result {
-            self.failure.send_if_modified(|failure| {
-                let is_first = failure.is_none();
-                failure.get_or_insert(error.clone());
-                is_first
-            });
+            super::fail(&self.failure, error);
         }
         for done in committed.dones {
             done(committed.result.clone());
@@ -90,7 +98,6 @@ fn write(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), Store
         let count = rest.iter().take_while(|change| table_of(change) == table);
         let (now, later) = rest.split_at(count.count());
         match table {
-            Table::Log => write_log(transaction, now)?,
             Table::Meta => write_meta(transaction, now)?,
             Table::Snapshot => write_snapshot(transaction, now)?,
         }
@@ -101,34 +108,15 @@ fn write(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), Store
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Table {
-    Log,
     Meta,
     Snapshot,
 }
 
 fn table_of(change: &Change) -> Table {
     match change {
-        Change::PutEntry { .. } | Change::TruncateLog { .. } | Change::PurgeLog { .. } => {
-            Table::Log
-        }
         Change::PutMeta { .. } => Table::Meta,
         Change::PutPart { .. } | Change::KeepSnapshot { .. } => Table::Snapshot,
     }
-}
-
-fn write_log(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
-    let mut log = transaction.open_table(LOG)?;
-    for change in changes {
-        match change {
-            Change::PutEntry { index, bytes } => {
-                log.insert(index, bytes.as_slice())?;
-            }
-            Change::TruncateLog { from } => log.retain_in(*from.., |_, _| false)?,
-            Change::PurgeLog { up_to } => log.retain_in(..=*up_to, |_, _| false)?,
-            _ => unreachable!("a change of another table"),
-        }
-    }
-    Ok(())
 }
 
 fn write_meta(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {

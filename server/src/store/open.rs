@@ -1,19 +1,23 @@
 //! Opening a database: whose it is, and whether it is whole.
 //!
 //! A new database is made under another name and renamed when all of it is on the disk: under its
-//! own name there is a whole one or none, however the server ends.
+//! own name there is a whole one or none, however the server ends. The log is made before it: where
+//! there is a database there is a log.
 
 use super::{
-    Place, Store, StoreError,
+    EntryRow, LogFiles, LogPlace, Place, Store, StoreError,
     committer::Committer,
     file::Backend,
+    journal::{self, Journal},
+    log_writer::{LogJob, LogWriter},
     tables::{FORMAT, FORMAT_KEY, META},
 };
 use lockwright_env::{Directory, DirectoryError, DiskFile, Env};
 use redb::{Database, ReadableDatabase, TableError};
 use std::{
-    path::Path,
-    sync::{Arc, Mutex},
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -29,8 +33,13 @@ const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
 const CACHE_BYTES: usize = 16 << 20;
 
 impl Store {
-    /// Opens what is kept in a directory; an empty store if there is nothing yet.
-    pub(crate) fn open<E: Env>(env: &E, path: &Path) -> Result<Store, StoreError> {
+    /// Opens what is kept in a directory; an empty store if there is nothing yet. A segment of the
+    /// log ends after `segment_bytes`.
+    pub(crate) fn open<E: Env>(
+        env: &E,
+        path: &Path,
+        segment_bytes: u64,
+    ) -> Result<Store, StoreError> {
         let directory = env.open_directory(path).map_err(|error| match error {
             DirectoryError::Locked => StoreError::Locked {
                 path: path.to_owned(),
@@ -40,22 +49,33 @@ impl Store {
         let directory = Arc::new(directory);
         let in_directory = |error| StoreError::directory(path.to_owned(), error);
         if !directory.exists(NAME).map_err(in_directory)? {
-            create(&directory, path)?;
+            create(&directory, path, segment_bytes)?;
         }
         let file = directory.open(NAME).map_err(in_directory)?;
-        let path = path.join(NAME);
-        check_magic(&file, &path)?;
+        check_magic(&file, &path.join(NAME))?;
+        // A server that was killed may have written what it did not sync. It is believed from now
+        // on, so it must stay.
+        file.sync().map_err(StoreError::disk)?;
         let (told_open, open) = watch::channel(());
-        let database = redb(file, directory, Some(told_open))?;
-        check_format(&database, &path)?;
+        let database = redb(file, directory.clone(), Some(told_open.clone()))?;
+        check_format(&database, &path.join(NAME))?;
         let database = Arc::new(database);
         let (told, failure) = watch::channel(None);
         let (jobs_in, jobs) = mpsc::unbounded_channel();
-        env.spawn_worker(Committer::new(database.clone(), told), jobs)
+        env.spawn_worker(Committer::new(database.clone(), told.clone()), jobs)
             .map_err(StoreError::disk)?;
         Ok(Store {
             database,
             place: Place::Worker(jobs_in),
+            log: LogPlace::Files(Arc::new(Files {
+                env: env.clone(),
+                directory,
+                path: path.to_owned(),
+                segment_bytes,
+                failure: told,
+                told_open,
+                jobs: OnceLock::new(),
+            })),
             failure,
             open,
         })
@@ -71,6 +91,7 @@ impl Store {
         Ok(Store {
             database,
             place: Place::Here(Arc::new(Mutex::new(committer))),
+            log: LogPlace::Nowhere,
             failure,
             // Memory is nobody else's.
             open: watch::channel(()).1,
@@ -78,9 +99,59 @@ impl Store {
     }
 }
 
-/// Makes an empty database.
-fn create<D: Directory>(directory: &Arc<D>, path: &Path) -> Result<(), StoreError> {
+/// The files of a log on a disk.
+struct Files<E: Env> {
+    env: E,
+    directory: Arc<E::Directory>,
+    path: PathBuf,
+    segment_bytes: u64,
+    failure: watch::Sender<Option<StoreError>>,
+    told_open: watch::Sender<()>,
+    /// Goes to the writer, when the log is open.
+    jobs: OnceLock<mpsc::UnboundedSender<LogJob>>,
+}
+
+impl<E: Env> LogFiles for Files<E> {
+    fn open(&self, needed: u64) -> Result<VecDeque<EntryRow>, StoreError> {
+        let (directory, bytes) = (self.directory.clone(), self.segment_bytes);
+        let opened = Journal::open(directory, &self.path, bytes, needed)?;
+        let writer = LogWriter {
+            journal: opened.journal,
+            failure: self.failure.clone(),
+            open: self.told_open.clone(),
+        };
+        let (jobs_in, jobs) = mpsc::unbounded_channel();
+        assert!(self.jobs.set(jobs_in).is_ok(), "the log is opened once");
+        let spawned = self.env.spawn_worker(writer, jobs);
+        spawned.map_err(StoreError::disk)?;
+        Ok(opened.entries)
+    }
+
+    fn change(&self, job: LogJob) -> Result<(), LogJob> {
+        let jobs = self.jobs.get().expect("the log is opened first");
+        jobs.send(job).map_err(|refused| refused.0)
+    }
+}
+
+/// Makes an empty log and an empty database.
+fn create<D: Directory>(
+    directory: &Arc<D>,
+    path: &Path,
+    segment_bytes: u64,
+) -> Result<(), StoreError> {
     let in_directory = |error| StoreError::directory(path.to_owned(), error);
+    if journal::is_there(&**directory)? {
+        // A first start was interrupted, or the database was taken away.
+        let left = Journal::open(directory.clone(), path, segment_bytes, 0)?;
+        if !left.entries.is_empty() {
+            return Err(StoreError::damaged(format!(
+                "`{}` has a log, and `{NAME}` is not there",
+                path.display()
+            )));
+        }
+    } else {
+        Journal::create(directory.clone(), path, segment_bytes)?;
+    }
     let file = directory.create(NEW_NAME).map_err(in_directory)?;
     let database = redb(file, directory.clone(), None)?;
     let transaction = database.begin_write()?;

@@ -2,9 +2,6 @@
 
 use redb::TableDefinition;
 
-/// The log: index to entry.
-pub(super) const LOG: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("log");
-
 /// Records of which there is one, by name.
 pub(super) const META: TableDefinition<'static, &'static str, &'static [u8]> =
     TableDefinition::new("meta");
@@ -17,4 +14,4 @@ pub(super) const SNAPSHOT: TableDefinition<'static, (u64, u32), &'static [u8]> =
 pub(super) const FORMAT_KEY: &str = "format";
 
 /// How rows are written. Another number is another program's, or another version's.
-pub(super) const FORMAT: &[u8] = b"lockwright 1";
+pub(super) const FORMAT: &[u8] = b"lockwright 2";

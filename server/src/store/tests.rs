@@ -6,7 +6,7 @@
 )]
 
 use super::{
-    Change, Store, StoreError,
+    Change, EntryRow, LogChange, Store, StoreError,
     open::{NAME, NEW_NAME},
 };
 use lockwright_env::{
@@ -23,6 +23,9 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpStream, sync::mpsc::UnboundedReceiver};
+
+/// So small that a few entries fill it.
+const SEGMENT_BYTES: u64 = 4096;
 
 /// A directory that goes when this does.
 pub(crate) struct Scratch(PathBuf);
@@ -42,7 +45,7 @@ impl Scratch {
     }
 
     fn open(&self) -> Result<Store, StoreError> {
-        Store::open(&TokioEnv, &self.0)
+        Store::open(&TokioEnv, &self.0, SEGMENT_BYTES)
     }
 
     /// Opens it as soon as the store before has let go of it.
@@ -55,6 +58,15 @@ impl Scratch {
                 other => return other,
             }
         }
+    }
+
+    /// The names of the files of the log, in order.
+    fn segments(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut segments: Vec<String> = names.filter(|name| name.ends_with(".log")).collect();
+        segments.sort();
+        segments
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -73,39 +85,66 @@ impl Drop for Scratch {
     }
 }
 
-fn entry(index: u64) -> Change {
+pub(super) fn row(index: u64) -> EntryRow {
     let bytes = vec![u8::try_from(index % 251).unwrap(); 100];
-    Change::PutEntry { index, bytes }
+    (index, bytes)
 }
 
-fn entries_of(store: &Store) -> Vec<u64> {
-    let entries = store.entries(0..=u64::MAX).unwrap();
-    entries.into_iter().map(|(index, _)| index).collect()
+fn append(indices: impl IntoIterator<Item = u64>) -> LogChange {
+    LogChange::Append(indices.into_iter().map(row).collect())
+}
+
+/// The indices of the entries of a log from `needed` on.
+fn entries_of(store: &Store, needed: u64) -> Vec<u64> {
+    let rows = store.open_log(needed).unwrap();
+    let is_right = |(index, bytes): EntryRow| {
+        assert_eq!((index, bytes), row(index));
+        index
+    };
+    rows.into_iter().map(is_right).collect()
+}
+
+fn meta(key: &'static str, bytes: Vec<u8>) -> Change {
+    Change::PutMeta { key, bytes }
 }
 
 #[tokio::test]
 async fn what_was_made_is_there_when_it_is_opened_again() {
     let scratch = Scratch::new();
     let store = scratch.open().unwrap();
-    store.make((0..10).map(entry).collect()).await.unwrap();
-    let meta = Change::PutMeta {
-        key: "k",
-        bytes: vec![7],
-    };
-    store.make(vec![meta]).await.unwrap();
-    store
-        .make(vec![
-            Change::TruncateLog { from: 8 },
-            Change::PurgeLog { up_to: 2 },
-        ])
-        .await
-        .unwrap();
-    drop(store);
+    assert_eq!(entries_of(&store, 0), Vec::<u64>::new());
+    store.make_log(append(0..10)).await.unwrap();
+    store.make(vec![meta("k", vec![7])]).await.unwrap();
+    for change in [LogChange::Truncate { from: 8 }, append(8..9)] {
+        store.make_log(change).await.unwrap();
+    }
+    let purge = LogChange::Purge { up_to: 2 };
+    store.make_log(purge).await.unwrap();
+    store.closed().await;
     let store = scratch.reopen().await.unwrap();
-    assert_eq!(entries_of(&store), [3, 4, 5, 6, 7]);
-    assert_eq!(store.last_entry().unwrap().unwrap().0, 7);
+    assert_eq!(entries_of(&store, 3), [3, 4, 5, 6, 7, 8]);
     assert_eq!(store.meta("k").unwrap(), Some(vec![7]));
     assert_eq!(store.meta("none").unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_log_without_its_database_or_the_other_way_round_is_damage() {
+    let scratch = Scratch::new();
+    let store = scratch.open().unwrap();
+    store.open_log(0).unwrap();
+    store.make_log(append(0..10)).await.unwrap();
+    store.closed().await;
+    let away = scratch.path().join("away");
+    std::fs::rename(scratch.path().join(NAME), &away).unwrap();
+    let error = scratch.reopen().await.err().unwrap();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    std::fs::rename(&away, scratch.path().join(NAME)).unwrap();
+    for name in scratch.segments() {
+        std::fs::remove_file(scratch.path().join(name)).unwrap();
+    }
+    let store = scratch.reopen().await.unwrap();
+    let error = store.open_log(0).err().unwrap();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -173,7 +212,7 @@ async fn another_format_is_refused() {
         bytes: b"lockwright 99".to_vec(),
     };
     store.make(vec![newer]).await.unwrap();
-    drop(store);
+    store.closed().await;
     let error = scratch.reopen().await.err().unwrap();
     let StoreError::Version { got, .. } = &error else {
         panic!("{error}")
@@ -194,7 +233,11 @@ async fn what_an_interrupted_start_left_is_made_anew() {
 async fn a_damaged_file_is_refused_or_whole() {
     let scratch = Scratch::new();
     let store = scratch.open().unwrap();
-    store.make((0..200).map(entry).collect()).await.unwrap();
+    let rows = |n: u8| vec![n; 4000];
+    const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    for (n, key) in (0..).zip(KEYS) {
+        store.make(vec![meta(key, rows(n))]).await.unwrap();
+    }
     drop(store);
     drop(scratch.reopen().await.unwrap());
     while scratch.open().is_err() {
@@ -208,17 +251,19 @@ async fn a_damaged_file_is_refused_or_whole() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x55;
         damaged.put(NAME, &bytes);
+        for name in scratch.segments() {
+            let bytes = std::fs::read(scratch.path().join(&name)).unwrap();
+            damaged.put(&name, &bytes);
+        }
         match damaged.open() {
             Err(StoreError::Damaged { .. } | StoreError::Foreign { .. }) => {
                 refused += 1;
             }
             Err(error) => panic!("byte {at}: {error}"),
             Ok(store) => {
-                assert_eq!(
-                    entries_of(&store),
-                    (0..200).collect::<Vec<_>>(),
-                    "byte {at}"
-                );
+                for (n, key) in (0..).zip(KEYS) {
+                    assert_eq!(store.meta(key).unwrap(), Some(rows(n)), "byte {at}");
+                }
                 unharmed += 1;
             }
         }
@@ -289,6 +334,15 @@ impl Directory for ShortDirectory {
         self.0.exists(name)
     }
 
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.0.names()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.1.write()?;
+        self.0.remove(name)
+    }
+
     fn open(&self, name: &str) -> io::Result<ShortFile> {
         self.1.write()?;
         Ok(ShortFile(self.0.open(name)?, self.1.clone()))
@@ -347,10 +401,11 @@ impl Env for Short {
 async fn a_full_disk_is_said_to_be_full_and_nothing_is_kept_after() {
     let scratch = Scratch::new();
     let short = Short::new(1_000, io::ErrorKind::StorageFull);
-    let store = Store::open(&short, scratch.path()).unwrap();
+    let store = Store::open(&short, scratch.path(), SEGMENT_BYTES).unwrap();
+    store.open_log(0).unwrap();
     let mut kept = 0;
     let error = loop {
-        match store.make(vec![entry(kept)]).await {
+        match store.make_log(append([kept])).await {
             Ok(()) => kept += 1,
             Err(error) => break error,
         }
@@ -358,11 +413,16 @@ async fn a_full_disk_is_said_to_be_full_and_nothing_is_kept_after() {
     assert!(matches!(error, StoreError::Full { .. }), "{error}");
     assert!(store.failure().borrow().is_some());
     short.writes_left.store(u64::MAX, Ordering::Relaxed);
-    let again = store.make(vec![entry(kept)]).await.err().unwrap();
+    let again = store.make_log(append([kept])).await.err().unwrap();
     assert!(matches!(again, StoreError::Full { .. }), "{again}");
-    drop(store);
+    let other = store.make(vec![meta("k", vec![1])]).await.err().unwrap();
+    assert!(
+        matches!(other, StoreError::Full { .. }),
+        "one failure stops all: {other}"
+    );
+    store.closed().await;
     let store = scratch.reopen().await.unwrap();
-    let there = entries_of(&store);
+    let there = entries_of(&store, 0);
     let acknowledged: Vec<u64> = (0..kept).collect();
     assert!(kept > 10 && there.starts_with(&acknowledged), "{there:?}");
 }
@@ -372,11 +432,15 @@ async fn a_start_without_room_or_rights_is_refused_and_can_be_repeated() {
     let scratch = Scratch::new();
     for writes in 0..12 {
         let short = Short::new(writes, io::ErrorKind::StorageFull);
-        let error = Store::open(&short, scratch.path()).err().unwrap();
+        let error = Store::open(&short, scratch.path(), SEGMENT_BYTES)
+            .err()
+            .unwrap();
         assert!(matches!(error, StoreError::Full { .. }), "{error}");
     }
     let short = Short::new(0, io::ErrorKind::ReadOnlyFilesystem);
-    let error = Store::open(&short, scratch.path()).err().unwrap();
+    let error = Store::open(&short, scratch.path(), SEGMENT_BYTES)
+        .err()
+        .unwrap();
     assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
     scratch.reopen().await.unwrap();
 }

@@ -96,6 +96,9 @@ pub struct DiskPlan {
     pub sync_us_max: u64,
     /// After how many entries of its log the server takes a snapshot.
     pub snapshot_entries: u64,
+    /// How long a file of its log is when the next one begins, in bytes; the default without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_segment_bytes: Option<u64>,
 }
 
 /// A host's clock.
@@ -500,6 +503,9 @@ impl DiskPlan {
         }
         if self.snapshot_entries == 0 {
             return Err("disk: snapshot_entries must be at least 1".to_owned());
+        }
+        if self.log_segment_bytes.is_some_and(|bytes| bytes < 1024) {
+            return Err("disk: log_segment_bytes must be at least 1024".to_owned());
         }
         Ok(())
     }

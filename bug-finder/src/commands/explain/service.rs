@@ -66,6 +66,9 @@ fn of_server(plan: &ServicePlan) -> String {
                 ", has a disk that takes {} to {} us to sync, takes a snapshot after {} entries",
                 disk.sync_us_min, disk.sync_us_max, disk.snapshot_entries
             );
+            if let Some(bytes) = disk.log_segment_bytes {
+                line += &format!(", begins a file of its log after {bytes} bytes");
+            }
         }
         None => line += ", keeps everything in memory",
     }

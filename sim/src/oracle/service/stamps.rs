@@ -1,7 +1,7 @@
 //! Every command carries the time at which it happens, by the server's clock, and what is due
 //! happens when it is due (SEMANTICS section 3).
 
-use super::{Happening, ServiceOracle, calm::sync_ms};
+use super::{Happening, ServiceOracle, calm::written_ms};
 use crate::{
     oracle::Verdict,
     plan::{FaultKind, Place, ServicePlan},
@@ -36,7 +36,7 @@ impl Stamps {
         let even = !held_up && plan.server_clock_is_steady();
         // What is due is on the disk before it happens, after what is being synced already; and a
         // snapshot may come between.
-        let late_ms_max = LATE_MS_MAX + 4 * sync_ms(plan);
+        let late_ms_max = LATE_MS_MAX + written_ms(plan);
         Stamps {
             late_ms_max: even.then_some(late_ms_max),
         }

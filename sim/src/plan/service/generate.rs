@@ -33,6 +33,7 @@ impl ServicePlan {
         let visits = &mut Draw::new(Profile::Service, seed, Stream::ServiceStrangers);
         let disks = &mut Draw::new(Profile::Service, seed, Stream::ServiceDiskPlan);
         let latency = latency(net);
+        let disk = disk(disks);
         let plan = ServicePlan {
             shape: shape.in_a_line(),
             seed,
@@ -40,11 +41,11 @@ impl ServicePlan {
             latency,
             server: ServerPlan {
                 connections_max: connections_max(shape, visits),
-                disk: disk(disks),
+                disk,
                 ..server(shape, latency, clocks)
             },
             hosts: (0..shape.hosts).map(|_| clock(shape, clocks)).collect(),
-            clients: clients(shape, latency, seed),
+            clients: clients(shape, latency, disk, seed),
             faults: Vec::new(),
             strangers: strangers(shape, visits),
             store: None,
@@ -112,7 +113,7 @@ fn server(shape: &Shape, latency: LatencyPlan, draw: &mut Draw) -> ServerPlan {
 }
 
 /// A disk, most of the time. What is not over yet is what a crash can spoil, so syncs take their
-/// time; and snapshots come often, so that there are some.
+/// time; and snapshots and new files of the log come often, so that there are some.
 fn disk(draw: &mut Draw) -> Option<DiskPlan> {
     draw.chance(3, 4).then(|| {
         let sync_us_min = u64::from(draw.between_skewed(1, 3_000));
@@ -120,6 +121,7 @@ fn disk(draw: &mut Draw) -> Option<DiskPlan> {
             sync_us_min,
             sync_us_max: sync_us_min + u64::from(draw.between_skewed(1, 15_000)) - 1,
             snapshot_entries: draw.between_skewed(3, 400).into(),
+            log_segment_bytes: Some(draw.between_skewed(1 << 10, 1 << 15).into()),
         }
     })
 }
@@ -208,15 +210,29 @@ fn clock(shape: &Shape, draw: &mut Draw) -> ClockPlan {
     }
 }
 
-fn clients(shape: &Shape, latency: LatencyPlan, seed: u64) -> Vec<ClientPlan> {
+fn clients(
+    shape: &Shape,
+    latency: LatencyPlan,
+    disk: Option<DiskPlan>,
+    seed: u64,
+) -> Vec<ClientPlan> {
+    // Before an answer comes the group that is being written and its own, each of them with a
+    // new file of the log and a part of a snapshot.
+    let written_ms = 10 * disk.map_or(0, |disk| disk.sync_us_max.div_ceil(1_000));
     let draw = &mut Draw::new(Profile::Service, seed, Stream::ServiceClients);
     let each = shape.attempts.div_ceil(shape.clients);
     (0..shape.clients)
-        .map(|_| client(shape, latency, each, draw))
+        .map(|_| client(shape, latency, written_ms, each, draw))
         .collect()
 }
 
-fn client(shape: &Shape, latency: LatencyPlan, attempts: u32, draw: &mut Draw) -> ClientPlan {
+fn client(
+    shape: &Shape,
+    latency: LatencyPlan,
+    written_ms: u64,
+    attempts: u32,
+    draw: &mut Draw,
+) -> ClientPlan {
     // Several times what a message takes, so that undisturbed sessions live.
     let slowest = u32::try_from(latency.max_ms).expect("small");
     let abandon_ms = 6 * slowest + draw.between_skewed(30, 4_000);
@@ -237,7 +253,7 @@ fn client(shape: &Shape, latency: LatencyPlan, attempts: u32, draw: &mut Draw) -
         namespace,
         abandon_ms: abandon_ms.into(),
         keep_alive_ms: (abandon_ms / 3).into(),
-        call_timeout_ms: (5 * slowest + draw.between_skewed(50, 1_500)).into(),
+        call_timeout_ms: written_ms + u64::from(5 * slowest + draw.between_skewed(50, 1_500)),
         attempts,
         closes_at_ms: draw
             .chance(1, 12)

@@ -48,6 +48,7 @@ const PLAIN_DISK: DiskPlan = DiskPlan {
     sync_us_min: 1_000,
     sync_us_max: 1_000,
     snapshot_entries: 1_000_000,
+    log_segment_bytes: None,
 };
 
 /// How many other seeds are tried before smaller steps are.
@@ -418,7 +419,15 @@ impl ServicePlan {
             Box::new(|plan| {
                 let disk = &mut plan.server.disk;
                 *disk = disk.map(|disk| DiskPlan {
+                    log_segment_bytes: None,
+                    ..disk
+                });
+            }),
+            Box::new(|plan| {
+                let disk = &mut plan.server.disk;
+                *disk = disk.map(|disk| DiskPlan {
                     snapshot_entries: disk.snapshot_entries,
+                    log_segment_bytes: disk.log_segment_bytes,
                     ..PLAIN_DISK
                 });
             }),

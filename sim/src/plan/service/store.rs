@@ -144,8 +144,9 @@ impl StorePlan {
         DiskPlan {
             sync_us_min: self.sync_us_min,
             sync_us_max: self.sync_us_max,
-            // It takes none.
+            // It takes none, and it has no log.
             snapshot_entries: 1,
+            log_segment_bytes: None,
         }
     }
 

@@ -74,6 +74,9 @@ pub(super) fn config(stage: &Arc<Stage>) -> ServerConfig {
     if let Some(disk) = plan.disk {
         config.storage = Storage::Directory(PathBuf::from("data"));
         config.snapshot_entries = disk.snapshot_entries;
+        if let Some(bytes) = disk.log_segment_bytes {
+            config.log_segment_bytes = bytes;
+        }
     }
     config.probe = Arc::new(StageProbe(stage.clone()));
     config
