@@ -307,8 +307,9 @@ impl World<'_> {
         let attempts = plan.clients.iter().flat_map(|client| &client.attempts);
         let accesses = attempts.flat_map(|attempt| &attempt.accesses);
         let longest = accesses.map(|access| access.after_ms + access.think_ms);
-        let timeout_ms = plan.store.as_ref().map_or(0, |store| store.call_timeout_ms);
-        longest.max().unwrap_or(0) + 4 * timeout_ms
+        let tries = plan.store.as_ref();
+        let tries_ms = tries.map_or(0, |store| 4 * store.call_timeout_ms + visit::PAUSE_MS_MAX);
+        longest.max().unwrap_or(0) + tries_ms
     }
 
     fn nothing_is_left(&self) {

@@ -208,8 +208,13 @@ impl Stage {
         }
         if !matches!(
             happening,
-            // Who goes to the store goes again until it is answered.
-            Happening::Stamped { .. } | Happening::Late { .. } | Happening::Goes { .. }
+            // Who goes to the store goes again until it is answered, and a store that ends is
+            // started again however often it takes.
+            Happening::Stamped { .. }
+                | Happening::Late { .. }
+                | Happening::Goes { .. }
+                | Happening::Fault { .. }
+                | Happening::StoreUp { .. }
         ) {
             inner.last_progress = now;
         }

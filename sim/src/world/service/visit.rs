@@ -28,8 +28,12 @@ pub(super) struct Visitor {
     visit: Visit,
 }
 
-/// After a try that failed, in ms by the host's clock.
+/// After the first try that failed, in ms by the host's clock; twice as long after each further one.
 const PAUSE_MS: u64 = 20;
+
+/// No pause is longer. A try that times out keeps a port of the simulated host, and a store that
+/// stays away must not use up all of them: that would hide what is wrong.
+pub(super) const PAUSE_MS_MAX: u64 = 1_280;
 
 impl Visitor {
     /// The holder of a lock that was granted.
@@ -66,6 +70,7 @@ impl Visitor {
         let store = self.stage.store.as_ref();
         let store = store.expect("the plan was validated: there is a store");
         let patience = Duration::from_millis(store.plan.call_timeout_ms);
+        let mut pause_ms = PAUSE_MS;
         loop {
             let goes = Happening::Goes {
                 id: self.id.clone(),
@@ -75,7 +80,8 @@ impl Visitor {
             if let Ok(Ok(())) = timeout(&env, patience, self.call(&env)).await {
                 return;
             }
-            sleep(&env, Duration::from_millis(PAUSE_MS)).await;
+            sleep(&env, Duration::from_millis(pause_ms)).await;
+            pause_ms = (2 * pause_ms).min(PAUSE_MS_MAX);
         }
     }
 
