@@ -113,7 +113,10 @@ fn stalk(plan: &mut ServicePlan, draw: &mut Draw) {
     }
     let latency = plan.latency.max_ms;
     let ttl_ms = 4 * latency + u64::from(draw.between_skewed(20, 600));
-    let away_ms = 2 * ttl_ms + u64::from(draw.between_skewed(1, 600));
+    let store_dies_twice = draw.chance(1, 4);
+    let away_ms = 2 * ttl_ms
+        + u64::from(draw.between_skewed(1, 600))
+        + if store_dies_twice { 1_000 } else { 0 };
     let at_ms = u64::from(draw.below(u32::try_from(plan.active_ms).unwrap_or(u32::MAX)));
     let attempts = plan.attempts().filter(|one| !one.claims.is_empty());
     let all: Vec<OpClaim> = attempts.flat_map(|one| one.claims.clone()).collect();
@@ -176,7 +179,10 @@ fn stalk(plan: &mut ServicePlan, draw: &mut Draw) {
         }),
         _ => store.faults.push(fault(StoreFaultKind::Hold { host })),
     }
-    if draw.chance(1, 3) {
+    if store_dies_twice {
+        let next_comes = about_granted + ttl_ms + u64::from(draw.between(2, 6)) * latency;
+        store.faults.extend(two_deaths(next_comes, draw));
+    } else if draw.chance(1, 3) {
         // What the next one had remembered there must be remembered still.
         let kind = *draw.pick(&[StoreFaultKind::Crash, StoreFaultKind::PowerLoss]);
         store.faults.push(StoreFault {
@@ -185,6 +191,29 @@ fn stalk(plan: &mut ServicePlan, draw: &mut Draw) {
             kind,
         });
     }
+}
+
+/// The store is killed while it writes down who has come, which its disk makes last; and is gone with
+/// its power when it has had the time to believe what it finds of that, and to say so.
+fn two_deaths(comes_ms: u64, draw: &mut Draw) -> [StoreFault; 3] {
+    let slow = StoreFault {
+        at_ms: comes_ms.saturating_sub(100),
+        for_ms: 250,
+        kind: StoreFaultKind::DiskSlow {
+            by_ms: draw.between(50, 200).into(),
+        },
+    };
+    let crash = StoreFault {
+        at_ms: comes_ms + u64::from(draw.below(100)),
+        for_ms: draw.between_skewed(1, 20).into(),
+        kind: StoreFaultKind::Crash,
+    };
+    let power_loss = StoreFault {
+        at_ms: crash.at_ms + crash.for_ms + u64::from(draw.between(50, 500)),
+        for_ms: draw.between_skewed(1, 50).into(),
+        kind: StoreFaultKind::PowerLoss,
+    };
+    [slow, crash, power_loss]
 }
 
 /// What goes wrong with the store besides.
