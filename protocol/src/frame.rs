@@ -1,5 +1,7 @@
 //! Frames: a message with its seq, as one JSON object.
 
+mod usual;
+
 use crate::{Message, Request};
 use lockwright_engine::ErrorCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -94,6 +96,11 @@ impl ClientFrame {
     /// # Errors
     /// [`DecodeError`] says what is wrong.
     pub fn decode(text: &str) -> Result<ClientFrame, DecodeError> {
+        usual::decode(text).map_or_else(|| ClientFrame::decode_any(text), Ok)
+    }
+
+    /// Reads any frame, and says what is wrong with it.
+    fn decode_any(text: &str) -> Result<ClientFrame, DecodeError> {
         let mut fields = object(text)?;
         let seq = match fields.remove("seq") {
             Some(value) => seq_of(&value)?,

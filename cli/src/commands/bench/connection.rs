@@ -4,14 +4,14 @@ use super::Plan;
 use crate::exit::{Exit, Failure};
 use futures_util::{SinkExt, StreamExt};
 use lockwright_client::{Claim, Credentials, DurationMs, Name, Path, Token, Wait};
-use lockwright_env::{Env, TokioEnv, timeout};
+use lockwright_env::{Env, TokioEnv, sleep, timeout};
 use lockwright_protocol::{ClaimText, ClientFrame, Request, SESSION_PATH, Seq, WaitMs};
 use serde::Deserialize;
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, future::Future, pin::Pin, time::Duration};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-/// A client that waits longer than this says that it is there.
+/// How often a client says that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// How long a session outlives a client that was killed.
@@ -42,6 +42,13 @@ impl BenchError {
 pub(super) struct Connection {
     socket: WebSocketStream<TcpStream>,
     next_seq: u64,
+    /// Fires when it is time for a sign of life. It is set when it fires, and not for each message:
+    /// that would cost more than to read one.
+    keep_alive: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+fn keep_alive() -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(sleep(&TokioEnv, KEEP_ALIVE))
 }
 
 /// What is read of a message: no more than is needed, since reading costs.
@@ -76,6 +83,7 @@ impl Connection {
         let mut connection = Connection {
             socket,
             next_seq: 1,
+            keep_alive: keep_alive(),
         };
         let credentials = Credentials::random();
         let namespace = Name::new(plan.namespace.as_str()).expect("it was read as a name");
@@ -137,9 +145,14 @@ impl Connection {
     /// Reads until there is a message of this kind that answers, or is a push. Gives its token.
     async fn answer(&mut self, seq: Seq, wanted: &str) -> Result<Option<u64>, BenchError> {
         loop {
-            let Ok(next) = timeout(&TokioEnv, KEEP_ALIVE, self.socket.next()).await else {
-                self.send(Request::KeepAlive {}).await?;
-                continue;
+            let next = tokio::select! {
+                biased;
+                next = self.socket.next() => next,
+                () = &mut self.keep_alive => {
+                    self.keep_alive = keep_alive();
+                    self.send(Request::KeepAlive {}).await?;
+                    continue;
+                }
             };
             let text = match next {
                 Some(Ok(Message::Text(text))) => text,
