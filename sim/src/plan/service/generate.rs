@@ -160,7 +160,32 @@ fn wear(plan: &mut ServicePlan, shape: &Shape, draw: &mut Draw) {
             kind,
         });
     }
+    blackouts(plan, shape, draw);
     plan.faults.sort_by_key(|fault| fault.at_ms);
+}
+
+/// Lets the power go while a server starts whose process was killed. What that one wrote and did not
+/// sync is there for its successor, and may not be there for the next.
+fn blackouts(plan: &mut ServicePlan, shape: &Shape, draw: &mut Draw) {
+    let sync_ms = plan
+        .server
+        .disk
+        .map_or(0, |disk| disk.sync_us_max.div_ceil(1_000));
+    let kills = plan.faults.iter().filter(|fault| {
+        let place = Place::Server;
+        fault.kind == FaultKind::Crash { place }
+    });
+    let starts: Vec<u64> = kills.map(|fault| fault.at_ms + fault.for_ms).collect();
+    for start in starts {
+        let soon = draw.between_skewed(0, 8 * u32::try_from(sync_ms).expect("small") + 2);
+        if draw.chance(1, 3) {
+            plan.faults.push(Fault {
+                at_ms: (start + u64::from(soon)).min(u64::from(shape.active_ms) - 1),
+                for_ms: draw.between_skewed(1, shape.faults.for_ms_max).into(),
+                kind: FaultKind::PowerLoss,
+            });
+        }
+    }
 }
 
 /// Sometimes so few that a connection whose place is not given back is missed soon.
