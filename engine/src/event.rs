@@ -154,6 +154,20 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// The request that it is about; none if it is about a session.
+    #[must_use]
+    pub const fn lock(&self) -> Option<&LockKey> {
+        match self {
+            EventKind::Queued { lock }
+            | EventKind::Granted { lock, .. }
+            | EventKind::Renewed { lock, .. }
+            | EventKind::Ended { lock, .. } => Some(lock),
+            EventKind::Session { .. } => None,
+        }
+    }
+}
+
 /// The answer to a command that was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

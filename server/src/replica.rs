@@ -557,7 +557,7 @@ impl<E: Env> Replica<E> {
             return;
         }
         for Happened { event, .. } in &outcome.happened {
-            let Some(lock) = sighting::lock_of(&event.kind) else {
+            let Some(lock) = event.kind.lock() else {
                 continue;
             };
             let engine = |machine: &Machine| machine.engine().lock(lock);
@@ -652,15 +652,8 @@ impl<E: Env> Replica<E> {
             let is_own = |(_, own, _): &mut (Asker, &OwnEffect, Message)| own.is(&event.kind);
             if let Some((asker, _, message)) = answer.take_if(is_own) {
                 self.answer(asker, message);
-            } else if let Some(lock) = translate::named_lock_of(&event.kind) {
-                if self.callers.any(lock) {
-                    self.tell_callers(&event.kind, event.at, happened.arrived_at);
-                }
-            } else if let Some(session) = translate::session_of(&event.kind) {
-                let message = translate::push(&event.kind, event.at, happened.arrived_at);
-                if let Some(message) = message {
-                    self.switchboard.push(&session, message);
-                }
+            } else if let Some(lock) = event.kind.lock() {
+                self.tell(lock, happened);
             }
             if let EventKind::Session {
                 session,
@@ -672,6 +665,19 @@ impl<E: Env> Replica<E> {
         }
         if let Some((asker, _, message)) = answer {
             self.answer(asker, message);
+        }
+    }
+
+    /// Tells whoever a lock belongs to what happened to it.
+    fn tell(&mut self, lock: &LockKey, Happened { event, arrived_at }: &Happened) {
+        let Some(session) = translate::session_of(lock) else {
+            if self.callers.any(lock) {
+                self.tell_callers(&event.kind, event.at, *arrived_at);
+            }
+            return;
+        };
+        if let Some(message) = translate::push(&event.kind, event.at, *arrived_at) {
+            self.switchboard.push(&session, message);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What watchers are told.
 
-use lockwright_engine::{EventKind, LockInfo, LockKey, TimeMs};
+use lockwright_engine::{EventKind, LockInfo, TimeMs};
 
 /// Events that may wait for a watcher. One that reads so slowly that more wait is cut off.
 pub(crate) const WAITING_MAX: usize = 1024;
@@ -12,15 +12,4 @@ pub(crate) struct Sighting {
     pub(crate) kind: EventKind,
     /// The request as it is now; without claims once it has ended.
     pub(crate) lock: Option<LockInfo>,
-}
-
-/// The lock that an event is about.
-pub(crate) fn lock_of(kind: &EventKind) -> Option<&LockKey> {
-    match kind {
-        EventKind::Queued { lock }
-        | EventKind::Granted { lock, .. }
-        | EventKind::Renewed { lock, .. }
-        | EventKind::Ended { lock, .. } => Some(lock),
-        EventKind::Session { .. } => None,
-    }
 }

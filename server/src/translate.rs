@@ -247,26 +247,8 @@ pub(crate) fn push(event: &EventKind, at: TimeMs, arrived_at: Option<TimeMs>) ->
     }
 }
 
-/// The lock that an event is about, if it is one of a named holder.
-pub(crate) fn named_lock_of(event: &EventKind) -> Option<&LockKey> {
-    match event {
-        EventKind::Queued { lock }
-        | EventKind::Granted { lock, .. }
-        | EventKind::Renewed { lock, .. }
-        | EventKind::Ended { lock, .. } => Some(lock).filter(|lock| !lock.owner.is_session()),
-        EventKind::Session { .. } => None,
-    }
-}
-
-/// The session that an event's lock belongs to, if it belongs to one.
-pub(crate) fn session_of(event: &EventKind) -> Option<SessionKey> {
-    let lock = match event {
-        EventKind::Queued { lock }
-        | EventKind::Granted { lock, .. }
-        | EventKind::Renewed { lock, .. }
-        | EventKind::Ended { lock, .. } => lock,
-        EventKind::Session { .. } => return None,
-    };
+/// The session that a lock belongs to, if it belongs to one.
+pub(crate) fn session_of(lock: &LockKey) -> Option<SessionKey> {
     match &lock.owner {
         Owner::Session(session) => Some(SessionKey {
             namespace: lock.namespace.clone(),

@@ -7,11 +7,7 @@ use super::{
     namespace, path,
     view::{claim_views, owner_view},
 };
-use crate::{
-    call::Stopping,
-    session_endpoint::Gate,
-    sighting::{Sighting, lock_of},
-};
+use crate::{call::Stopping, session_endpoint::Gate, sighting::Sighting};
 use axum::{
     Extension,
     body::{Body, Bytes},
@@ -116,7 +112,7 @@ impl Watcher {
 
     /// What is told of an event, if it is below the prefix.
     fn see(&mut self, sighting: &Sighting) -> Option<WatchLine> {
-        let lock = lock_of(&sighting.kind)?;
+        let lock = sighting.kind.lock()?;
         if lock.namespace != self.namespace {
             return None;
         }
