@@ -1,40 +1,22 @@
 //! The server against hand-written frames: what clients in other languages see, and what hostile
 //! ones try. No test asserts how long something takes.
 
+mod common;
+
+use common::{Service, within};
 use futures_util::{SinkExt, StreamExt};
-use lockwright_env::{Env, TokioEnv, sleep, timeout};
-use lockwright_server::{BindError, Server, ServerConfig, ServerError, ServerHandle, Usage};
+use lockwright_env::{Env, TokioEnv};
+use lockwright_server::{BindError, Server, ServerConfig};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::JoinHandle,
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 const SECRET: &str = "0123456789abcdef";
 
-struct Service {
-    address: String,
-    handle: ServerHandle,
-    task: JoinHandle<Result<(), ServerError>>,
-}
-
 impl Service {
-    async fn start(change: impl FnOnce(&mut ServerConfig)) -> Service {
-        let mut config = ServerConfig::new("127.0.0.1:0");
-        change(&mut config);
-        let server = Server::bind(TokioEnv, config).await.unwrap();
-        let address = server.local_address().unwrap().to_string();
-        let handle = server.handle();
-        let task = tokio::spawn(server.run());
-        Service {
-            address,
-            handle,
-            task,
-        }
-    }
-
     async fn connect(&self) -> Socket {
         let stream = TokioEnv.connect(&self.address).await.unwrap();
         let url = format!("ws://{}/v1/session", self.address);
@@ -58,20 +40,6 @@ impl Service {
             "{opened}"
         );
         socket
-    }
-
-    async fn until(&self, wanted: impl Fn(&Usage) -> bool) {
-        within(async {
-            while !wanted(&self.handle.usage().await.unwrap()) {
-                sleep(&TokioEnv, Duration::from_millis(2)).await;
-            }
-        })
-        .await;
-    }
-
-    async fn stop(self) {
-        self.handle.shutdown();
-        within(self.task).await.unwrap().unwrap();
     }
 }
 
@@ -104,12 +72,6 @@ impl Socket {
             }
         }
     }
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(&TokioEnv, Duration::from_secs(20), future)
-        .await
-        .expect("the test hangs")
 }
 
 #[tokio::test]

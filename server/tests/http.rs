@@ -1,42 +1,20 @@
 //! The HTTP API as anybody with curl sees it. No test asserts how long something takes.
 
-use lockwright_env::{Env, TokioEnv, sleep, timeout};
-use lockwright_server::{Server, ServerConfig, ServerError, ServerHandle, Storage, Usage};
+mod common;
+
+use common::{Service, within};
+use lockwright_env::{Env, TokioEnv, sleep};
+use lockwright_server::Storage;
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::JoinHandle,
 };
 
-struct Service {
-    address: String,
-    handle: ServerHandle,
-    task: JoinHandle<Result<(), ServerError>>,
-}
-
 impl Service {
-    async fn start() -> Service {
-        Service::with(|_| {}).await
-    }
-
     async fn on(directory: &Path) -> Service {
-        Service::with(|config| config.storage = Storage::Directory(directory.to_owned())).await
-    }
-
-    async fn with(change: impl FnOnce(&mut ServerConfig)) -> Service {
-        let mut config = ServerConfig::new("127.0.0.1:0");
-        change(&mut config);
-        let server = Server::bind(TokioEnv, config).await.unwrap();
-        let address = server.local_address().unwrap().to_string();
-        let handle = server.handle();
-        let task = tokio::spawn(server.run());
-        Service {
-            address,
-            handle,
-            task,
-        }
+        Service::start(|config| config.storage = Storage::Directory(directory.to_owned())).await
     }
 
     /// Sends a request, and does not wait.
@@ -76,27 +54,6 @@ impl Service {
         self.until(|usage| usage.waiting_calls == queued).await;
         stream
     }
-
-    async fn until(&self, wanted: impl Fn(&Usage) -> bool) {
-        within(async {
-            while !wanted(&self.handle.usage().await.unwrap()) {
-                sleep(&TokioEnv, Duration::from_millis(2)).await;
-            }
-        })
-        .await;
-    }
-
-    async fn stop(self) {
-        self.handle.shutdown();
-        within(self.task).await.unwrap().unwrap();
-    }
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    let patience = Duration::from_secs(60);
-    timeout(&TokioEnv, patience, future)
-        .await
-        .expect("it hangs")
 }
 
 async fn answer(mut stream: TcpStream) -> (u16, Value) {
@@ -116,7 +73,7 @@ fn error(got: &(u16, Value)) -> (u16, &str) {
 
 #[tokio::test]
 async fn a_lock_is_acquired_renewed_and_released_with_its_token() {
-    let service = Service::start().await;
+    let service = Service::start(|_| {}).await;
     let body = json!({"key": "a/b", "holder": "alice", "ttl_ms": 60_000});
     let (status, got) = service.post("/v1/acquire", body).await;
     assert_eq!(status, 200, "{got}");
@@ -164,7 +121,7 @@ async fn a_lock_is_acquired_renewed_and_released_with_its_token() {
 
 #[tokio::test]
 async fn a_token_that_is_not_the_locks_is_refused_and_changes_nothing() {
-    let service = Service::start().await;
+    let service = Service::start(|_| {}).await;
     let old = service.lock("a", "alice").await;
     let release = json!({"key": "a", "token": old});
     assert_eq!(service.post("/v1/release", release.clone()).await.0, 200);
@@ -200,7 +157,7 @@ async fn a_token_that_is_not_the_locks_is_refused_and_changes_nothing() {
 
 #[tokio::test]
 async fn who_may_not_wait_is_told_at_once_who_is_in_the_way() {
-    let service = Service::start().await;
+    let service = Service::start(|_| {}).await;
     let token = service.lock("a", "alice").await;
     let waiting = service
         .queue(json!({"key": "a/b", "holder": "carol"}), 1)
@@ -229,7 +186,7 @@ async fn who_may_not_wait_is_told_at_once_who_is_in_the_way() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_while_it_waits_leaves_the_queue_at_once() {
-    let service = Service::start().await;
+    let service = Service::start(|_| {}).await;
     let token = service.lock("a", "alice").await;
     let gone = service.queue(json!({"key": "a", "holder": "bob"}), 1).await;
     let known = json!({"key": "a", "holder": "bob", "request_id": "mine"});
@@ -253,7 +210,7 @@ async fn a_client_that_goes_away_while_it_waits_leaves_the_queue_at_once() {
 
 #[tokio::test]
 async fn asking_again_with_the_same_request_id_never_locks_twice() {
-    let service = Service::start().await;
+    let service = Service::start(|_| {}).await;
     let body = json!({"key": "a", "holder": "alice", "request_id": "r1", "ttl_ms": 600_000});
     let (_, first) = service.post("/v1/acquire", body.clone()).await;
     let (status, again) = service.post("/v1/acquire", body.clone()).await;
@@ -285,7 +242,7 @@ async fn asking_again_with_the_same_request_id_never_locks_twice() {
 
 #[tokio::test]
 async fn several_paths_are_locked_all_or_none() {
-    let service = Service::start().await;
+    let service = Service::start(|_| {}).await;
     let body = json!({
         "claims": [{"mode": "read", "path": "a"}, "w b/c"],
         "holder": "alice", "namespace": "n",
@@ -321,7 +278,7 @@ async fn several_paths_are_locked_all_or_none() {
 
 #[tokio::test]
 async fn people_with_curl_lock_look_and_unlock_by_name() {
-    let service = Service::start().await;
+    let service = Service::start(|_| {}).await;
     let got = service.get("/lock/jobs/nightly").await;
     assert_eq!(error(&got), (404, "not_held"));
     assert_eq!(got.1["locked"], json!(false));
@@ -363,7 +320,7 @@ async fn people_with_curl_lock_look_and_unlock_by_name() {
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_with_what_to_do() {
-    let service = Service::with(|config| {
+    let service = Service::start(|config| {
         config.message_bytes_max = 4096;
         config.limits.claims_per_request = 2;
     })
@@ -477,7 +434,7 @@ async fn what_makes_no_sense_is_refused_with_what_to_do() {
 
 #[tokio::test]
 async fn a_server_that_stops_answers_what_waits() {
-    let service = Service::start().await;
+    let service = Service::start(|_| {}).await;
     service.lock("a", "alice").await;
     let waiting = service.queue(json!({"key": "a", "holder": "bob"}), 1).await;
     service.handle.shutdown();
@@ -534,7 +491,7 @@ async fn a_restart_grants_nothing_to_those_who_waited_before_it() {
 
 #[tokio::test]
 async fn an_operator_sees_what_is_locked_in_pages_and_breaks_it() {
-    let service = Service::start().await;
+    let service = Service::start(|_| {}).await;
     for n in 0..5 {
         service.lock(&format!("jobs/{n}"), "alice").await;
     }
@@ -621,7 +578,7 @@ async fn an_operator_sees_what_is_locked_in_pages_and_breaks_it() {
 
 #[tokio::test]
 async fn a_server_says_that_it_lives_and_that_it_serves_and_what_it_did() {
-    let service = Service::start().await;
+    let service = Service::start(|_| {}).await;
     assert_eq!(service.get("/healthz").await.0, 200);
     assert_eq!(service.get("/readyz").await.0, 200);
     let token = service.lock("a", "alice").await;
@@ -654,7 +611,7 @@ async fn a_server_says_that_it_lives_and_that_it_serves_and_what_it_did() {
 
 #[tokio::test]
 async fn each_path_answers_to_the_methods_that_are_described_and_to_no_others() {
-    let service = Service::start().await;
+    let service = Service::start(|_| {}).await;
     let (status, description) = service.get("/openapi.json").await;
     assert_eq!(status, 200);
     let paths = description["paths"].as_object().unwrap();
@@ -694,7 +651,7 @@ async fn next_line(stream: &mut TcpStream, buffer: &mut String) -> Option<Value>
 
 #[tokio::test]
 async fn who_watches_sees_what_happens_below_a_path_until_the_server_stops() {
-    let service = Service::with(|config| config.idle_timeout = Duration::from_millis(200)).await;
+    let service = Service::start(|config| config.idle_timeout = Duration::from_millis(200)).await;
     let early = service.lock("jobs/early", "alice").await;
     let mut stream = service.send("GET", "/v1/watch?prefix=jobs", "").await;
     let mut buffer = String::new();

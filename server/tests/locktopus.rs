@@ -1,16 +1,17 @@
 //! Locktopus' protocol against hand-written frames: what its clients see, and what hostile ones
 //! try. No test asserts how long something takes.
 
+mod common;
+
+use common::{Service, within};
 use futures_util::{SinkExt, StreamExt};
 use lockwright_engine::DurationMs;
-use lockwright_env::{Env, TokioEnv, sleep, timeout};
-use lockwright_server::{Server, ServerConfig, ServerError, ServerHandle, Usage};
+use lockwright_env::{Env, TokioEnv};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::JoinHandle,
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -23,27 +24,7 @@ use tokio_tungstenite::{
 /// The code with which a connection is closed after an error.
 const COMPLAINT: u16 = 3000;
 
-struct Service {
-    address: String,
-    handle: ServerHandle,
-    task: JoinHandle<Result<(), ServerError>>,
-}
-
 impl Service {
-    async fn start(change: impl FnOnce(&mut ServerConfig)) -> Service {
-        let mut config = ServerConfig::new("127.0.0.1:0");
-        change(&mut config);
-        let server = Server::bind(TokioEnv, config).await.unwrap();
-        let address = server.local_address().unwrap().to_string();
-        let handle = server.handle();
-        let task = tokio::spawn(server.run());
-        Service {
-            address,
-            handle,
-            task,
-        }
-    }
-
     /// A connection in namespace `n`, with more for the query.
     async fn connect(&self, query: &str) -> Client {
         let stream = TokioEnv.connect(&self.address).await.unwrap();
@@ -60,20 +41,6 @@ impl Service {
         let mut answer = String::new();
         within(stream.read_to_string(&mut answer)).await.unwrap();
         answer
-    }
-
-    async fn until(&self, wanted: impl Fn(&Usage) -> bool) {
-        within(async {
-            while !wanted(&self.handle.usage().await.unwrap()) {
-                sleep(&TokioEnv, Duration::from_millis(2)).await;
-            }
-        })
-        .await;
-    }
-
-    async fn stop(self) {
-        self.handle.shutdown();
-        within(self.task).await.unwrap().unwrap();
     }
 }
 
@@ -157,12 +124,6 @@ impl Client {
             }
         }
     }
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(&TokioEnv, Duration::from_secs(20), future)
-        .await
-        .expect("the test hangs")
 }
 
 #[tokio::test]

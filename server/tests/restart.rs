@@ -1,16 +1,15 @@
 //! A server on real files that is stopped and started again: what was answered is there.
 
+#[expect(dead_code, reason = "nothing is waited for here")]
+mod common;
+
+use common::{Service, within};
 use futures_util::{SinkExt, StreamExt};
 use lockwright_engine::Limits;
-use lockwright_env::{Env, TokioEnv, timeout};
-use lockwright_server::{
-    BindError, Server, ServerConfig, ServerError, ServerHandle, Storage, StoreError,
-};
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
-use tokio::{net::TcpStream, task::JoinHandle};
+use lockwright_env::{Env, TokioEnv};
+use lockwright_server::{BindError, Server, ServerConfig, Storage, StoreError};
+use std::path::{Path, PathBuf};
+use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 /// A directory that goes when this does.
@@ -40,23 +39,9 @@ fn config(directory: &Path) -> ServerConfig {
     config
 }
 
-struct Service {
-    address: String,
-    handle: ServerHandle,
-    task: JoinHandle<Result<(), ServerError>>,
-}
-
 impl Service {
-    async fn start(config: ServerConfig) -> Service {
-        let server = Server::bind(TokioEnv, config).await.unwrap();
-        let address = server.local_address().unwrap().to_string();
-        let handle = server.handle();
-        let task = tokio::spawn(server.run());
-        Service {
-            address,
-            handle,
-            task,
-        }
+    async fn on(config: ServerConfig) -> Service {
+        Service::start(|given| *given = config).await
     }
 
     async fn connect(&self) -> Socket {
@@ -79,11 +64,6 @@ impl Service {
             .await;
         (socket, answer)
     }
-
-    async fn stop(self) {
-        self.handle.shutdown();
-        within(self.task).await.unwrap().unwrap();
-    }
 }
 
 struct Socket(WebSocketStream<TcpStream>);
@@ -98,12 +78,6 @@ impl Socket {
     }
 }
 
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(&TokioEnv, Duration::from_secs(60), future)
-        .await
-        .expect("the test hangs")
-}
-
 fn token(granted: &str) -> u64 {
     let token = granted.split(r#""token":"#).nth(1).expect(granted);
     token.split(',').next().unwrap().parse().unwrap()
@@ -112,7 +86,7 @@ fn token(granted: &str) -> u64 {
 #[tokio::test]
 async fn locks_sessions_outcomes_and_tokens_are_there_after_a_restart() {
     let scratch = Scratch::new("state");
-    let service = Service::start(config(&scratch.0)).await;
+    let service = Service::on(config(&scratch.0)).await;
     let (mut holder, _) = service.greet("open", "holder").await;
     let (mut waiter, _) = service.greet("open", "waiter").await;
     for n in 0..20 {
@@ -134,7 +108,7 @@ async fn locks_sessions_outcomes_and_tokens_are_there_after_a_restart() {
     assert!(queued.contains("queued"), "{queued}");
     service.stop().await;
 
-    let service = Service::start(config(&scratch.0)).await;
+    let service = Service::on(config(&scratch.0)).await;
     let usage = service.handle.usage().await.unwrap();
     assert_eq!((usage.secrets, usage.attached_sessions), (2, 0));
     let stranger = r#"{"type":"resume","seq":1,"namespace":"n","session":"holder","secret":"0123456789abcdef"}"#;
@@ -160,20 +134,20 @@ async fn locks_sessions_outcomes_and_tokens_are_there_after_a_restart() {
 #[tokio::test]
 async fn a_second_server_is_told_to_go_elsewhere() {
     let scratch = Scratch::new("second");
-    let service = Service::start(config(&scratch.0)).await;
+    let service = Service::on(config(&scratch.0)).await;
     let error = Server::bind(TokioEnv, config(&scratch.0)).await.err();
     let Some(BindError::Store(StoreError::Locked { path })) = error else {
         panic!("{error:?}")
     };
     assert_eq!(path, scratch.0);
     service.stop().await;
-    Service::start(config(&scratch.0)).await.stop().await;
+    Service::on(config(&scratch.0)).await.stop().await;
 }
 
 #[tokio::test]
 async fn other_limits_hold_from_the_next_start_on() {
     let scratch = Scratch::new("limits");
-    let service = Service::start(config(&scratch.0)).await;
+    let service = Service::on(config(&scratch.0)).await;
     let (mut socket, _) = service.greet("open", "s").await;
     for n in 0..3 {
         let acquire = format!(r#"{{"type":"acquire","seq":2,"id":"{n}","claims":["w {n}"]}}"#);
@@ -185,7 +159,7 @@ async fn other_limits_hold_from_the_next_start_on() {
         ..Limits::default()
     };
     for _ in 0..2 {
-        let service = Service::start(ServerConfig {
+        let service = Service::on(ServerConfig {
             limits: limits.clone(),
             ..config(&scratch.0)
         })
