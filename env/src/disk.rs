@@ -107,6 +107,10 @@ pub trait Worker: Send + 'static {
     /// What it makes of it.
     type Done: Send + 'static;
 
+    /// Whether its work is usually over in less time than it takes to have another thread do it, so
+    /// that it may be done where it was started for as long as the disk is quick.
+    const IS_USUALLY_QUICK: bool = false;
+
     /// Does all that has come, and takes it out of `jobs`. It may block on the disk.
     fn work(&mut self, jobs: &mut Vec<Self::Job>) -> Self::Done;
 

@@ -1,4 +1,4 @@
-//! Directories and files of the real world, and a thread for the work on them.
+//! Directories and files of the real world, and where the work on them is done.
 
 use crate::{Directory, DirectoryError, DiskFile, Worker};
 use std::{
@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     thread,
+    time::{Duration, Instant},
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -127,11 +128,20 @@ impl DiskFile for TokioFile {
     }
 }
 
-/// Runs a worker on a thread of its own until nobody can give it a job any more.
+/// Runs a worker until nobody can give it a job any more.
 pub(crate) fn spawn_worker<W: Worker>(
-    mut worker: W,
-    mut jobs: UnboundedReceiver<W::Job>,
+    worker: W,
+    jobs: UnboundedReceiver<W::Job>,
 ) -> io::Result<()> {
+    if W::IS_USUALLY_QUICK {
+        tokio::spawn(run_nearby(worker, jobs));
+        Ok(())
+    } else {
+        spawn_thread(worker, jobs)
+    }
+}
+
+fn spawn_thread<W: Worker>(mut worker: W, mut jobs: UnboundedReceiver<W::Job>) -> io::Result<()> {
     let work = move || {
         let mut batch = Vec::new();
         while jobs.blocking_recv_many(&mut batch, usize::MAX) > 0 {
@@ -142,6 +152,65 @@ pub(crate) fn spawn_worker<W: Worker>(
     };
     let name = "disk".to_owned();
     thread::Builder::new().name(name).spawn(work).map(drop)
+}
+
+/// Runs a worker in a task, which waits for the disk itself while that is quick.
+///
+/// To hand a batch to another thread and to be woken by it takes about as long as a sync of a good
+/// disk. Meanwhile others of the runtime could go on; but what they do comes together in the next
+/// batch either way.
+async fn run_nearby<W: Worker>(mut worker: W, mut jobs: UnboundedReceiver<W::Job>) {
+    let mut pace = Pace::default();
+    let mut batch = Vec::new();
+    while jobs.recv_many(&mut batch, usize::MAX).await > 0 {
+        let work = move || {
+            let begin = Instant::now();
+            let done = worker.work(&mut batch);
+            assert!(batch.is_empty(), "a worker takes all its jobs");
+            (worker, batch, done, begin.elapsed())
+        };
+        let worked = if pace.is_quick() {
+            Ok(work())
+        } else {
+            tokio::task::spawn_blocking(work).await
+        };
+        let (done, took);
+        (worker, batch, done, took) = match worked {
+            Ok(worked) => worked,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is being shut down.
+                Err(_) => return,
+            },
+        };
+        pace.saw(took);
+        worker.finish(done);
+    }
+}
+
+/// Whether a disk is so quick that it may be waited for.
+#[derive(Debug, Default)]
+struct Pace {
+    /// How many more batches must be quick before it is believed again.
+    doubt: u32,
+}
+
+impl Pace {
+    /// Others may be held up for so long, once.
+    const QUICK: Duration = Duration::from_millis(1);
+    /// A disk that hesitates now and then holds them up once in so many batches at most.
+    const DOUBT: u32 = 100;
+
+    fn is_quick(&self) -> bool {
+        self.doubt == 0
+    }
+
+    fn saw(&mut self, took: Duration) {
+        self.doubt = match took <= Pace::QUICK {
+            true => self.doubt.saturating_sub(1),
+            false => Pace::DOUBT,
+        };
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +277,63 @@ mod tests {
         fn finish(&mut self, done: (usize, u64)) {
             self.0.send(done).unwrap();
         }
+    }
+
+    /// As [`Adder`], which takes so many ms for a job.
+    struct Nearby(Adder);
+
+    impl Worker for Nearby {
+        type Job = u64;
+        type Done = (usize, u64);
+
+        const IS_USUALLY_QUICK: bool = true;
+
+        fn work(&mut self, jobs: &mut Vec<u64>) -> (usize, u64) {
+            thread::sleep(Duration::from_millis(jobs[0]));
+            self.0.work(jobs)
+        }
+
+        fn finish(&mut self, done: (usize, u64)) {
+            self.0.finish(done);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_holds_up_others_is_done_elsewhere_the_next_time() {
+        let (jobs_in, jobs) = tokio::sync::mpsc::unbounded_channel();
+        let (sums_in, sums) = mpsc::channel();
+        spawn_worker(Nearby(Adder(sums_in)), jobs).unwrap();
+        let mut ticks = Vec::new();
+        for job in [20, 20] {
+            jobs_in.send(job).unwrap();
+            let mut waited = 0_u32;
+            while sums.try_recv().is_err() {
+                waited += 1;
+                tokio::task::yield_now().await;
+            }
+            ticks.push(waited);
+        }
+        assert!(
+            ticks[0] <= 2,
+            "it is done where it was asked for: {ticks:?}"
+        );
+        assert!(ticks[1] > 2, "others go on meanwhile: {ticks:?}");
+        drop(jobs_in);
+        while sums.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[test]
+    fn a_disk_is_believed_again_when_it_has_been_quick_for_long() {
+        let mut pace = Pace::default();
+        assert!(pace.is_quick());
+        pace.saw(Duration::from_millis(2));
+        for _ in 0..Pace::DOUBT {
+            assert!(!pace.is_quick());
+            pace.saw(Duration::from_micros(100));
+        }
+        assert!(pace.is_quick());
     }
 
     #[test]

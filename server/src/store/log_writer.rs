@@ -41,6 +41,8 @@ impl<D: Directory> Worker for LogWriter<D> {
     type Job = LogJob;
     type Done = Written;
 
+    const IS_USUALLY_QUICK: bool = true;
+
     fn work(&mut self, jobs: &mut Vec<LogJob>) -> Written {
         let result = self.write(jobs);
         Written {
