@@ -67,7 +67,7 @@ pub trait Env: Clone + Send + Sync + 'static {
     fn open_directory(&self, path: &Path) -> Result<Self::Directory, DirectoryError>;
 
     /// Starts a worker where its blocking does no harm. It is given everything that waits at once,
-    /// and ends when nobody can send it a job any more.
+    /// and ends when nobody can send it a job any more. Called within the world's runtime.
     ///
     /// # Errors
     /// When the system has no place for it.

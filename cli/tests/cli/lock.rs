@@ -297,10 +297,15 @@ fn whoever_is_told_to_end_while_waiting_leaves_the_queue() {
     let (server, dir) = (Server::in_memory(), Dir::new());
     let mut first = holder(&server, &dir, &["a"]);
     let ran = dir.path("ran");
-    let mut waiting = server.lock(&["a", "--", "touch", &ran]).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    kill(pid(&waiting), Signal::SIGINT).unwrap();
-    assert_eq!(waiting.wait().unwrap().code(), Some(130));
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+        if is_ignored(signal) {
+            continue;
+        }
+        let mut waiting = server.lock(&["a", "--", "touch", &ran]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        kill(pid(&waiting), signal).unwrap();
+        assert_eq!(waiting.wait().unwrap().code(), Some(code), "{signal}");
+    }
     first.kill().unwrap();
     first.wait().unwrap();
     assert!(!dir.has("ran"));
