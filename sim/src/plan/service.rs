@@ -497,6 +497,16 @@ impl Attempt {
 const PHASE_MS_MAX: u64 = 86_400_000;
 
 impl DiskPlan {
+    /// How many syncs there are at most before something is on the disk: those of a group, its own
+    /// and two of a new file of the log, of the group before, and of two commits of a snapshot
+    /// between them.
+    pub(crate) const SYNCS_MAX: u64 = 3 + 3 + 4;
+
+    /// How long a sync takes at most, in ms.
+    pub(crate) fn sync_ms_max(self) -> u64 {
+        self.sync_us_max.div_ceil(1_000)
+    }
+
     fn validate(self) -> Result<(), String> {
         if self.sync_us_min > self.sync_us_max || self.sync_us_max > 1_000_000 {
             return Err("disk: sync_us_min is at most sync_us_max, and that a second".to_owned());

@@ -30,7 +30,10 @@ use crate::{
         service::{Happening, in_ms, liveness},
     },
     outcome::Outcome,
-    plan::{FaultKind, HttpAttempt, Place, RunOptions, ServicePlan, StoreFaultKind, catch_panic},
+    plan::{
+        DiskPlan, FaultKind, HttpAttempt, Place, RunOptions, ServicePlan, StoreFaultKind,
+        catch_panic,
+    },
 };
 use network::{Network, SERVER, STORE, host_name};
 use stage::{Phase, Stage};
@@ -281,13 +284,8 @@ impl World<'_> {
             FaultKind::DiskSlow { by_ms } => by_ms,
             _ => 0,
         });
-        let sync_us = self
-            .stage
-            .plan
-            .server
-            .disk
-            .map_or(0, |disk| disk.sync_us_max);
-        20 * (slow.sum::<u64>() + sync_us.div_ceil(1_000))
+        let disk = self.stage.plan.server.disk;
+        20 * (slow.sum::<u64>() + disk.map_or(0, DiskPlan::sync_ms_max))
     }
 
     /// As [`disk_ms`](World::disk_ms), of the store.
@@ -297,7 +295,7 @@ impl World<'_> {
                 StoreFaultKind::DiskSlow { by_ms } => by_ms,
                 _ => 0,
             });
-            20 * (slow.sum::<u64>() + store.sync_us_max.div_ceil(1_000))
+            20 * (slow.sum::<u64>() + store.disk().sync_ms_max())
         })
     }
 

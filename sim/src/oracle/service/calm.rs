@@ -2,7 +2,7 @@
 //! has no excuse.
 
 use super::in_ms;
-use crate::plan::{Fault, FaultKind, Place, ServicePlan};
+use crate::plan::{DiskPlan, Fault, FaultKind, Place, ServicePlan};
 use std::{sync::Arc, time::Duration};
 
 /// Knows a plan's faults.
@@ -63,14 +63,16 @@ impl Calm {
     }
 }
 
-/// How many syncs there are at most before something is on the disk: those of a group, its own and
-/// two of a new file of the log, of the group before, and of two commits of a snapshot between them.
-const SYNCS_MAX: u64 = 3 + 3 + 4;
-
 /// How long it takes at most until something is on the server's disk, in ms.
 pub(super) fn written_ms(plan: &ServicePlan) -> u64 {
     let disk = plan.server.disk;
-    disk.map_or(0, |disk| SYNCS_MAX * (disk.sync_us_max.div_ceil(1_000) + 1))
+    disk.map_or(0, |disk| DiskPlan::SYNCS_MAX * (disk.sync_ms_max() + 1))
+}
+
+/// How long it takes at most, undisturbed, until what happens at one end of a connection has its
+/// effect at the other.
+pub(super) fn news_within(plan: &ServicePlan) -> Duration {
+    Duration::from_millis(4 * plan.latency.max_ms + 50 + written_ms(plan))
 }
 
 /// Whether a fault is felt on the way between a clients' host and the server.

@@ -8,7 +8,7 @@
 
 use super::{
     Happening, ServiceOracle,
-    calm::{Calm, written_ms},
+    calm::{Calm, news_within},
     in_ms,
 };
 use crate::{op::Text, oracle::Verdict, plan::ServicePlan};
@@ -45,7 +45,7 @@ impl HttpGone {
     #[must_use]
     pub fn new(plan: Arc<ServicePlan>) -> HttpGone {
         HttpGone {
-            patience: Duration::from_millis(4 * plan.latency.max_ms + 50 + written_ms(&plan)),
+            patience: news_within(&plan),
             calm: Calm::new(plan),
             requests: BTreeMap::new(),
             applied: BTreeSet::new(),

@@ -3,7 +3,7 @@
 
 use super::{
     Happening, ServiceOracle,
-    calm::{Calm, written_ms},
+    calm::{Calm, news_within},
     in_ms,
 };
 use crate::{op::Text, oracle::Verdict, plan::ServicePlan};
@@ -26,7 +26,7 @@ impl HttpPrompt {
     #[must_use]
     pub fn new(plan: Arc<ServicePlan>) -> HttpPrompt {
         HttpPrompt {
-            patience: Duration::from_millis(4 * plan.latency.max_ms + 50 + written_ms(&plan)),
+            patience: news_within(&plan),
             calm: Calm::new(plan),
             waiting: BTreeMap::new(),
             due: BTreeMap::new(),

@@ -6,7 +6,7 @@
 
 use super::{
     Call, Client, Happening, ServiceOracle,
-    calm::{Calm, written_ms},
+    calm::{Calm, news_within},
     in_ms,
 };
 use crate::{op::Text, oracle::Verdict, plan::ServicePlan};
@@ -53,7 +53,7 @@ impl PromptNews {
     #[must_use]
     pub fn new(plan: Arc<ServicePlan>) -> PromptNews {
         PromptNews {
-            patience: Duration::from_millis(4 * plan.latency.max_ms + 50 + written_ms(&plan)),
+            patience: news_within(&plan),
             calm: Calm::new(plan),
             listening: BTreeMap::new(),
             attached: BTreeMap::new(),

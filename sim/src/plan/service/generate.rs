@@ -167,10 +167,7 @@ fn wear(plan: &mut ServicePlan, shape: &Shape, draw: &mut Draw) {
 /// Lets the power go while a server starts whose process was killed. What that one wrote and did not
 /// sync is there for its successor, and may not be there for the next.
 fn blackouts(plan: &mut ServicePlan, shape: &Shape, draw: &mut Draw) {
-    let sync_ms = plan
-        .server
-        .disk
-        .map_or(0, |disk| disk.sync_us_max.div_ceil(1_000));
+    let sync_ms = plan.server.disk.map_or(0, DiskPlan::sync_ms_max);
     let kills = plan.faults.iter().filter(|fault| {
         let place = Place::Server;
         fault.kind == FaultKind::Crash { place }
@@ -241,9 +238,7 @@ fn clients(
     disk: Option<DiskPlan>,
     seed: u64,
 ) -> Vec<ClientPlan> {
-    // Before an answer comes the group that is being written and its own, each of them with a
-    // new file of the log and a part of a snapshot.
-    let written_ms = 10 * disk.map_or(0, |disk| disk.sync_us_max.div_ceil(1_000));
+    let written_ms = disk.map_or(0, |disk| DiskPlan::SYNCS_MAX * disk.sync_ms_max());
     let draw = &mut Draw::new(Profile::Service, seed, Stream::ServiceClients);
     let each = shape.attempts.div_ceil(shape.clients);
     (0..shape.clients)
