@@ -2,6 +2,7 @@
 
 use crate::{Probe, probe::NoProbe};
 use lockwright_engine::Limits;
+use serde::{Deserialize, Serialize};
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// Where a server keeps its locks, sessions and tokens.
@@ -14,6 +15,56 @@ pub enum Storage {
     /// In a directory, which is created if it is not there. Nothing is acknowledged before it is on
     /// the disk, and a server that starts with what another one left goes on from there.
     Directory(PathBuf),
+}
+
+/// What a replica must know to be one of several. Start from [`ClusterConfig::new`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// The name of the cluster. Nodes of another one are refused. Default `lockwright`.
+    pub name: String,
+    /// This node's id: 1 or more, and never that of another node of the cluster.
+    pub id: u64,
+    /// Where to listen for other nodes, written `host:port`.
+    pub listen: String,
+    /// Those who form the cluster when it starts for the first time, this node among them. All of
+    /// them are told the same. Empty for a node that waits until it is added to a cluster. What is
+    /// stored counts more than this.
+    pub members: Vec<Member>,
+    /// How often a leader says that it is there. At least 10 ms; default 100 ms.
+    pub heartbeat: Duration,
+    /// A node that hears of no leader for this long, or up to twice as long, tries to become one.
+    /// At least three heartbeats; default 600 ms.
+    pub election_timeout: Duration,
+    /// A node that the leader does not hear of for this long is taken for dead: the sessions of
+    /// its connections count as detached. At least the election timeout; default 5 s.
+    pub node_timeout: Duration,
+}
+
+/// A node of a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its id, 1 or more.
+    pub id: u64,
+    /// Where other nodes reach it, written `host:port`.
+    pub address: String,
+    /// Where clients reach it, written `host:port`.
+    pub client_address: String,
+}
+
+impl ClusterConfig {
+    /// The defaults, for the node `id` that listens for other nodes on `listen`.
+    #[must_use]
+    pub fn new(id: u64, listen: impl Into<String>, members: Vec<Member>) -> ClusterConfig {
+        ClusterConfig {
+            name: "lockwright".to_owned(),
+            id,
+            listen: listen.into(),
+            members,
+            heartbeat: Duration::from_millis(100),
+            election_timeout: Duration::from_millis(600),
+            node_timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 /// How a server is set up. Start from [`ServerConfig::new`] and change what should differ.
@@ -46,6 +97,9 @@ pub struct ServerConfig {
     /// How long a server that is told to stop goes on to answer what it was asked before. Default
     /// 5 s.
     pub drain_timeout: Duration,
+    /// The cluster that it is a node of; alone without one. A node of a cluster keeps its state in
+    /// a directory: one that forgot its vote could break the promises of all.
+    pub cluster: Option<ClusterConfig>,
     /// Is told of what the engine does. Default: nobody.
     pub probe: Arc<dyn Probe>,
 }
@@ -65,6 +119,7 @@ impl ServerConfig {
             connections_max: 10_000,
             outgoing_max: 4096,
             drain_timeout: Duration::from_secs(5),
+            cluster: None,
             probe: Arc::new(NoProbe),
         }
     }
@@ -83,6 +138,7 @@ impl fmt::Debug for ServerConfig {
             .field("connections_max", &self.connections_max)
             .field("outgoing_max", &self.outgoing_max)
             .field("drain_timeout", &self.drain_timeout)
+            .field("cluster", &self.cluster)
             .finish_non_exhaustive()
     }
 }

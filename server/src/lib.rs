@@ -38,12 +38,12 @@ mod store;
 mod switchboard;
 mod translate;
 
-pub use config::{ServerConfig, Storage};
+pub use config::{ClusterConfig, Member, ServerConfig, Storage};
 pub use error::ServerError;
 pub use handle::{ServerHandle, Usage};
 pub use ledger::first_token;
 pub use listen::{BindError, Server};
 /// The engine's, for [`ServerConfig::limits`].
 pub use lockwright_engine::Limits;
-pub use probe::Probe;
+pub use probe::{Probe, RaftEvent};
 pub use store::StoreError;

@@ -19,6 +19,12 @@ pub trait Probe: Send + Sync + 'static {
         let _ = at;
     }
 
+    /// The replica has done something in Raft. A replica that starts goes through `Applies` of what
+    /// it has in its log again, and tells nothing of the log that it found.
+    fn raft(&self, event: RaftEvent) {
+        let _ = event;
+    }
+
     /// A proposal has got the time `at`, which is the present.
     fn stamped(&self, at: TimeMs) {
         let _ = at;
@@ -36,6 +42,52 @@ pub trait Probe: Send + Sync + 'static {
     ) {
         let _ = (index, at, command, result, events);
     }
+}
+
+/// What a replica does in Raft. All of it is told at the moment at which it is so in memory; an
+/// append or a vote is durable only when the disk has synced it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RaftEvent {
+    /// It has voted in `term` for `node`, and with `is_committed` it knows that this one leads.
+    Vote {
+        /// The term.
+        term: u64,
+        /// The candidate.
+        node: u64,
+        /// Whether a majority has voted for the candidate.
+        is_committed: bool,
+    },
+    /// It has begun to lead: a majority has voted for it.
+    Leads {
+        /// The term.
+        term: u64,
+    },
+    /// It has appended an entry to its log.
+    Appended {
+        /// The entry's place in the log.
+        index: u64,
+        /// The term of the leader that made it.
+        term: u64,
+    },
+    /// Its log ends before `from` now.
+    Truncated {
+        /// The first index that went.
+        from: u64,
+    },
+    /// It applies the entry `index`: it knows that a majority has it.
+    Applies {
+        /// The entry's place in the log.
+        index: u64,
+        /// The term of the leader that made it.
+        term: u64,
+    },
+    /// It goes on from a snapshot that it got from another node.
+    Installed {
+        /// The last entry that the snapshot has.
+        index: u64,
+        /// The term of that entry.
+        term: u64,
+    },
 }
 
 /// A probe that looks at nothing.
