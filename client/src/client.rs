@@ -34,9 +34,8 @@ impl<E: Env> Client<E> {
         config.check()?;
         let (calls, called) = mpsc::unbounded_channel();
         let session = Arc::new(SessionBelief::default());
-        let address = config.address.clone();
         let core = SessionCore::new(config, session.clone(), env.monotonic());
-        tokio::spawn(shell::run(env.clone(), address, core, called));
+        tokio::spawn(shell::run(env.clone(), core, called));
         Ok(Client {
             env,
             calls,

@@ -7,8 +7,10 @@ use std::time::Duration;
 /// How a client is set up. Start from [`ClientConfig::new`] and change what should differ.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// Where the server listens, written `host:port`.
-    pub address: String,
+    /// Where the server listens, written `host:port`; several when it is a cluster, since each of
+    /// its nodes serves each client. They are tried in this order, from the first one on, and from
+    /// the one after that which failed. At least one.
+    pub addresses: Vec<String>,
     /// The namespace of the session and its locks. Default `default`.
     pub namespace: Name,
     /// How long the session, and with it every lock, lives on without a connection. A client that
@@ -20,9 +22,11 @@ pub struct ClientConfig {
     /// A connection on which something is not answered for this long is given up for another.
     /// Default 5 s.
     pub call_timeout: Duration,
-    /// The wait before the first try to connect again; it doubles from try to try. Default 50 ms.
+    /// The wait before the next address is tried, and before the first is again when all have
+    /// failed; that one doubles from round to round. A server that says that it cannot serve, and
+    /// others may, is left without a wait. Default 50 ms.
     pub reconnect_min: Duration,
-    /// The longest wait between two tries to connect. Default 5 s.
+    /// The longest wait before all addresses are tried again. Default 5 s.
     pub reconnect_max: Duration,
     /// By how much the rates of the client's and the server's clock may differ.
     pub clock_rate_bound: ClockRateBound,
@@ -31,6 +35,9 @@ pub struct ClientConfig {
 /// Why a configuration makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
+    /// There is nowhere to connect to.
+    #[error("`addresses` has none, or an empty one: expected `host:port` of each server")]
+    Addresses,
     /// The session could end between two signs of life.
     #[error(
         "`keep_alive` is {keep_alive:?}, expected more than 0 and at most a third of `abandon`, which is {abandon}"
@@ -57,11 +64,17 @@ pub enum ConfigError {
 }
 
 impl ClientConfig {
-    /// The defaults, with the server at `address`.
+    /// The defaults, with one server, at `address`.
     #[must_use]
     pub fn new(address: impl Into<String>) -> ClientConfig {
+        ClientConfig::with_addresses([address])
+    }
+
+    /// The defaults, with a cluster whose nodes are at `addresses`.
+    #[must_use]
+    pub fn with_addresses(addresses: impl IntoIterator<Item = impl Into<String>>) -> ClientConfig {
         ClientConfig {
-            address: address.into(),
+            addresses: addresses.into_iter().map(Into::into).collect(),
             namespace: Name::new("default").expect("it is a name"),
             abandon: DurationMs::from_secs(30),
             keep_alive: Duration::from_secs(3),
@@ -77,6 +90,9 @@ impl ClientConfig {
     /// # Errors
     /// [`ConfigError`] says which do not, and what is expected.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if self.addresses.is_empty() || self.addresses.iter().any(String::is_empty) {
+            return Err(ConfigError::Addresses);
+        }
         let abandon = Duration::from_millis(self.abandon.as_ms());
         if self.keep_alive.is_zero() || self.keep_alive > abandon / 3 {
             return Err(ConfigError::KeepAlive {
@@ -114,5 +130,13 @@ mod tests {
         let mut config = ClientConfig::new("localhost:1");
         config.reconnect_min = Duration::from_secs(6);
         assert!(matches!(config.check(), Err(ConfigError::Reconnect { .. })));
+    }
+
+    #[test]
+    fn there_is_somewhere_to_connect_to() {
+        let nowhere = ClientConfig::with_addresses(Vec::<String>::new());
+        assert_eq!(nowhere.check(), Err(ConfigError::Addresses));
+        let blank = ClientConfig::with_addresses(["localhost:1", ""]);
+        assert_eq!(blank.check(), Err(ConfigError::Addresses));
     }
 }

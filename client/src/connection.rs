@@ -1,8 +1,9 @@
 //! A connection to the server: text messages both ways.
 
+use crate::core::Gone;
 use futures_util::{SinkExt, StreamExt};
 use lockwright_env::Env;
-use lockwright_protocol::SESSION_PATH;
+use lockwright_protocol::{SESSION_PATH, close_code};
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
@@ -12,7 +13,10 @@ use std::{
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{Message, protocol::WebSocketConfig},
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, WebSocketConfig},
+    },
 };
 
 /// Bytes of the buffers of a connection: messages are small.
@@ -53,25 +57,28 @@ impl<E: Env> Connection<E> {
         self.outbox.push_back(text);
     }
 
-    /// Sends what is queued, and gives the next message; none when the connection is over. Cancel
+    /// Sends what is queued, and gives the next message, or says how the connection ended. Cancel
     /// safe.
-    pub(crate) async fn next(&mut self) -> Option<String> {
+    pub(crate) async fn next(&mut self) -> Result<String, Gone> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<String>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<String, Gone>> {
         loop {
             if self.poll_send(context).is_err() {
-                return Poll::Ready(None);
+                return Poll::Ready(Err(Gone::Failed));
             }
             match self.socket.poll_next_unpin(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Ok(Message::Text(text)))) => {
-                    return Poll::Ready(Some(text.as_str().to_owned()));
+                    return Poll::Ready(Ok(text.as_str().to_owned()));
                 }
                 // The answer to a ping is queued by the library, and flushed in the next round.
                 Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => self.flushed = false,
-                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Ready(Some(Ok(Message::Close(Some(frame))))) => {
+                    return Poll::Ready(Err(parting(&frame)));
+                }
+                Poll::Ready(_) => return Poll::Ready(Err(Gone::Failed)),
             }
         }
     }
@@ -98,5 +105,13 @@ impl<E: Env> Connection<E> {
             self.flushed = true;
         }
         Ok(())
+    }
+}
+
+/// What a server says when it closes a connection.
+fn parting(frame: &CloseFrame) -> Gone {
+    match u16::from(frame.code) {
+        close_code::NO_LEADER | close_code::SHUTDOWN => Gone::Elsewhere,
+        _ => Gone::Failed,
     }
 }

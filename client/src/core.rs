@@ -50,12 +50,24 @@ pub enum Outcome {
     },
 }
 
+/// How a connection ended, or came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// It broke, was closed, or could not be made.
+    Failed,
+    /// The server closed it and said that it cannot serve, and that others may.
+    Elsewhere,
+}
+
 /// What is to be done. In the order in which they come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Make a connection, and say [`connected`](SessionCore::connected) or
     /// [`disconnected`](SessionCore::disconnected).
-    Connect,
+    Connect {
+        /// To whom.
+        address: String,
+    },
     /// Drop the connection, also one that is being made; nothing needs to be said of it.
     Disconnect,
     /// Send this on the connection.
@@ -92,7 +104,11 @@ pub struct CoreUsage {
 pub struct SessionCore {
     config: ClientConfig,
     link: Link,
-    /// The wait before the next try to connect.
+    /// Which of the addresses is tried, or connected to.
+    address: usize,
+    /// How many addresses have failed since a session was attached, or since all had failed.
+    failed: usize,
+    /// The wait before the next round of tries to connect, when all addresses have failed.
     backoff: Duration,
     /// When nothing was sent for this long, a sign of life is.
     keep_alive: Duration,
@@ -167,10 +183,16 @@ impl Holding {
 impl SessionCore {
     /// A core at time `now` that wants to connect at once. `belief` is shared with the
     /// [`Belief`]s of its locks.
+    ///
+    /// # Panics
+    /// If the configuration has no address: [`ClientConfig::check`] refuses it.
     #[must_use]
     pub fn new(config: ClientConfig, belief: Arc<SessionBelief>, now: Duration) -> SessionCore {
+        assert!(!config.addresses.is_empty(), "there is an address");
         SessionCore {
             link: Link::Down { retry_at: now },
+            address: 0,
+            failed: 0,
             backoff: config.reconnect_min,
             keep_alive: config.keep_alive,
             last_sent: now,

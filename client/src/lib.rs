@@ -1,7 +1,8 @@
 //! The client of the lock service.
 //!
 //! A [`Client`] is one session: it opens it, keeps it alive, and takes it up again on a new
-//! connection when one breaks, so that locks outlive connections. [`Client::acquire`] gives a
+//! connection when one breaks, to the same server or to another node of its cluster, so that locks
+//! and places in queues outlive connections and nodes. [`Client::acquire`] gives a
 //! [`Lock`]; read these two first. Many locks can be held, and many calls be under way, at once.
 //!
 //! What a holder may rely on is its **deadline**, counted on its own clock and always on the safe

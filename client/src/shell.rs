@@ -3,7 +3,7 @@
 use crate::{
     AcquireRequest, Belief, CallError, Credentials, Notice, SessionCore,
     connection::{Connecting, Connection, connect},
-    core::{CallId, CoreUsage, LockId, Outcome, Output},
+    core::{CallId, CoreUsage, Gone, LockId, Outcome, Output},
 };
 use lockwright_engine::{DurationMs, Name};
 use lockwright_env::Env;
@@ -58,12 +58,11 @@ enum Way<E: Env> {
 enum News<E: Env> {
     Connected(Box<Connection<E>>),
     Message(String),
-    Disconnected,
+    Disconnected(Gone),
 }
 
 struct Shell<E: Env> {
     env: E,
-    address: String,
     core: SessionCore,
     way: Way<E>,
     told: BTreeMap<LockId, mpsc::UnboundedSender<Notice>>,
@@ -75,13 +74,11 @@ struct Shell<E: Env> {
 /// Runs a client until it is closed.
 pub(crate) async fn run<E: Env>(
     env: E,
-    address: String,
     core: SessionCore,
     mut calls: mpsc::UnboundedReceiver<Call>,
 ) {
     let mut shell = Shell {
         env,
-        address,
         core,
         way: Way::None,
         told: BTreeMap::new(),
@@ -117,8 +114,8 @@ impl<E: Env> Shell<E> {
     fn carry_out(&mut self) {
         while let Some(output) = self.core.poll_output() {
             match output {
-                Output::Connect => {
-                    self.way = Way::Connecting(connect(self.env.clone(), self.address.clone()));
+                Output::Connect { address } => {
+                    self.way = Way::Connecting(connect(self.env.clone(), address));
                 }
                 Output::Disconnect => self.way = Way::None,
                 Output::Send(frame) => {
@@ -158,9 +155,9 @@ impl<E: Env> Shell<E> {
                 self.core.connected(now, Credentials::random());
             }
             News::Message(text) => self.core.message(now, &text),
-            News::Disconnected => {
+            News::Disconnected(gone) => {
                 self.way = Way::None;
-                self.core.disconnected(now);
+                self.core.disconnected(now, gone);
             }
         }
     }
@@ -221,11 +218,14 @@ impl<E: Env> Way<E> {
             Way::None => std::future::pending().await,
             Way::Connecting(connecting) => {
                 let connected: io::Result<Connection<E>> = connecting.await;
-                connected.map_or(News::Disconnected, |open| News::Connected(Box::new(open)))
+                match connected {
+                    Ok(open) => News::Connected(Box::new(open)),
+                    Err(_) => News::Disconnected(Gone::Failed),
+                }
             }
             Way::Open(connection) => match connection.next().await {
-                Some(text) => News::Message(text),
-                None => News::Disconnected,
+                Ok(text) => News::Message(text),
+                Err(gone) => News::Disconnected(gone),
             },
         }
     }

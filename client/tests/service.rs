@@ -1,6 +1,7 @@
 //! The client against the real server, over loopback and real clocks. No test asserts how long
 //! something takes; leases are either long or waited out.
 
+use futures_util::StreamExt;
 use lockwright_client::{
     AcquireError, AcquireRequest, CallError, Client, ClientConfig, Lock, Lost, Notice,
     core::CoreUsage,
@@ -10,12 +11,19 @@ use lockwright_engine::{
     TimeMs, Token, Wait,
 };
 use lockwright_env::{TokioEnv, timeout};
+use lockwright_protocol::close_code;
 use lockwright_server::{Probe, Server, ServerConfig, ServerError, ServerHandle, Usage};
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
-use tokio::task::JoinHandle;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_tungstenite::{accept_async, tungstenite::protocol::CloseFrame};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 struct Service {
     address: String,
@@ -282,6 +290,111 @@ async fn what_is_asked_before_the_server_is_there_waits_for_it() {
     let service = Service::start(ServerConfig::new(address)).await;
     within(lock.granted()).await.unwrap();
     service.stop().await;
+}
+
+/// An address where nobody listens.
+async fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// An address where connections are taken and nothing is ever said.
+async fn somebody_silent() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        loop {
+            kept.push(listener.accept().await.unwrap());
+        }
+    });
+    address
+}
+
+/// An address where each session is closed with a code as soon as it asks for something; and how
+/// many there were.
+async fn somebody_closing(code: u16) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let closed = Arc::new(AtomicUsize::new(0));
+    let count = closed.clone();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut socket = accept_async(stream).await.unwrap();
+            socket.next().await.unwrap().unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            let frame = CloseFrame {
+                code: code.into(),
+                reason: "not here".into(),
+            };
+            socket.close(Some(frame)).await.unwrap();
+        }
+    });
+    (address, closed)
+}
+
+#[tokio::test]
+async fn a_client_goes_on_to_the_next_address_until_one_serves_it() {
+    let service = Service::on_any_port().await;
+    let (leaderless, closed) = somebody_closing(close_code::NO_LEADER).await;
+    let mut config = service.config();
+    config.addresses = vec![
+        nobody().await,
+        somebody_silent().await,
+        leaderless,
+        service.address.clone(),
+    ];
+    config.call_timeout = Duration::from_millis(200);
+    let client = Client::connect(TokioEnv, config).unwrap();
+    let lock = within(client.acquire(write("a"))).await.unwrap();
+    assert!(lock.believes_held());
+    assert_eq!(closed.load(Ordering::SeqCst), 1);
+    within(client.close()).await.unwrap();
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn only_a_server_that_sends_elsewhere_is_left_without_a_wait() {
+    // The wait would be longer than the test: who goes on at once is there, who waits is not.
+    let service = Service::on_any_port().await;
+    for (code, at_once) in [
+        (close_code::NO_LEADER, true),
+        (close_code::SHUTDOWN, true),
+        (close_code::SLOW_READER, false),
+    ] {
+        let (first, closed) = somebody_closing(code).await;
+        let mut config = service.config();
+        config.addresses = vec![first, service.address.clone()];
+        (config.reconnect_min, config.reconnect_max) = (HOUR, HOUR);
+        let client = Client::connect(TokioEnv, config).unwrap();
+        let mut lock = client.request(write("a"));
+        if at_once {
+            within(lock.granted()).await.unwrap();
+        } else {
+            let granted = timeout(&TokioEnv, Duration::from_millis(300), lock.granted()).await;
+            assert!(granted.is_err(), "it did not wait: {granted:?}");
+        }
+        assert_eq!(closed.load(Ordering::SeqCst), 1);
+        drop((lock, client));
+        service.until(|usage| usage.engine.live_requests == 0).await;
+    }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn after_a_server_is_gone_the_next_one_is_asked() {
+    let (one, two) = (Service::on_any_port().await, Service::on_any_port().await);
+    let mut config = one.config();
+    config.addresses = vec![one.address.clone(), two.address.clone()];
+    let client = Client::connect(TokioEnv, config).unwrap();
+    let mut lock = within(client.acquire(write("a"))).await.unwrap();
+    one.stop().await;
+    // They share nothing: the session is over, and the client says so.
+    assert_eq!(next(&mut lock).await, Notice::Lost(Lost::SessionOver));
+    within(client.acquire(write("a"))).await.unwrap();
+    two.until(|usage| usage.engine.sessions == 1).await;
+    two.stop().await;
 }
 
 #[tokio::test]

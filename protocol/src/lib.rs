@@ -43,4 +43,6 @@ pub mod close_code {
     pub const REPLACED: u16 = 4001;
     /// The client reads too slowly: too many messages wait for it.
     pub const SLOW_READER: u16 = 4002;
+    /// The node knows of no leader, and can do nothing without one: go on with another node.
+    pub const NO_LEADER: u16 = 4003;
 }

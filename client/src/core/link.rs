@@ -1,6 +1,6 @@
 //! The connection and the session: connecting, opening or resuming, staying alive, giving up.
 
-use super::{Ask, Outcome, Output, Phase, Session, SessionCore};
+use super::{Ask, Gone, Outcome, Output, Phase, Session, SessionCore};
 use crate::{CallError, Credentials, Lost, Notice, Refused, deadline::Anchor};
 use lockwright_engine::{DurationMs, ErrorCode};
 use lockwright_protocol::{ClientFrame, Message, Request, Seq, ServerFrame};
@@ -46,10 +46,10 @@ impl SessionCore {
     }
 
     /// The connection is gone, or could not be made.
-    pub fn disconnected(&mut self, now: Duration) {
+    pub fn disconnected(&mut self, now: Duration, gone: Gone) {
         self.pass_deadlines(now);
         if !matches!(self.link, Link::Closed) {
-            self.go_down(now);
+            self.go_down(now, gone);
         }
     }
 
@@ -115,7 +115,8 @@ impl SessionCore {
         match self.link {
             Link::Down { retry_at } if now >= retry_at => {
                 self.link = Link::Connecting { since: now };
-                self.outputs.push_back(Output::Connect);
+                let address = self.config.addresses[self.address].clone();
+                self.outputs.push_back(Output::Connect { address });
             }
             Link::Connecting { since: sent } | Link::Greeting { sent, .. } if timed_out(sent) => {
                 self.hang_up(now);
@@ -217,6 +218,7 @@ impl SessionCore {
     fn come_up(&mut self, now: Duration, sent: Duration, idle_timeout: DurationMs) {
         self.prove_session(sent);
         self.link = Link::Up;
+        self.failed = 0;
         self.backoff = self.config.reconnect_min;
         // Two signs of life may get lost, or be late, before the server's patience ends.
         let patience = Duration::from_millis(idle_timeout.as_ms()) / 3;
@@ -295,22 +297,36 @@ impl SessionCore {
     /// Gives the connection up.
     pub(super) fn hang_up(&mut self, now: Duration) {
         self.outputs.push_back(Output::Disconnect);
-        self.go_down(now);
+        self.go_down(now, Gone::Failed);
     }
 
-    fn go_down(&mut self, now: Duration) {
+    fn go_down(&mut self, now: Duration, gone: Gone) {
+        let wait = self.go_on(gone);
         self.link = Link::Down {
-            retry_at: now.saturating_add(self.backoff),
+            retry_at: now.saturating_add(wait),
         };
-        self.backoff = self
-            .backoff
-            .saturating_mul(2)
-            .min(self.config.reconnect_max);
         self.unanswered
             .retain(|_, pending| pending.ask != Ask::KeepAlive);
         for pending in self.unanswered.values_mut() {
             pending.sent = None;
         }
+    }
+
+    /// Turns to the next address; says how long to wait before it is tried.
+    fn go_on(&mut self, gone: Gone) -> Duration {
+        let addresses = self.config.addresses.len();
+        self.address = (self.address + 1) % addresses;
+        self.failed += 1;
+        if self.failed < addresses {
+            return match gone {
+                Gone::Failed => self.config.reconnect_min,
+                Gone::Elsewhere => Duration::ZERO,
+            };
+        }
+        self.failed = 0;
+        let wait = self.backoff;
+        self.backoff = wait.saturating_mul(2).min(self.config.reconnect_max);
+        wait
     }
 
     /// The session is over. All that was asked within it is lost; what was not sent yet waits for

@@ -78,7 +78,14 @@ fn held(id: &str, token: u64, lease: Option<u64>) -> LockStatus {
 
 impl Script {
     fn new() -> Script {
-        let mut config = ClientConfig::new("nowhere:1");
+        let mut script = Script::among(&["nowhere:1"]);
+        script.told(&[connect_to("nowhere:1")]);
+        script
+    }
+
+    /// With these addresses; it connects to the first one.
+    fn among(addresses: &[&str]) -> Script {
+        let mut config = ClientConfig::with_addresses(addresses.iter().copied());
         config.abandon = ms(ABANDON_MS);
         config.keep_alive = at(2000);
         config.call_timeout = at(1000);
@@ -96,7 +103,6 @@ impl Script {
             sent: VecDeque::new(),
         };
         script.wake(0);
-        script.told(&[Output::Connect]);
         script
     }
 
@@ -146,7 +152,11 @@ impl Script {
     }
 
     fn disconnect(&mut self, now: u64) {
-        self.core.disconnected(at(now));
+        self.leave(now, Gone::Failed);
+    }
+
+    fn leave(&mut self, now: u64, gone: Gone) {
+        self.core.disconnected(at(now), gone);
         self.take();
     }
 
@@ -155,7 +165,7 @@ impl Script {
     fn reconnect(&mut self, now: u64) -> Seq {
         self.disconnect(now);
         self.pass(now + 10);
-        assert_eq!(self.told.pop(), Some(Output::Connect));
+        assert!(matches!(self.told.pop(), Some(Output::Connect { .. })));
         self.connect(now + 10);
         self.expect_sent().seq
     }
@@ -232,6 +242,11 @@ fn resumed(locks: Vec<LockStatus>) -> Message {
         idle_timeout_ms: ms(10_000),
         locks,
     }
+}
+
+fn connect_to(address: &str) -> Output {
+    let address = address.to_owned();
+    Output::Connect { address }
 }
 
 fn tell(lock: LockId, notice: Notice) -> Output {
@@ -521,7 +536,7 @@ fn a_lost_session_loses_all_its_locks_and_another_is_opened_on_the_same_connecti
     script.disconnect(200);
     let new = script.request(205, 3, None);
     script.pass(210);
-    script.told(&[Output::Connect]);
+    script.told(&[connect_to("nowhere:1")]);
     script.connect(210);
     let resume = script.expect_sent();
     let Request::Resume { session, .. } = resume.request else {
@@ -551,7 +566,7 @@ fn opening_is_asked_again_with_the_same_name_and_secret() {
     let first = script.expect_sent();
     script.disconnect(5);
     script.pass(15);
-    script.told(&[Output::Connect]);
+    script.told(&[connect_to("nowhere:1")]);
     script.connect(15);
     let second = script.expect_sent();
     assert_eq!(first.request, second.request);
@@ -579,15 +594,94 @@ fn what_is_not_answered_in_time_costs_the_connection() {
     script.pass(1100);
     script.told(&[Output::Disconnect]);
     script.pass(1110);
-    script.told(&[Output::Connect]);
+    script.told(&[connect_to("nowhere:1")]);
     // The wait between tries doubles up to its maximum.
     for (failed, retried) in [(1110, 1130), (1130, 1170), (1170, 1210)] {
         script.disconnect(failed);
         script.pass(retried - 1);
         script.told(&[]);
         script.pass(retried);
-        script.told(&[Output::Connect]);
+        script.told(&[connect_to("nowhere:1")]);
     }
+}
+
+#[test]
+fn addresses_are_tried_in_turn_and_only_whole_rounds_make_it_wait_longer() {
+    let mut script = Script::among(&["a:1", "b:1", "c:1"]);
+    script.told(&[connect_to("a:1")]);
+    // Within a round the wait is the shortest; after each round it doubles up to its maximum.
+    let mut now = 0;
+    for after_round in [10, 20, 40, 40] {
+        for (wait, next) in [(10, "b:1"), (10, "c:1"), (after_round, "a:1")] {
+            script.disconnect(now);
+            script.pass(now + wait - 1);
+            script.told(&[]);
+            now += wait;
+            script.pass(now);
+            script.told(&[connect_to(next)]);
+        }
+    }
+    // One that takes the connection and says nothing fails like one that is not there.
+    script.connect(now);
+    script.expect_sent();
+    script.pass(now + 1010);
+    script.told(&[Output::Disconnect, connect_to("b:1")]);
+}
+
+#[test]
+fn a_server_that_cannot_serve_is_left_at_once_unless_none_can() {
+    let mut script = Script::among(&["a:1", "b:1"]);
+    script.told(&[connect_to("a:1")]);
+    script.leave(5, Gone::Elsewhere);
+    script.pass(5);
+    script.told(&[connect_to("b:1")]);
+    script.leave(7, Gone::Elsewhere);
+    script.pass(16);
+    script.told(&[]);
+    script.pass(17);
+    script.told(&[connect_to("a:1")]);
+}
+
+#[test]
+fn a_session_goes_on_at_the_next_address_with_its_locks_and_its_place() {
+    let mut script = Script::among(&["a:1", "b:1", "c:1"]);
+    script.connect(0);
+    let open = script.expect_sent();
+    script.answer(0, open.seq, opened());
+    let lock = script.hold(100, 1, None);
+    let waiting = script.request(150, 2, None);
+    let seq = script.expect_sent().seq;
+    script.answer(160, seq, queued("#2"));
+    script.told.clear();
+    // b fails too; c has the session.
+    script.leave(200, Gone::Elsewhere);
+    script.pass(200);
+    script.told(&[connect_to("b:1")]);
+    script.disconnect(205);
+    script.pass(215);
+    script.told(&[connect_to("c:1")]);
+    script.connect(216);
+    let resume = script.expect_sent();
+    let (Request::Open { session: old, .. }, Request::Resume { session, .. }) =
+        (open.request, resume.request)
+    else {
+        panic!("it opened and resumed");
+    };
+    assert_eq!(session, old);
+    let listed = LockStatus::Queued {
+        id: name("#2"),
+        waited_ms: ms(60),
+    };
+    script.answer(220, resume.seq, resumed(vec![held("#1", 1, None), listed]));
+    assert!(script.holds(lock, 220));
+    assert_eq!(script.deadline(lock), Some(at(216 + ABANDON_MS - 1)));
+    assert_eq!(script.sent.len(), 0, "nothing is asked again");
+    // From where it is now, the next one is the first; and a new round begins.
+    script.disconnect(300);
+    script.pass(310);
+    script.told(&[connect_to("a:1")]);
+    assert!(script.holds(lock, 310));
+    assert!(!script.holds(waiting, 310));
 }
 
 #[test]
@@ -596,7 +690,7 @@ fn a_connection_that_does_not_come_about_is_given_up() {
     script.pass(1000);
     script.told(&[Output::Disconnect]);
     script.pass(1010);
-    script.told(&[Output::Connect]);
+    script.told(&[connect_to("nowhere:1")]);
 }
 
 #[test]
@@ -785,7 +879,7 @@ fn closing_gives_up_when_the_server_cannot_be_reached() {
     script.pass(1200);
     script
         .told
-        .retain(|output| !matches!(output, Output::Connect | Output::Disconnect));
+        .retain(|output| !matches!(output, Output::Connect { .. } | Output::Disconnect));
     script.told(&[reply(1, Err(CallError::Unanswered)), Output::Finished]);
 }
 
