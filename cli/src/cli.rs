@@ -28,7 +28,7 @@ const SETTINGS: &str = "\
 Each option can also be given by an environment variable, which --help of its command names, and in
 a TOML file (--config or LOCKWRIGHT_CONFIG):
 
-    server = \"locks.example.net:9009\"
+    server = [\"lock1.example.net:9009\", \"lock2.example.net:9009\"]
     [serve]
     listen = \"0.0.0.0:9009\"
     data = \"/var/lib/lockwright\"
@@ -39,7 +39,7 @@ Exit codes:
     0  done
     1  the server cannot start or go on, or it refused what was asked
     2  the command line, the environment or the file cannot be used
-   69  the server cannot be reached
+   69  no server can be reached, or can serve; or an answer got lost
    70  a bug
 `lock` has more of them: see lockwright lock --help.";
 
@@ -76,16 +76,25 @@ pub(crate) enum Command {
     Completions(completions::Args),
 }
 
-/// Which server, and which of its namespaces.
+/// Which servers, and which of their namespaces.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Target {
-    /// Where the server listens, as host:port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9009", value_parser = address)]
-    pub(crate) server: String,
+    /// Where the server listens, as host:port; of a cluster any nodes, each asked when those before
+    /// it cannot be
+    #[arg(id = "server", long = "server", value_name = "ADDR,..", value_delimiter = ',',
+          default_value = "127.0.0.1:9009", value_parser = address)]
+    pub(crate) servers: Vec<String>,
 
     /// The namespace
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = name)]
     pub(crate) namespace: Name,
+}
+
+impl Target {
+    /// The servers as `--server` takes them.
+    pub(crate) fn servers(&self) -> String {
+        self.servers.join(",")
+    }
 }
 
 /// How results are printed.

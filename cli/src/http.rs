@@ -1,14 +1,17 @@
 //! The HTTP API of a server, as commands use it.
 //!
-//! [`Api`] asks, and turns what the server refuses into a failure; `lock` is a lock as the API
+//! [`Api`] asks, and turns what the server refuses into a failure; `round` goes from one server to
+//! the next; `lock` is a lock as the API
 //! tells of it, and `table` prints in columns.
 
 mod api;
 mod lock;
+mod round;
 mod table;
 
-pub(crate) use api::{Api, in_path};
+pub(crate) use api::{Api, Patience, in_path};
 pub(crate) use lock::LockFacts;
+pub(crate) use round::Asked;
 pub(crate) use table::Table;
 
 use crate::exit::{Exit, Failure};

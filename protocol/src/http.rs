@@ -239,6 +239,14 @@ pub struct ErrorBody {
     /// On `/lock/...`: whether it is locked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked: Option<bool>,
+    /// With `unavailable`: false when it is certain that nothing was done, so that anything may be
+    /// asked of another node; left out when it is not, and then only what does no harm if it is
+    /// done twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<bool>,
+    /// With `unavailable`: where clients reach the leader, when it is known and another node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
 }
 
 /// A live request as inspection tells it.

@@ -3,7 +3,7 @@
 use crate::{
     cli::{Format, Target},
     exit::{Exit, Failure},
-    http::Api,
+    http::{Api, Asked, Patience},
     output, units,
 };
 use lockwright_client::DurationMs;
@@ -43,7 +43,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "D", value_parser = wait)]
     wait: Option<Waiting>,
 
-    /// Names the request: asking again with the same id is answered with the same lock
+    /// Names the request: asking again with the same id is answered with the same lock. Without it,
+    /// another server is asked only if the one before it was not reached
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
 }
@@ -101,7 +102,18 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     if let Some(id) = &args.request_id {
         body.insert("request_id".to_owned(), json!(id));
     }
-    let answer = Api::new(&args.target, args.format.json).post("/v1/acquire", body)?;
+    let patience = match args.wait {
+        Some(Waiting::For(wait)) => Patience::For(units::std(wait)),
+        Some(Waiting::Forever) => Patience::Forever,
+        None => Patience::default(),
+    };
+    // Without an id a second request is another lock.
+    let asked = match args.request_id {
+        Some(_) => Asked::Again,
+        None => Asked::Once,
+    };
+    let api = Api::new(&args.target, args.format.json);
+    let answer = api.post("/v1/acquire", body, asked, patience)?;
     output::say(&if args.format.json {
         answer.to_string()
     } else {

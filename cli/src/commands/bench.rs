@@ -72,12 +72,14 @@ Examples:
   lockwright bench --spawn-memory
   lockwright bench --spawn-data /var/tmp --clients 64,256 --for 10s
   lockwright bench --server locks.example.net:9009 --hand-off --json
+  lockwright bench --server lock1:9009,lock2:9009,lock3:9009      # clients spread over three nodes
 
 Latencies are those that clients see, with the network and their own work.";
 
 /// What to do with each number of clients.
 struct Plan {
-    address: String,
+    /// Of the servers: the clients are spread over them.
+    addresses: Vec<String>,
     namespace: String,
     clients: u32,
     keys: u32,
@@ -101,9 +103,10 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
         let directory = args.spawn_data.as_deref();
         directory.map(Spawned::in_directory).transpose()?
     };
-    let address = spawned
-        .as_ref()
-        .map_or(&args.target.server, Spawned::address);
+    let addresses = match &spawned {
+        Some(spawned) => vec![spawned.address().clone()],
+        None => args.target.servers.clone(),
+    };
     crate::os::allow_open_files(10_064);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -116,7 +119,7 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
         .filter(|clients| !args.hand_off || **clients > 1)
     {
         let plan = Plan {
-            address: address.clone(),
+            addresses: addresses.clone(),
             namespace: args.target.namespace.as_str().to_owned(),
             clients,
             keys: args.keys,
@@ -130,7 +133,7 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
                 pairs::measure(&plan).await
             }
         });
-        let measured = measured.map_err(|error| error.failure(address))?;
+        let measured = measured.map_err(|error| error.failure(&addresses.join(",")))?;
         if args.format.json {
             output::say(&measured.json())?;
         } else {

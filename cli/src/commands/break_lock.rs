@@ -4,7 +4,7 @@ use super::{inspect, ls};
 use crate::{
     cli::{Format, Target},
     exit::{Exit, Failure},
-    http::{Api, LockFacts, understood},
+    http::{Api, Asked, LockFacts, Patience, understood},
     output,
 };
 use serde_json::{Map, json};
@@ -54,7 +54,12 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     if let Some(token) = args.token {
         body.insert("token".to_owned(), json!(token));
     }
-    let answer = api.post("/v1/break", body)?;
+    // Without a token it would be the next holder's lock that is broken the second time.
+    let asked = match args.token {
+        Some(_) => Asked::Again,
+        None => Asked::Once,
+    };
+    let answer = api.post("/v1/break", body, asked, Patience::default())?;
     if args.format.json {
         output::say(&answer.to_string())?;
         return Ok(Exit::DONE);

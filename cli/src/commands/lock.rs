@@ -137,7 +137,7 @@ async fn run(args: &Args, timing: &Timing) -> Result<Exit, Failure> {
             Some(wait) => Wait::For(wait),
             None => Wait::Forever,
         },
-        server: &args.target.server,
+        servers: args.target.servers(),
         connect_timeout: units::std(args.connect_timeout),
         call_timeout: timing.call_timeout,
     };
@@ -194,7 +194,7 @@ async fn hold(
 
 fn config(args: &Args) -> ClientConfig {
     let abandon = units::std(args.abandon);
-    let mut config = ClientConfig::new(&args.target.server);
+    let mut config = ClientConfig::with_addresses(&args.target.servers);
     config.namespace = args.target.namespace.clone();
     config.abandon = args.abandon;
     // Often enough that one that gets lost does no harm.
@@ -221,7 +221,7 @@ fn command(args: &Args, token: Token, deadline: Duration) -> Command {
             TokioEnv.wall_unix_ms().saturating_add(left_ms).to_string(),
         )
         .env("LOCKWRIGHT_KEYS", keys.join("\n"))
-        .env("LOCKWRIGHT_SERVER", &args.target.server)
+        .env("LOCKWRIGHT_SERVER", args.target.servers())
         .env("LOCKWRIGHT_NAMESPACE", args.target.namespace.as_str());
     command
 }

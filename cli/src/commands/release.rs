@@ -3,7 +3,7 @@
 use crate::{
     cli::{Format, Target},
     exit::{Exit, Failure},
-    http::Api,
+    http::{Api, Asked, Patience},
     output,
 };
 use serde_json::{Map, json};
@@ -44,7 +44,19 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     if let Some(holder) = &args.holder {
         body.insert("holder".to_owned(), json!(holder));
     }
-    let answer = Api::new(&args.target, args.format.json).post("/v1/release", body)?;
+    let api = Api::new(&args.target, args.format.json);
+    let told = api.try_post("/v1/release", body, Asked::Again, Patience::default())?;
+    if told.before && told.answer["error"] == "not_held" {
+        eprintln!(
+            "lockwright: the lock is no longer held: a server that was asked before, and whose \
+             answer got lost, may have released it"
+        );
+        if args.format.json {
+            output::say(&told.answer.to_string())?;
+        }
+        return Ok(Exit::DONE);
+    }
+    let answer = api.accept(told)?;
     if args.format.json {
         output::say(&answer.to_string())?;
     }

@@ -3,7 +3,7 @@
 use crate::{
     cli::{Format, Target},
     exit::{Exit, Failure},
-    http::Api,
+    http::{Api, Asked, Patience},
     output, units,
 };
 use lockwright_client::DurationMs;
@@ -50,7 +50,8 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     if let Some(holder) = &args.holder {
         body.insert("holder".to_owned(), json!(holder));
     }
-    let answer = Api::new(&args.target, args.format.json).post("/v1/renew", body)?;
+    let api = Api::new(&args.target, args.format.json);
+    let answer = api.post("/v1/renew", body, Asked::Again, Patience::default())?;
     if args.format.json {
         output::say(&answer.to_string())?;
     }

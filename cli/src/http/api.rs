@@ -1,41 +1,72 @@
 //! Questions and answers over HTTP.
 
+use super::round::{Answered, Asked, Nobody, Servers, Trouble};
 use crate::{
     cli::Target,
     exit::{Exit, Failure},
     output,
 };
 use serde_json::{Map, Value};
-use std::{io::Read, time::Duration};
-use ureq::{Agent, Body, http::Response};
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
+use ureq::{
+    Agent, AsSendBody, Body, RequestExt, Timeout,
+    http::{Method, Request, Response, StatusCode},
+};
 
-/// How long the server is given to take a connection.
+/// How long a server is given to take a connection.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a server is given to begin its answer, beyond what it is asked to wait.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// How large an answer may be: a page of a thousand locks with all their claims fits.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
 
-/// A server, and one of its namespaces.
+/// Servers of one cluster, or one server, and one of their namespaces.
 pub(crate) struct Api {
     agent: Agent,
-    server: String,
+    servers: Servers,
     namespace: String,
     json: bool,
 }
 
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    /// So long, and a little more.
+    For(Duration),
+    /// As long as it takes.
+    Forever,
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub(crate) struct Told {
+    status: StatusCode,
+    /// The body.
+    pub(crate) answer: Value,
+    /// Whether another server was asked before, whose answer got lost: it may have done it.
+    pub(crate) before: bool,
+}
+
 impl Api {
-    /// The server that is meant. With `json`, what it refuses is printed as the server says it.
+    /// The servers that are meant. With `json`, what they refuse is printed as they say it.
     pub(crate) fn new(target: &Target, json: bool) -> Api {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))
+            // One that the server has closed meanwhile would look like an answer that got lost.
+            .max_idle_connections(0)
             // Sessions know of no proxy either.
             .proxy(None)
             .user_agent(concat!("lockwright/", env!("CARGO_PKG_VERSION")))
             .build();
         Api {
             agent: config.into(),
-            server: target.server.clone(),
+            servers: Servers::new(target.servers.clone()),
             namespace: target.namespace.as_str().to_owned(),
             json,
         }
@@ -43,7 +74,15 @@ impl Api {
 
     /// Asks for something in the namespace.
     pub(crate) fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
-        self.read(self.ask(path, query)?)
+        let path = self.with_query(path, query);
+        let told = self.ask(
+            &Method::GET,
+            &path,
+            None,
+            Asked::ToLook,
+            Patience::default(),
+        )?;
+        self.accept(told)
     }
 
     /// Asks for lines, and hands out each as it comes, until there are no more.
@@ -53,18 +92,38 @@ impl Api {
         query: &[(&str, String)],
         mut each: impl FnMut(&str) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let response = self.ask(path, query)?;
-        if !response.status().is_success() {
-            return self.read(response).map(|_| ());
-        }
+        let path = self.with_query(path, query);
+        let answered = self.servers.ask(Asked::ToLook, |server| {
+            let response = self.send(server, &Method::GET, &path, None, Patience::default())?;
+            if response.status().is_success() {
+                return Ok(Ok(response));
+            }
+            read(response).map(Err)
+        });
+        let response = match answered.map_err(|nobody| self.nobody(&nobody))?.answer {
+            Ok(response) => response,
+            Err((status, answer)) => {
+                let before = false;
+                let told = Told {
+                    status,
+                    answer,
+                    before,
+                };
+                return self.accept(told).map(|_| ());
+            }
+        };
         let reader = response
             .into_body()
             .into_with_config()
             .limit(u64::MAX)
             .reader();
-        let lines = std::io::BufRead::lines(std::io::BufReader::new(reader));
-        for line in lines {
-            let line = line.map_err(|error| self.unreachable(&error))?;
+        for line in io::BufRead::lines(io::BufReader::new(reader)) {
+            let line = line.map_err(|error| {
+                let message = format!(
+                    "the server is gone, and what has happened since is not known: {error}"
+                );
+                Failure::new(Exit::UNREACHABLE, message)
+            })?;
             if !line.is_empty() {
                 each(&line)?;
             }
@@ -72,68 +131,122 @@ impl Api {
         Ok(())
     }
 
-    /// Asks the server to do something in the namespace.
-    pub(crate) fn post(&self, path: &str, mut body: Map<String, Value>) -> Result<Value, Failure> {
+    /// Asks to have something done in the namespace.
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        body: Map<String, Value>,
+        asked: Asked,
+        patience: Patience,
+    ) -> Result<Value, Failure> {
+        let told = self.try_post(path, body, asked, patience)?;
+        self.accept(told)
+    }
+
+    /// As [`post`](Api::post), and what is refused is an answer like others.
+    pub(crate) fn try_post(
+        &self,
+        path: &str,
+        mut body: Map<String, Value>,
+        asked: Asked,
+        patience: Patience,
+    ) -> Result<Told, Failure> {
         body.insert("namespace".to_owned(), self.namespace.clone().into());
-        let request = self
-            .agent
-            .post(self.url(path))
-            .content_type("application/json");
-        let sent = request.send(Value::Object(body).to_string());
-        self.read(sent.map_err(|error| self.unreachable(&error))?)
+        let body = Value::Object(body).to_string();
+        self.ask(&Method::POST, path, Some(&body), asked, patience)
     }
 
-    fn ask(&self, path: &str, query: &[(&str, String)]) -> Result<Response<Body>, Failure> {
-        let mut request = self.agent.get(self.url(path));
-        request = request.query("namespace", &self.namespace);
+    /// What was answered, unless it is a refusal.
+    pub(crate) fn accept(&self, told: Told) -> Result<Value, Failure> {
+        if told.status.is_success() {
+            return Ok(told.answer);
+        }
+        Err(self.refusal(&told.answer, Exit::REFUSED, told.before))
+    }
+
+    fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&str>,
+        asked: Asked,
+        patience: Patience,
+    ) -> Result<Told, Failure> {
+        let answered = self.servers.ask(asked, |server| {
+            read(self.send(server, method, path, body, patience)?)
+        });
+        let Answered { answer, before } = answered.map_err(|nobody| self.nobody(&nobody))?;
+        let (status, answer) = answer;
+        Ok(Told {
+            status,
+            answer,
+            before,
+        })
+    }
+
+    fn send(
+        &self,
+        server: &str,
+        method: &Method,
+        path: &str,
+        body: Option<&str>,
+        patience: Patience,
+    ) -> Result<Response<Body>, Trouble> {
+        let timeout = match patience {
+            Patience::For(wait) => Some(wait.saturating_add(ANSWER)),
+            Patience::Forever => None,
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{server}{path}"));
+        let sent = match body {
+            Some(body) => {
+                let request = request.header("content-type", "application/json");
+                self.run(request.body(body), timeout)
+            }
+            None => self.run(request.body(()), timeout),
+        };
+        sent.map_err(|error| {
+            if was_unreached(&error) {
+                Trouble::Unreached(error.to_string())
+            } else {
+                Trouble::Lost(error.to_string())
+            }
+        })
+    }
+
+    fn run<S: AsSendBody>(
+        &self,
+        request: ureq::http::Result<Request<S>>,
+        timeout: Option<Duration>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let configured = request?.with_agent(&self.agent).configure();
+        configured.timeout_recv_response(timeout).build().run()
+    }
+
+    fn with_query(&self, path: &str, query: &[(&str, String)]) -> String {
+        let mut whole = format!("{path}?namespace={}", in_query(&self.namespace));
         for (name, value) in query {
-            request = request.query(name, value);
+            whole.push_str(&format!("&{name}={}", in_query(value)));
         }
-        request.call().map_err(|error| self.unreachable(&error))
+        whole
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.server)
-    }
-
-    fn read(&self, response: Response<Body>) -> Result<Value, Failure> {
-        let status = response.status();
-        let mut text = String::new();
-        let body = response.into_body();
-        let mut reader = body.into_with_config().limit(ANSWER_BYTES_MAX).reader();
-        reader
-            .read_to_string(&mut text)
-            .map_err(|error| self.unreachable(&error))?;
-        let answer: Value = serde_json::from_str(&text).map_err(|_| {
-            let server = &self.server;
-            Failure::new(
-                Exit::UNREACHABLE,
-                format!("what answers at {server} is no server of ours, or an older one: {status}"),
-            )
-        })?;
-        if status.is_success() {
-            return Ok(answer);
+    /// No server gave an answer that counts.
+    fn nobody(&self, nobody: &Nobody) -> Failure {
+        if let Some(answer) = nobody.unavailable() {
+            return self.refusal(answer, Exit::UNREACHABLE, nobody.perhaps_done);
         }
-        Err(self.refusal(&answer, status.as_u16()))
-    }
-
-    fn unreachable(&self, error: &dyn std::fmt::Display) -> Failure {
-        Failure::new(
-            Exit::UNREACHABLE,
-            format!(
-                "cannot speak with {}: {error}; does `lockwright serve` run there?",
-                self.server
-            ),
-        )
+        let advice = if nobody.perhaps_done {
+            PERHAPS
+        } else {
+            "does `lockwright serve` run there?"
+        };
+        Failure::new(Exit::UNREACHABLE, format!("{nobody}; {advice}"))
     }
 
     /// What the server refused, with the facts that it gave.
-    fn refusal(&self, answer: &Value, status: u16) -> Failure {
-        let exit = if status == 503 {
-            Exit::UNREACHABLE
-        } else {
-            Exit::REFUSED
-        };
+    fn refusal(&self, answer: &Value, exit: Exit, perhaps_done: bool) -> Failure {
         if self.json {
             return match output::say(&answer.to_string()) {
                 Ok(()) => Failure::Silent(exit),
@@ -149,7 +262,7 @@ impl Api {
             .into_iter()
             .flatten()
             .filter(|(name, value)| {
-                !matches!(name.as_str(), "error" | "message") && !value.is_null()
+                !matches!(name.as_str(), "error" | "message" | "done") && !value.is_null()
             })
             .map(|(name, value)| match value.as_str() {
                 Some(text) => format!("{name} {text}"),
@@ -160,8 +273,68 @@ impl Api {
             0 => String::new(),
             _ => format!(" ({})", facts.join(", ")),
         };
-        Failure::new(exit, format!("{code}: {message}{facts}"))
+        let perhaps = if perhaps_done {
+            format!("; {PERHAPS}")
+        } else {
+            String::new()
+        };
+        Failure::new(exit, format!("{code}: {message}{facts}{perhaps}"))
     }
+}
+
+/// What is said when nobody knows.
+const PERHAPS: &str = "a server may have done what was asked, and its answer got lost: look with \
+                       `lockwright ls` or `inspect` before you ask again";
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience::For(Duration::ZERO)
+    }
+}
+
+/// Whether nothing can have been asked of the server.
+fn was_unreached(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::BadUri(_)
+        | ureq::Error::Http(_)
+        | ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
+        // A connection that was there ends in other ways.
+        ureq::Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::AddrNotAvailable
+        ),
+        _ => false,
+    }
+}
+
+/// Reads an answer to its end.
+fn read(response: Response<Body>) -> Result<(StatusCode, Value), Trouble> {
+    let status = response.status();
+    let mut text = String::new();
+    let body = response.into_body();
+    let mut reader = body.into_with_config().limit(ANSWER_BYTES_MAX).reader();
+    reader
+        .read_to_string(&mut text)
+        .map_err(|error| Trouble::Lost(error.to_string()))?;
+    let answer: Value = serde_json::from_str(&text).map_err(|_| {
+        Trouble::Lost(format!(
+            "what answers there is no server of ours, or an older one: {status}"
+        ))
+    })?;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        return Err(Trouble::Unavailable(answer));
+    }
+    Ok((status, answer))
+}
+
+/// A text as a value in the query of an address.
+fn in_query(text: &str) -> String {
+    in_path(text).replace('/', "%2F")
 }
 
 /// A text as part of the path of an address.

@@ -4,4 +4,5 @@ mod bench;
 mod lock;
 mod operators;
 mod serve;
+mod servers;
 mod support;

@@ -63,11 +63,10 @@ struct Heard<'a> {
 }
 
 impl Connection {
-    /// Connects, and opens a session.
-    pub(super) async fn open(plan: &Plan) -> Result<Connection, BenchError> {
+    /// Connects to the server at `address`, and opens a session.
+    pub(super) async fn open(plan: &Plan, address: &str) -> Result<Connection, BenchError> {
         let unreachable =
             |error: &dyn std::fmt::Display| BenchError::Unreachable(error.to_string());
-        let address = &plan.address;
         let connecting = async {
             let stream = TokioEnv
                 .connect(address)
@@ -180,8 +179,9 @@ impl Connection {
 /// Opens the sessions of all clients.
 pub(super) async fn open_all(plan: &Plan) -> Result<Vec<Connection>, BenchError> {
     let mut connections = Vec::new();
-    for _ in 0..plan.clients {
-        connections.push(Connection::open(plan).await?);
+    let clients = usize::try_from(plan.clients).expect("it is small");
+    for address in plan.addresses.iter().cycle().take(clients) {
+        connections.push(Connection::open(plan, address).await?);
     }
     Ok(connections)
 }

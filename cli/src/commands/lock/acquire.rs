@@ -9,11 +9,12 @@ use lockwright_env::{Env, TokioEnv, timeout};
 use std::time::Duration;
 
 /// What is asked for.
-pub(super) struct Wanted<'a> {
+pub(super) struct Wanted {
     pub(super) claims: Vec<Claim>,
     pub(super) ttl: Option<DurationMs>,
     pub(super) wait: Wait,
-    pub(super) server: &'a str,
+    /// For people.
+    pub(super) servers: String,
     pub(super) connect_timeout: Duration,
     pub(super) call_timeout: Duration,
 }
@@ -34,7 +35,7 @@ enum Asked {
 /// Asks until there is an answer that counts.
 pub(super) async fn acquire(
     client: &Client<TokioEnv>,
-    wanted: &Wanted<'_>,
+    wanted: &Wanted,
 ) -> Result<Acquired, Failure> {
     let start = TokioEnv.monotonic();
     loop {
@@ -60,14 +61,14 @@ fn less(wait: DurationMs, waited: Duration) -> DurationMs {
     DurationMs::new(wait.as_ms().saturating_sub(waited_ms)).unwrap_or(wait)
 }
 
-async fn ask(lock: &mut Lock<TokioEnv>, wait: Wait, wanted: &Wanted<'_>) -> Result<Asked, Failure> {
+async fn ask(lock: &mut Lock<TokioEnv>, wait: Wait, wanted: &Wanted) -> Result<Asked, Failure> {
     let first = timeout(&TokioEnv, wanted.connect_timeout, lock.next()).await;
     let Ok(mut notice) = first else {
         return Err(Failure::new(
             Exit::LOCK_FAILED,
             format!(
                 "no answer from {} within {:?}: does `lockwright serve` run there?",
-                wanted.server, wanted.connect_timeout
+                wanted.servers, wanted.connect_timeout
             ),
         ));
     };
