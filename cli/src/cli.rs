@@ -111,7 +111,7 @@ pub(crate) fn name(text: &str) -> Result<Name, String> {
 }
 
 /// Reads `host:port`, with or without `http://` in front.
-fn address(text: &str) -> Result<String, String> {
+pub(crate) fn address(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix("http://").unwrap_or(text);
     let bare = bare.strip_suffix('/').unwrap_or(bare);
     let whole = bare.rsplit_once(':').filter(|(host, port)| {

@@ -4,6 +4,8 @@
 //! so none can be forgotten. What the file says takes the place of an option's default, so that
 //! whoever reads a setting need not know where it comes from.
 
+mod cluster;
+
 use crate::{
     cli::Cli,
     exit::{Exit, Failure},
@@ -134,9 +136,14 @@ type Complaint = (usize, String);
 
 fn read_table(command: &clap::Command, file: &DeTable<'_>) -> Result<Defaults, Complaint> {
     let (mut above, mut inside) = (Defaults::new(), Defaults::new());
+    let mut of_cluster = (0, Defaults::new());
     for (key, value) in file {
         let (at, key) = (key.span().start, key.get_ref().as_ref());
         if let DeValue::Table(table) = value.get_ref() {
+            if key == cluster::TABLE {
+                of_cluster = (at, cluster::read(command, table)?);
+                continue;
+            }
             let sub = command.get_subcommands().find(|sub| sub.get_name() == key);
             let sub = sub.ok_or_else(|| (at, unknown(key, &names_of_tables(command))))?;
             for (option, value) in table {
@@ -168,7 +175,12 @@ fn read_table(command: &clap::Command, file: &DeTable<'_>) -> Result<Defaults, C
             }
         }
     }
+    let (at, of_cluster) = of_cluster;
+    if let Some(what) = cluster::said_twice(command, &of_cluster, &inside) {
+        return Err((at, what));
+    }
     above.extend(inside);
+    above.extend(of_cluster);
     Ok(above)
 }
 
@@ -180,7 +192,7 @@ fn unknown(key: &str, known: &[impl AsRef<str>]) -> String {
 fn names_of_tables(command: &clap::Command) -> Vec<String> {
     command
         .get_subcommands()
-        .filter(|sub| !names_of_options(sub).is_empty())
+        .filter(|sub| !names_of_options(sub).is_empty() || sub.get_name() == cluster::TABLE)
         .map(|sub| format!("[{}]", sub.get_name()))
         .collect()
 }
@@ -340,6 +352,43 @@ mod tests {
                 .contains("expected a string or a number")
         );
         assert!(complaint("[serve]\nlog_level = 'loud'").1.contains("loud"));
+    }
+
+    #[test]
+    fn the_table_of_a_cluster_is_read_and_its_mistakes_are_told() {
+        let text = "[cluster]\nid = 2\nlisten = 'b:1'\nname = 'ours'\nheartbeat = '50ms'\n\
+                    [[cluster.members]]\nid = 1\naddress = 'a:1'\nclient_address = 'a:2'\n\
+                    [[cluster.members]]\nid = 2\naddress = 'b:1'\nclient_address = 'b:2'\n";
+        let (file, _) = DeTable::parse_recoverable(text);
+        let defaults = read_table(&command(), file.get_ref()).unwrap();
+        let said = |option: &str| defaults[&("serve".to_owned(), option.to_owned())].clone();
+        assert_eq!(said("id"), ["2"]);
+        assert_eq!(said("peer_listen"), ["b:1"]);
+        assert_eq!(said("peers"), ["1=a:1/a:2", "2=b:1/b:2"]);
+        let matches = with_defaults(command(), &defaults)
+            .try_get_matches_from(["lockwright", "serve", "--memory", "--id", "1"])
+            .unwrap();
+        let (_, serve) = matches.subcommand().unwrap();
+        assert_eq!(serve.get_one::<u64>("id"), Some(&1));
+        assert_eq!(serve.get_one::<String>("cluster_name").unwrap(), "ours");
+        for (text, expected) in [
+            ("[cluster]\npeers = 'x'", "[[cluster.members]]"),
+            ("[cluster]\nid = 0", "`id`"),
+            ("[cluster]\nmembers = 1", "list of tables"),
+            (
+                "[[cluster.members]]\nid = 1\naddress = 'a:1'",
+                "`client_address`",
+            ),
+            ("[[cluster.members]]\nid = 1\naddres = 'a:1'", "`addres`"),
+            (
+                "[[cluster.members]]\nid = 1\naddress = 'a'\nclient_address = 'a:1'",
+                "is no node",
+            ),
+            ("[serve]\nid = 1\n[cluster]\nid = 1", "the same setting"),
+        ] {
+            let (_, what) = complaint(text);
+            assert!(what.contains(expected), "{text}: {what}");
+        }
     }
 
     #[test]

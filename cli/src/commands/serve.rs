@@ -1,11 +1,14 @@
 //! `lockwright serve`: the server.
 
+mod cluster;
+
 use crate::{
     exit::{Exit, Failure},
     logging::{self, LogFormat, LogLevel},
     os, output, units,
 };
 use clap::{ArgMatches, parser::ValueSource};
+use cluster::Cluster;
 use lockwright_client::DurationMs;
 use lockwright_env::{TokioEnv, timeout};
 use lockwright_server::{Limits, Server, ServerConfig, Storage};
@@ -25,9 +28,10 @@ use tracing::{error, info, warn};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Where to listen, as host:port; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9009")]
-    listen: String,
+    /// Where to listen, as host:port; port 0 takes a free one [default: 127.0.0.1:9009, or of a
+    /// node of a cluster its client address in --peers]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
 
     /// Keep locks, sessions and tokens in this directory; it is created if it is not there
     #[arg(long, value_name = "DIR")]
@@ -48,6 +52,9 @@ pub(crate) struct Args {
     /// What is logged
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: LogLevel,
+
+    #[command(flatten)]
+    cluster: Cluster,
 
     #[command(flatten)]
     connections: Connections,
@@ -118,10 +125,15 @@ struct EngineLimits {
     retention: DurationMs,
 }
 
+/// Where a server listens that is told nothing of it.
+const LISTEN: &str = "127.0.0.1:9009";
+
 const EXAMPLES: &str = "\
 Examples:
   lockwright serve --memory
   lockwright serve --data /var/lib/lockwright --listen 0.0.0.0:9009 --log-format json
+  lockwright serve --data /var/lib/lockwright --id 1 \\
+    --peers 1=db1:7401/db1:9009,2=db2:7401/db2:9009,3=db3:7401/db3:9009
 
 Exit codes:
     0  it was told to end, and has
@@ -136,7 +148,7 @@ const STUCK: Duration = Duration::from_secs(5);
 /// Runs the command.
 pub(crate) fn execute(args: &Args, settings: &ArgMatches) -> Result<Exit, Failure> {
     let storage = storage(args, settings)?;
-    let config = config(args, storage);
+    let config = config(args, storage)?;
     logging::start(args.log_format, args.log_level);
     // Each connection is an open file, and so are the data.
     os::allow_open_files(args.connections.connections_max.saturating_add(64));
@@ -184,8 +196,11 @@ fn storage(args: &Args, settings: &ArgMatches) -> Result<Storage, Failure> {
     }
 }
 
-fn config(args: &Args, storage: Storage) -> ServerConfig {
-    let mut config = ServerConfig::new(&args.listen);
+fn config(args: &Args, storage: Storage) -> Result<ServerConfig, Failure> {
+    let listen = args.listen.as_deref();
+    let listen = listen.or(args.cluster.client_address());
+    let mut config = ServerConfig::new(listen.unwrap_or(LISTEN));
+    config.cluster = args.cluster.config(&storage)?;
     config.storage = storage;
     let connections = &args.connections;
     config.idle_timeout = units::std(connections.idle_timeout);
@@ -205,7 +220,7 @@ fn config(args: &Args, storage: Storage) -> ServerConfig {
         namespaces: limits.namespaces,
         retention: limits.retention,
     };
-    config
+    Ok(config)
 }
 
 async fn serve(config: ServerConfig, drain: DurationMs) -> Result<Exit, Failure> {
@@ -295,8 +310,8 @@ mod tests {
         let command = Args::augment_args(clap::Command::new("serve"));
         let matches = command.get_matches_from(["serve", "--memory"]);
         let args = Args::from_arg_matches(&matches).unwrap();
-        let ours = config(&args, storage(&args, &matches).unwrap());
-        let theirs = ServerConfig::new("127.0.0.1:9009");
+        let ours = config(&args, storage(&args, &matches).unwrap()).unwrap();
+        let theirs = ServerConfig::new(LISTEN);
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     }
 }

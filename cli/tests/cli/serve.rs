@@ -14,6 +14,22 @@ fn a_place_for_the_data_must_be_chosen_and_only_one() {
 }
 
 #[test]
+fn a_node_of_a_cluster_must_remember_and_be_one_of_its_peers() {
+    let peers = "1=127.0.0.1:1/127.0.0.1:2,2=127.0.0.1:3/127.0.0.1:4";
+    let forgetful = run(&["serve", "--memory", "--id", "1", "--peers", peers]);
+    assert_eq!(code(&forgetful), 2);
+    let text = stderr(&forgetful);
+    assert!(text.contains("cannot keep its state in memory"), "{text}");
+    let stranger = run(&["serve", "--data", "x", "--id", "3", "--peers", peers]);
+    assert_eq!(code(&stranger), 2);
+    assert!(
+        stderr(&stranger).contains("has 1, 2"),
+        "{}",
+        stderr(&stranger)
+    );
+}
+
+#[test]
 fn locks_of_a_restarted_server_are_those_of_before() {
     let dir = Dir::new();
     let data = dir.path("data");
