@@ -1,11 +1,12 @@
 //! The command line.
 
 use crate::commands::{
-    acquire, bench, break_lock, completions, inspect, lock, ls, namespaces, release, renew, serve,
-    sessions, stats, watch,
+    acquire, bench, break_lock, cluster, completions, inspect, lock, ls, namespaces, release,
+    renew, serve, sessions, stats, watch,
 };
 use clap::{Parser, Subcommand};
 use lockwright_client::Name;
+use lockwright_server::Member;
 use std::path::PathBuf;
 
 /// A lock service: who may do what, one at a time, on many machines.
@@ -70,6 +71,8 @@ pub(crate) enum Command {
     Namespaces(namespaces::Args),
     /// Show how much the server has in hand
     Stats(stats::Args),
+    /// Show the nodes of a cluster, and change which there are
+    Cluster(cluster::Args),
     /// Measure a server
     Bench(bench::Args),
     /// Print what a shell needs to complete command lines
@@ -123,6 +126,24 @@ pub(crate) fn address(text: &str) -> Result<String, String> {
             "`{text}` is no address: write host:port, as in 127.0.0.1:9009"
         )),
     }
+}
+
+/// Reads `1=host:7401/host:7301`.
+pub(crate) fn member(text: &str) -> Result<Member, String> {
+    let shape = || {
+        format!(
+            "`{text}` is no node: write its number, `=`, where other nodes reach it, `/`, and where \
+             clients do, as in 1=10.0.0.1:7401/10.0.0.1:9009"
+        )
+    };
+    let (id, addresses) = text.split_once('=').ok_or_else(shape)?;
+    let (nodes, clients) = addresses.split_once('/').ok_or_else(shape)?;
+    let id = id.trim().parse::<u64>().ok().filter(|id| *id > 0);
+    Ok(Member {
+        id: id.ok_or_else(shape)?,
+        address: address(nodes).map_err(|_| shape())?,
+        client_address: address(clients).map_err(|_| shape())?,
+    })
 }
 
 #[cfg(test)]

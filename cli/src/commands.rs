@@ -9,6 +9,7 @@ use clap::ArgMatches;
 pub(crate) mod acquire;
 pub(crate) mod bench;
 pub(crate) mod break_lock;
+pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod inspect;
 pub(crate) mod lock;
@@ -37,6 +38,7 @@ pub(crate) fn execute(cli: &Cli, matches: &ArgMatches) -> Result<Exit, Failure> 
         Command::Sessions(args) => sessions::execute(args),
         Command::Namespaces(args) => namespaces::execute(args),
         Command::Stats(args) => stats::execute(args),
+        Command::Cluster(args) => cluster::execute(args),
         Command::Bench(args) => bench::execute(args),
         Command::Completions(args) => completions::execute(args),
     }

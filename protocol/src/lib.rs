@@ -4,9 +4,10 @@
 //! Read [`Request`] first, what a client says, then [`Message`], what a server says: each goes in
 //! a frame, [`ClientFrame`] or [`ServerFrame`], with its [`Seq`]. `docs/protocol.md` tells the
 //! same to those who write a client in another language. Whoever wants no session asks over plain
-//! HTTP: [`http`].
+//! HTTP: [`http`]. Operators ask the same way about the nodes of a cluster: [`cluster`].
 
 mod claim_text;
+pub mod cluster;
 mod frame;
 pub mod http;
 mod request;

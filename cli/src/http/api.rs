@@ -29,7 +29,8 @@ const ANSWER_BYTES_MAX: u64 = 1 << 30;
 pub(crate) struct Api {
     agent: Agent,
     servers: Servers,
-    namespace: String,
+    /// None when what is asked for is not about locks.
+    namespace: Option<String>,
     json: bool,
 }
 
@@ -55,6 +56,16 @@ pub(crate) struct Told {
 impl Api {
     /// The servers that are meant. With `json`, what they refuse is printed as they say it.
     pub(crate) fn new(target: &Target, json: bool) -> Api {
+        let namespace = target.namespace.as_str().to_owned();
+        Api::with(target.servers.clone(), Some(namespace), json)
+    }
+
+    /// The nodes that are to be asked about their cluster.
+    pub(crate) fn of_cluster(servers: Vec<String>, json: bool) -> Api {
+        Api::with(servers, None, json)
+    }
+
+    fn with(servers: Vec<String>, namespace: Option<String>, json: bool) -> Api {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))
@@ -66,8 +77,8 @@ impl Api {
             .build();
         Api {
             agent: config.into(),
-            servers: Servers::new(target.servers.clone()),
-            namespace: target.namespace.as_str().to_owned(),
+            servers: Servers::new(servers),
+            namespace,
             json,
         }
     }
@@ -151,9 +162,42 @@ impl Api {
         asked: Asked,
         patience: Patience,
     ) -> Result<Told, Failure> {
-        body.insert("namespace".to_owned(), self.namespace.clone().into());
+        if let Some(namespace) = &self.namespace {
+            body.insert("namespace".to_owned(), namespace.clone().into());
+        }
         let body = Value::Object(body).to_string();
         self.ask(&Method::POST, path, Some(&body), asked, patience)
+    }
+
+    /// Asks about the cluster.
+    pub(crate) fn look(&self, path: &str) -> Result<Value, Failure> {
+        let told = self.ask(&Method::GET, path, None, Asked::ToLook, Patience::default())?;
+        self.accept(told)
+    }
+
+    /// Asks about the cluster, and says nothing if there is no answer.
+    pub(crate) fn look_if_there(&self, path: &str) -> Option<Value> {
+        let answered = self.servers.ask(Asked::ToLook, |server| {
+            read(self.send(server, &Method::GET, path, None, Patience::default())?)
+        });
+        let (status, answer) = answered.ok()?.answer;
+        status.is_success().then_some(answer)
+    }
+
+    /// Asks to have something changed about the cluster. Done twice it is as done once.
+    pub(crate) fn change(&self, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let body = body.map(Value::to_string);
+        let body = Some(body.unwrap_or_default());
+        let (method, asked) = (&Method::POST, Asked::Again);
+        let told = self.ask(method, path, body.as_deref(), asked, Patience::default())?;
+        self.accept(told)
+    }
+
+    /// Asks to have something removed from the cluster.
+    pub(crate) fn remove(&self, path: &str) -> Result<Value, Failure> {
+        let (method, asked) = (&Method::DELETE, Asked::Again);
+        let told = self.ask(method, path, None, asked, Patience::default())?;
+        self.accept(told)
     }
 
     /// What was answered, unless it is a refusal.
@@ -225,11 +269,13 @@ impl Api {
     }
 
     fn with_query(&self, path: &str, query: &[(&str, String)]) -> String {
-        let mut whole = format!("{path}?namespace={}", in_query(&self.namespace));
-        for (name, value) in query {
-            whole.push_str(&format!("&{name}={}", in_query(value)));
-        }
-        whole
+        let namespace = self.namespace.iter().map(|name| ("namespace", name));
+        let query = query.iter().map(|(name, value)| (*name, value));
+        let pairs: Vec<String> = namespace
+            .chain(query)
+            .map(|(name, value)| format!("{name}={}", in_query(value)))
+            .collect();
+        format!("{path}?{}", pairs.join("&"))
     }
 
     /// No server gave an answer that counts.
@@ -238,11 +284,23 @@ impl Api {
             return self.refusal(answer, Exit::UNREACHABLE, nobody.perhaps_done);
         }
         let advice = if nobody.perhaps_done {
-            PERHAPS
+            self.perhaps()
         } else {
-            "does `lockwright serve` run there?"
+            "does `lockwright serve` run there?".to_owned()
         };
         Failure::new(Exit::UNREACHABLE, format!("{nobody}; {advice}"))
+    }
+
+    /// What is said when nobody knows.
+    fn perhaps(&self) -> String {
+        let look = match self.namespace {
+            Some(_) => "`lockwright ls` or `inspect`",
+            None => "`lockwright cluster status`",
+        };
+        format!(
+            "a server may have done what was asked, and its answer got lost: look with {look} \
+             before you ask again"
+        )
     }
 
     /// What the server refused, with the facts that it gave.
@@ -274,17 +332,13 @@ impl Api {
             _ => format!(" ({})", facts.join(", ")),
         };
         let perhaps = if perhaps_done {
-            format!("; {PERHAPS}")
+            format!("; {}", self.perhaps())
         } else {
             String::new()
         };
         Failure::new(exit, format!("{code}: {message}{facts}{perhaps}"))
     }
 }
-
-/// What is said when nobody knows.
-const PERHAPS: &str = "a server may have done what was asked, and its answer got lost: look with \
-                       `lockwright ls` or `inspect` before you ask again";
 
 impl Default for Patience {
     fn default() -> Patience {

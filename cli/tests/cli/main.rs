@@ -1,8 +1,10 @@
 //! The binary as people and programs use it.
 
 mod bench;
+mod cluster;
 mod lock;
 mod operators;
+mod played;
 mod serve;
 mod servers;
 mod support;

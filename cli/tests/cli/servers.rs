@@ -1,101 +1,11 @@
 //! Several servers in `--server`: going on to the next, and not doing twice what must be done once.
 
+use crate::played::Played;
 use crate::support::{Dir, Server, code, lockwright, run, stderr, stdout};
-use std::{
-    io::{Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
-    process::Output,
-    sync::{Arc, Mutex},
-};
+use std::process::Output;
 
 /// Where nobody listens.
 const NOBODY: &str = "127.0.0.1:1";
-
-/// A server that is played: it is given the head of each request and the connection.
-struct Played {
-    address: String,
-    /// The first lines of what it was asked.
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Played {
-    fn start(answer: impl Fn(&str, TcpStream) + Send + 'static) -> Played {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let seen = asked.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let request = read_request(&mut stream);
-                let first = request.lines().next().unwrap_or_default().to_owned();
-                seen.lock().unwrap().push(first);
-                answer(&request, stream);
-            }
-        });
-        Played { address, asked }
-    }
-
-    /// One that takes each request and closes the connection.
-    fn hangs_up() -> Played {
-        Played::start(|_, _| {})
-    }
-
-    /// One that always answers the same.
-    fn says(status: &'static str, body: String) -> Played {
-        Played::start(move |_, mut stream| {
-            let length = body.len();
-            let answer = format!(
-                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n\
-                 content-length: {length}\r\nconnection: close\r\n\r\n{body}"
-            );
-            // It fails when nobody waits for it.
-            let _ = stream.write_all(answer.as_bytes());
-        })
-    }
-
-    /// One that has everything done by another, and keeps the answer to itself.
-    fn loses_answers_of(other: &str) -> Played {
-        let other = other.to_owned();
-        Played::start(move |request, _| {
-            let mut behind = TcpStream::connect(&other).unwrap();
-            behind.write_all(request.as_bytes()).unwrap();
-            behind.shutdown(Shutdown::Write).unwrap();
-            let mut answer = Vec::new();
-            behind.read_to_end(&mut answer).unwrap();
-            assert!(answer.starts_with(b"HTTP/1.1"));
-        })
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.lock().unwrap().len()
-    }
-}
-
-fn read_request(stream: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .filter_map(|line| {
-                    line.to_ascii_lowercase()
-                        .strip_prefix("content-length:")
-                        .map(str::to_owned)
-                })
-                .find_map(|length| length.trim().parse::<usize>().ok());
-            if body.len() >= length.unwrap_or(0) {
-                return text;
-            }
-        }
-        match stream.read(&mut buffer) {
-            Ok(0) | Err(_) => return String::from_utf8_lossy(&bytes).into_owned(),
-            Ok(read) => bytes.extend_from_slice(&buffer[..read]),
-        }
-    }
-}
 
 fn ask(servers: &[&str], args: &[&str]) -> Output {
     let (command, rest) = args.split_first().unwrap();

@@ -24,7 +24,7 @@ pub(super) struct Cluster {
     /// same at all of them: of each its number, where other nodes reach it, and where clients do.
     /// Without it the node waits until `lockwright cluster add` adds it. What a node has stored
     /// counts more
-    #[arg(long, value_name = "N=ADDR/CLIENT_ADDR,..", value_delimiter = ',', value_parser = member)]
+    #[arg(long, value_name = "N=ADDR/CLIENT_ADDR,..", value_delimiter = ',', value_parser = cli::member)]
     peers: Vec<Member>,
 
     /// Where to listen for other nodes, as host:port [default: its address in --peers]
@@ -177,24 +177,6 @@ fn check(config: &ClusterConfig) -> Result<(), String> {
 fn twice(all: impl Iterator<Item = String>) -> Option<String> {
     let mut seen = std::collections::BTreeSet::new();
     all.into_iter().find(|one| !seen.insert(one.clone()))
-}
-
-/// Reads `1=host:7401/host:7301`.
-fn member(text: &str) -> Result<Member, String> {
-    let shape = || {
-        format!(
-            "`{text}` is no node: write its number, `=`, where other nodes reach it, `/`, and where \
-             clients do, as in 1=10.0.0.1:7401/10.0.0.1:9009"
-        )
-    };
-    let (id, addresses) = text.split_once('=').ok_or_else(shape)?;
-    let (address, client_address) = addresses.split_once('/').ok_or_else(shape)?;
-    let id = id.trim().parse::<u64>().ok().filter(|id| *id > 0);
-    Ok(Member {
-        id: id.ok_or_else(shape)?,
-        address: cli::address(address).map_err(|_| shape())?,
-        client_address: cli::address(client_address).map_err(|_| shape())?,
-    })
 }
 
 #[cfg(test)]

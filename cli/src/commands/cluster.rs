@@ -1,0 +1,165 @@
+//! `lockwright cluster`: the nodes of a cluster.
+
+use crate::{
+    cli,
+    exit::{Exit, Failure},
+    http::{Api, Table, understood},
+    output,
+};
+use clap::Subcommand;
+use lockwright_protocol::cluster::{ClusterView, NewLeader, NewNode, NodeRole};
+use lockwright_server::Member;
+use serde_json::{Value, json};
+
+/// Show the nodes of a cluster, add and remove some, and say who leads.
+///
+/// Any node can be asked. What changes something is done by the leader, which the others point at.
+/// Each prints the nodes as they are then.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Where nodes listen for clients, as host:port; each is asked when those before it cannot be
+    #[arg(id = "server", long = "server", value_name = "ADDR,..", value_delimiter = ',',
+          default_value = "127.0.0.1:9009", value_parser = cli::address, global = true)]
+    servers: Vec<String>,
+
+    /// Print JSON, an object a line
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Show the nodes, who leads, and how far each has come
+    Status,
+    /// Add a node, which gets a copy of all and has no vote yet
+    ///
+    /// Start it first, with --id and --peer-listen and without --peers. When it has caught up, as
+    /// MATCHED of `status` tells, promote it.
+    Add {
+        /// The node: its number, where other nodes reach it, and where clients do
+        #[arg(value_name = "N=ADDR/CLIENT_ADDR", value_parser = cli::member)]
+        node: Member,
+    },
+    /// Give a node that was added a vote
+    Promote {
+        /// Its number
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        id: u64,
+    },
+    /// Remove a node; stop it when that is done, and do not use its number again
+    Remove {
+        /// Its number
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        id: u64,
+    },
+    /// Let another node lead, as before the machine of the leader is switched off
+    TransferLeader {
+        /// Its number
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        id: u64,
+    },
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lockwright cluster status --server lock1:9009,lock2:9009,lock3:9009
+  lockwright cluster add 4=lock4:7401/lock4:9009 && lockwright cluster promote 4
+  lockwright cluster transfer-leader 2 && lockwright cluster remove 1
+
+MATCHED is the entry of the log up to which a node is known to have what the leader has; `-` when
+that is not known. A cluster of three or four voters serves while one of them is gone, one of five
+while two are.
+
+Exit codes: 0 done; 1 refused (conflict, ...), or `status` knows of no leader; 2 usage; 69 no server.";
+
+/// Runs the command.
+pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
+    let api = Api::of_cluster(args.servers.clone(), args.json);
+    let answer = match &args.what {
+        What::Status => status(args, &api)?,
+        What::Add { node } => {
+            let node = NewNode {
+                id: node.id,
+                address: node.address.clone(),
+                client_address: node.client_address.clone(),
+            };
+            api.change("/v1/cluster/nodes", Some(&json!(node)))?
+        }
+        What::Promote { id } => api.change(&format!("/v1/cluster/nodes/{id}/promote"), None)?,
+        What::Remove { id } => api.remove(&format!("/v1/cluster/nodes/{id}"))?,
+        What::TransferLeader { id } => {
+            let leader = NewLeader { id: *id };
+            api.change("/v1/cluster/leader", Some(&json!(leader)))?
+        }
+    };
+    let view: ClusterView = understood(&answer)?;
+    if args.json {
+        output::say(&answer.to_string())?;
+    } else {
+        show(&view)?;
+    }
+    match view.leader {
+        None if matches!(args.what, What::Status) => Err(Failure::Silent(Exit::REFUSED)),
+        _ => Ok(Exit::DONE),
+    }
+}
+
+/// The cluster as its leader sees it, who alone knows how far the others have come; without a
+/// leader as it is seen by the node that answers.
+fn status(args: &Args, api: &Api) -> Result<Value, Failure> {
+    const PATH: &str = "/v1/cluster";
+    let answer = api.look(PATH)?;
+    let view: ClusterView = understood(&answer)?;
+    let leader = view.leader.filter(|leader| *leader != view.id);
+    let leader = view.nodes.iter().find(|node| Some(node.id) == leader);
+    let Some(leader) = leader else {
+        return Ok(answer);
+    };
+    let asked = Api::of_cluster(vec![leader.client_address.clone()], args.json);
+    Ok(asked.look_if_there(PATH).unwrap_or(answer))
+}
+
+fn show(view: &ClusterView) -> Result<(), Failure> {
+    let voters = view
+        .nodes
+        .iter()
+        .filter(|node| node.role == NodeRole::Voter);
+    let leader = match view.leader {
+        Some(leader) => format!("node {leader} leads"),
+        None => "no leader is known".to_owned(),
+    };
+    output::say(&format!(
+        "{leader}; {} nodes, {} of them voters; term {}, entry {} applied, says node {}",
+        view.nodes.len(),
+        voters.count(),
+        view.term,
+        view.last_applied,
+        view.id
+    ))?;
+    table(view).print()
+}
+
+fn table(view: &ClusterView) -> Table {
+    let mut table = Table::new(&["NODE", "ROLE", "MATCHED", "ADDRESS", "CLIENTS"]);
+    for node in &view.nodes {
+        let role = match node.role {
+            _ if view.leader == Some(node.id) => "leader",
+            NodeRole::Voter => "voter",
+            NodeRole::Learner => "learner",
+        };
+        let matched = node.matched.map(|matched| matched.to_string());
+        table.row(vec![
+            node.id.to_string(),
+            role.to_owned(),
+            matched.unwrap_or_else(|| "-".to_owned()),
+            node.address.clone(),
+            node.client_address.clone(),
+        ]);
+    }
+    table
+}
