@@ -10,6 +10,7 @@ use lockwright_engine::{
     Claim, DurationMs, EndReason, LockInfo, LockKey, LockState, Owner, Refusal, TimeMs, Token, Wait,
 };
 use lockwright_env::Env;
+use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 /// Names a caller within a server.
@@ -121,9 +122,23 @@ impl HeldBy {
     }
 }
 
-/// The server stops, and answers no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stopping;
+/// The server stops, or knows of no majority: whether it has done what it was asked to is unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unavailable {
+    /// Where clients reach the leader, if it is known and another node.
+    pub(crate) leader: Option<String>,
+}
+
+/// How present the state must be that is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Consistency {
+    /// All that was answered to anybody before the read began.
+    #[default]
+    Linearizable,
+    /// What this node knows, which may be of the past.
+    Stale,
+}
 
 impl<E: Env> Gate<E> {
     /// Asks for locks, and waits until they are granted or never will be. Dropping the future gives
@@ -133,7 +148,7 @@ impl<E: Env> Gate<E> {
         &self,
         request: Acquire,
         is_known: bool,
-    ) -> Result<CallAnswer, Stopping> {
+    ) -> Result<CallAnswer, Unavailable> {
         let Acquire {
             lock,
             claims,
@@ -156,12 +171,14 @@ impl<E: Env> Gate<E> {
             wait,
         };
         let answer = self.ask(caller, request).await;
-        patience.notice = None;
+        if answer.is_ok() {
+            patience.notice = None;
+        }
         answer
     }
 
     /// Asks for something that is answered at once.
-    pub(crate) async fn call(&self, action: Action) -> Result<CallAnswer, Stopping> {
+    pub(crate) async fn call(&self, action: Action) -> Result<CallAnswer, Unavailable> {
         self.ask(self.next_caller(), Request::Other(action)).await
     }
 
@@ -169,18 +186,28 @@ impl<E: Env> Gate<E> {
     pub(crate) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Machine, TimeMs) -> T + Send + 'static,
-    ) -> Result<T, Stopping> {
+    ) -> Result<T, Unavailable> {
+        self.look_at(Consistency::Linearizable, look).await
+    }
+
+    /// Looks at the state.
+    pub(crate) async fn look_at<T: Send + 'static>(
+        &self,
+        consistency: Consistency,
+        look: impl FnOnce(&Machine, TimeMs) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
         let (reply, answer) = oneshot::channel();
         let look = Box::new(move |machine: &_, now| {
             // It fails when nobody waits for it any more.
             let _ = reply.send(look(machine, now));
         });
-        let sent = self.inputs().send(Input::Look(look)).await;
-        sent.map_err(|_| Stopping)?;
-        answer.await.map_err(|_| Stopping)
+        let stale = consistency == Consistency::Stale;
+        let sent = self.inputs().send(Input::Look { look, stale }).await;
+        sent.map_err(|_| self.unavailable())?;
+        answer.await.map_err(|_| self.unavailable())
     }
 
-    async fn ask(&self, caller: CallerId, request: Request) -> Result<CallAnswer, Stopping> {
+    async fn ask(&self, caller: CallerId, request: Request) -> Result<CallAnswer, Unavailable> {
         let (reply, answer) = oneshot::channel();
         let call = Call {
             caller,
@@ -188,8 +215,8 @@ impl<E: Env> Gate<E> {
             reply,
         };
         let sent = self.inputs().send(Input::Called(call)).await;
-        sent.map_err(|_| Stopping)?;
-        answer.await.map_err(|_| Stopping)
+        sent.map_err(|_| self.unavailable())?;
+        answer.await.map_err(|_| self.unavailable())
     }
 }
 

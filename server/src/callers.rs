@@ -81,6 +81,11 @@ impl Callers {
         decided
     }
 
+    /// Drops them all: whoever waits is told by that.
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
     /// How many wait.
     pub(crate) fn count(&self) -> usize {
         self.waiting.values().map(Vec::len).sum()

@@ -19,6 +19,8 @@ pub(crate) enum CloseReason {
     Shutdown,
     /// The server cannot go on.
     Failed,
+    /// The node cannot vouch for what its connections are told.
+    NoLeader,
     /// What came cannot be read on.
     Unreadable,
     /// Nothing came for the idle timeout.
@@ -37,6 +39,10 @@ impl CloseReason {
             CloseReason::SessionClosed => (close_code::NORMAL, "the session is closed"),
             CloseReason::Shutdown => (close_code::SHUTDOWN, "the server shuts down"),
             CloseReason::Failed => (close_code::SHUTDOWN, "the server cannot go on"),
+            CloseReason::NoLeader => (
+                close_code::NO_LEADER,
+                "this node knows of no leader that a majority follows: go on with another node",
+            ),
             CloseReason::Unreadable => (close_code::UNREADABLE, "what came cannot be read"),
             CloseReason::Idle => (close_code::IDLE, "nothing came for the idle timeout"),
             CloseReason::Replaced => (

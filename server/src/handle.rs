@@ -1,6 +1,6 @@
 //! A running server as seen by whoever started it.
 
-use crate::{call::Stopping, replica::Input};
+use crate::{call::Unavailable, replica::Input};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Reaches a [`Server`](crate::Server), before and while it runs. Clones reach the same server.
@@ -42,9 +42,10 @@ impl ServerHandle {
 }
 
 /// What a server has in hand.
-pub(crate) async fn usage(inputs: &mpsc::Sender<Input>) -> Result<Usage, Stopping> {
+pub(crate) async fn usage(inputs: &mpsc::Sender<Input>) -> Result<Usage, Unavailable> {
     let (reply, answer) = oneshot::channel();
     let sent = inputs.send(Input::Usage { reply }).await;
-    sent.map_err(|_| Stopping)?;
-    answer.await.map_err(|_| Stopping)
+    let gone = || Unavailable { leader: None };
+    sent.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())
 }

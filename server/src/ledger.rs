@@ -1,16 +1,37 @@
 //! Where commands get their time and become history.
+//!
+//! A node's proposals wait here, in order, until the node has applied them. While another node leads
+//! they go to it over a link (`forward`); while this node leads it gives them their time itself,
+//! and those of other nodes too. When who leads changes, or a link breaks, all that was not applied
+//! yet is sent again: what comes twice is applied once ([`Origin`]).
+//!
+//! `clock` is the cluster's time, `followers` the links of other nodes to this one while it leads,
+//! `reads` sees to it that nobody reads what is not true any more, `applied` takes what the log
+//! says.
+
+mod applied;
+mod clock;
+mod followers;
+mod reads;
 
 use crate::{
     Probe, ServerConfig, Storage,
+    forward::{Forwarder, Heard, ToFollower, ToLeader, groups},
     machine::{Machine, Outcome},
-    proposal::{Action, Proposal},
-    raft::{Completion, Node, Stopped},
+    peer::Dialer,
+    proposal::{Action, Origin, Proposal},
+    raft::{Leadership, Maker, Node, NodeEvent, RaftDoor, Stopped},
+    replica::Look,
     store::{Store, StoreError},
 };
-use lockwright_engine::{DurationMs, TimeMs, Token};
+use clock::{ClusterClock, whole_ms};
+use followers::Followers;
+use lockwright_engine::{Limits, TimeMs, Token};
 use lockwright_env::{Env, timeout};
+use reads::Reads;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::watch;
+use tracing::{info, warn};
 
 /// How many tokens are set aside for each millisecond that the machine is up: more than an engine
 /// can grant in that time.
@@ -18,6 +39,9 @@ const TOKENS_PER_MS: u64 = 1 << 16;
 
 /// How long the file is given to be closed when the server stops.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// After this many election timeouts without progress a node cannot vouch for its connections.
+const PATIENCE_FACTOR: u32 = 4;
 
 /// The first token of a server without a disk that starts when its machine has been up for
 /// `uptime`.
@@ -33,29 +57,92 @@ pub fn first_token(uptime: Duration) -> Token {
     Token(ms.saturating_mul(TOKENS_PER_MS).max(1))
 }
 
-/// The replica and its clock.
-///
-/// [`propose`](Ledger::propose) is the seam at which a command stops being a wish and becomes
-/// history: it gets its time there, and from there on only its place in the log counts. `C` is what
-/// must be remembered of a proposal until it is done.
-pub(crate) struct Ledger<E, C> {
+/// The replica, its clock, and what it wants to become history. `C` is what must be remembered of a
+/// proposal until it is applied.
+pub(crate) struct Ledger<E: Env, C> {
     env: E,
     node: Node,
     probe: Arc<dyn Probe>,
-    clock: LeaderClock,
+    dialer: Option<Dialer<E>>,
+    timing: Timing,
+    limits: Limits,
+    first_token: Token,
+    /// This life: drawn at random, so that no other has it.
+    incarnation: u64,
+    next_number: u64,
+    /// Whether the life has begun: proposals of connections count.
+    is_joined: bool,
+    /// What is not applied yet, in order.
+    pending: VecDeque<Pending<C>>,
+    /// How many of them are on their way.
+    sent: usize,
     /// Proposals that have their time and are about to be made.
-    outbox: VecDeque<(Proposal, C)>,
-    /// Proposals that are made and not done.
-    pending: VecDeque<(u64, C)>,
+    outbox: VecDeque<(Proposal, Maker)>,
+    route: Route,
+    /// When to look for a way to the leader, if there is none.
+    retry_at: Duration,
+    clock: Option<ClusterClock>,
+    followers: Followers,
+    reads: Reads,
+    /// Since when a read waits.
+    reads_since: Option<Duration>,
     next_deadline: Option<TimeMs>,
+    /// Whether the time was proposed and is not yet applied.
+    is_ticking: bool,
     snapshot_entries: u64,
     /// The last entry when a snapshot was asked for.
     snapshot_asked: u64,
     snapshot_is_due: bool,
 }
 
+/// How patient a node is.
+#[derive(Debug, Clone, Copy)]
+struct Timing {
+    heartbeat: Duration,
+    election_timeout: Duration,
+    node_timeout: Duration,
+}
+
+/// A proposal of this node that is not applied yet.
+struct Pending<C> {
+    number: u64,
+    action: Arc<Action>,
+    context: Option<C>,
+    since: Duration,
+}
+
+/// The way of a proposal into the log.
+enum Route {
+    /// Nobody is known to lead.
+    None,
+    /// This node leads in this term, and has not applied yet that it does.
+    Preparing { term: u64 },
+    /// This node leads.
+    Leading { term: u64 },
+    /// Another node leads.
+    Following(Forwarder),
+}
+
+/// What the ledger has to say.
+pub(crate) enum Turn<C> {
+    /// An entry of the log was applied.
+    Applied {
+        /// What it is.
+        proposal: Arc<Proposal>,
+        /// What was to be remembered of it, if it is of this node and of this life.
+        context: Option<C>,
+        /// What it came to.
+        outcome: Box<Outcome>,
+    },
+    /// The node cannot vouch for its connections any more: a new life begins, and what was
+    /// proposed in the old one is forgotten, though it may have been done.
+    Void,
+    /// Nothing.
+    Nothing,
+}
+
 impl<E: Env, C> Ledger<E, C> {
-    /// Starts with what is stored, and leads.
+    /// Starts with what is stored. A server that is alone leads when this has returned.
     pub(crate) async fn start(env: E, config: &ServerConfig) -> Result<Ledger<E, C>, StoreError> {
         let (store, first_token) = match &config.storage {
             Storage::Memory => {
@@ -70,52 +157,93 @@ impl<E: Env, C> Ledger<E, C> {
                 (store, Token(1))
             }
         };
-        let mut node = Node::start(store, config.probe.clone()).await?;
-        let begin = Action::Begin {
+        let (node, dialer) = Node::start(&env, store, config).await?;
+        let snapshot_index = node.snapshot_index();
+        let cluster = config.cluster.as_ref();
+        let timing = Timing {
+            heartbeat: cluster.map_or(Duration::MAX, |cluster| cluster.heartbeat),
+            election_timeout: cluster.map_or(Duration::MAX, |cluster| cluster.election_timeout),
+            node_timeout: cluster.map_or(Duration::MAX, |cluster| cluster.node_timeout),
+        };
+        let mut ledger = Ledger {
+            node,
+            probe: config.probe.clone(),
+            dialer,
+            timing,
             limits: config.limits.clone(),
             first_token,
-        };
-        let at = TimeMs::ZERO;
-        let proposal = Proposal { at, action: begin };
-        // When this is applied, so is all that was ever acknowledged.
-        let begun = match node.propose(proposal).await {
-            Ok(_) => node.completed().await.outcome,
-            Err(stopped) => Err(stopped),
-        };
-        let begun = begun.map_err(|stopped| {
-            let failure = node.store().failure().borrow().clone();
-            failure.unwrap_or_else(|| StoreError::damaged(stopped.to_string()))
-        })?;
-        config.probe.leads(begun.at);
-        let snapshot_index = node.snapshot_index();
-        let mut ledger = Ledger {
-            clock: LeaderClock::start(begun.at, env.monotonic()),
-            env,
-            probe: config.probe.clone(),
-            outbox: VecDeque::new(),
+            incarnation: 0,
+            next_number: 0,
+            is_joined: false,
             pending: VecDeque::new(),
+            sent: 0,
+            outbox: VecDeque::new(),
+            route: Route::None,
+            retry_at: env.monotonic(),
+            clock: None,
+            followers: Followers::default(),
+            reads: Reads::default(),
+            reads_since: None,
             next_deadline: None,
+            is_ticking: false,
             snapshot_entries: config.snapshot_entries,
             snapshot_asked: snapshot_index,
             snapshot_is_due: false,
-            node,
+            env,
         };
-        ledger.note(&begun);
+        ledger.begin_life();
+        ledger.find_route();
         Ok(ledger)
     }
 
-    /// Gives an action the present time. It is made with the next [`flush`](Ledger::flush).
-    pub(crate) fn propose(&mut self, action: Action, context: C) {
-        let at = self.now();
-        self.probe.stamped(at);
-        self.outbox.push_back((Proposal { at, action }, context));
+    /// Goes on until the life has begun.
+    pub(crate) async fn join(&mut self) -> Result<(), StoreError> {
+        while !self.is_joined {
+            let turned = match self.flush().await {
+                Ok(()) => self.turn().await.map(drop),
+                Err(stopped) => Err(stopped),
+            };
+            turned.map_err(|stopped| {
+                let failure = self.failure().borrow().clone();
+                failure.unwrap_or_else(|| StoreError::damaged(stopped.to_string()))
+            })?;
+        }
+        Ok(())
     }
 
-    /// Makes the proposals that have got their time.
+    /// Whether the life has begun. Before, nothing is done for connections.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.is_joined
+    }
+
+    /// Proposes an action. It is sent with the next [`flush`](Ledger::flush).
+    pub(crate) fn propose(&mut self, action: Action, context: C) {
+        self.push(action, Some(context));
+    }
+
+    fn push(&mut self, action: Action, context: Option<C>) {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.pending.push_back(Pending {
+            number,
+            action: Arc::new(action),
+            context,
+            since: self.env.monotonic(),
+        });
+    }
+
+    /// Reads when it is certain that what is read is the present.
+    pub(crate) fn read(&mut self, look: Look) {
+        self.reads.add(look);
+        self.reads_since.get_or_insert(self.env.monotonic());
+    }
+
+    /// Sends what is to be proposed.
     pub(crate) async fn flush(&mut self) -> Result<(), Stopped> {
-        while let Some((proposal, context)) = self.outbox.pop_front() {
-            let number = self.node.propose(proposal).await?;
-            self.pending.push_back((number, context));
+        self.send_pending();
+        self.begin_reads();
+        while let Some((proposal, maker)) = self.outbox.pop_front() {
+            self.node.propose(proposal, maker).await?;
         }
         if std::mem::take(&mut self.snapshot_is_due) {
             self.node.take_snapshot().await?;
@@ -123,40 +251,105 @@ impl<E: Env, C> Ledger<E, C> {
         Ok(())
     }
 
-    /// The next proposal that is done: it is durable and applied. In the order in which they were
-    /// made. Cancel safe.
-    pub(crate) async fn completed(&mut self) -> Result<(C, Box<Outcome>), Stopped> {
-        let completion = self.node.completed().await;
-        self.take(completion)
+    fn send_pending(&mut self) {
+        let unsent = self.sent..self.pending.len();
+        match &self.route {
+            Route::Leading { term } if self.retry_at <= self.env.monotonic() => {
+                let term = *term;
+                let now = self.now();
+                for place in unsent {
+                    let origin = Some(self.origin(self.pending[place].number));
+                    let action = self.pending[place].action.clone();
+                    self.stamp(now, term, origin, action, Maker::Own);
+                }
+            }
+            Route::Following(forwarder) if forwarder.is_welcome => {
+                let pending = self.pending.range(unsent);
+                let proposals = pending.map(|one| (self.origin(one.number), one.action.clone()));
+                groups(proposals).for_each(|group| forwarder.say(group));
+            }
+            _ => return,
+        }
+        self.sent = self.pending.len();
     }
 
-    /// The next proposal that is done, if there is one already.
-    pub(crate) fn try_completed(&mut self) -> Result<Option<(C, Box<Outcome>)>, Stopped> {
-        let completion = self.node.try_completed();
-        completion.map(|one| self.take(one)).transpose()
+    fn origin(&self, number: u64) -> Origin {
+        Origin {
+            node: self.node.id(),
+            incarnation: self.incarnation,
+            number,
+        }
     }
 
-    fn take(&mut self, completion: Completion) -> Result<(C, Box<Outcome>), Stopped> {
-        let outcome = completion.outcome?;
-        let (number, context) = self.pending.pop_front().expect("it was proposed");
-        assert_eq!(number, completion.number, "the log keeps our order");
-        self.note(&outcome);
-        Ok((context, outcome))
+    /// Gives a proposal the time of this leader.
+    fn stamp(
+        &mut self,
+        at: TimeMs,
+        term: u64,
+        origin: Option<Origin>,
+        action: Arc<Action>,
+        maker: Maker,
+    ) {
+        self.probe.stamped(at);
+        let proposal = Proposal {
+            at,
+            term,
+            origin,
+            action,
+        };
+        self.outbox.push_back((proposal, maker));
     }
 
-    /// How many proposals are on their way.
+    /// What happens next. Cancel safe.
+    pub(crate) async fn turn(&mut self) -> Result<Turn<C>, Stopped> {
+        let wake = self.wake_at();
+        let hearing = async {
+            match &mut self.route {
+                Route::Following(forwarder) => forwarder.hear().await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            event = self.node.happening() => match event? {
+                NodeEvent::News(news) => Ok(self.applied(news)),
+                NodeEvent::Refused(maker) => {
+                    self.refused(maker);
+                    Ok(Turn::Nothing)
+                }
+                NodeEvent::Leadership => {
+                    self.find_route();
+                    Ok(Turn::Nothing)
+                }
+            },
+            heard = hearing => {
+                self.hear_leader(heard);
+                Ok(Turn::Nothing)
+            }
+            index = self.reads.confirmed() => {
+                self.confirmed(index);
+                Ok(Turn::Nothing)
+            }
+            () = due(&self.env, wake) => Ok(self.on_time()),
+        }
+    }
+
+    /// What has happened already.
+    pub(crate) fn try_turn(&mut self) -> Option<Turn<C>> {
+        let news = self.node.try_news()?;
+        Some(self.applied(news))
+    }
+
+    /// How many proposals and reads of this node are on their way.
     pub(crate) fn in_flight(&self) -> usize {
-        self.pending.len() + self.outbox.len()
+        self.pending.len() + self.reads.count()
     }
 
-    /// When something is due next, on the clock of the Env.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        self.next_deadline.map(|at| self.clock.when(at))
-    }
-
-    /// The present time of the engine's clock.
+    /// The present time of the cluster, or one that is not before it.
     pub(crate) fn now(&self) -> TimeMs {
-        self.clock.shows(self.env.monotonic())
+        let applied = self.node.with_machine(|machine| machine.engine().now());
+        let clock = self.clock.map(|clock| clock.shows(self.env.monotonic()));
+        clock.map_or(applied, |now| now.max(applied))
     }
 
     /// Looks at the state as it is now.
@@ -169,12 +362,399 @@ impl<E: Env, C> Ledger<E, C> {
         self.node.store().failure()
     }
 
+    /// Serves the calls of other replicas.
+    pub(crate) fn door(&self) -> RaftDoor {
+        self.node.door()
+    }
+
+    /// How links are opened, if there are other nodes.
+    pub(crate) fn dialer(&self) -> Option<Dialer<E>> {
+        self.dialer.clone()
+    }
+
+    /// Where clients reach the leader, if it is another node.
+    pub(crate) fn leader_address(&self) -> Option<String> {
+        let Leadership { leader, is_own, .. } = self.node.leadership();
+        let member = leader
+            .filter(|_| !is_own)
+            .and_then(|id| self.node.member(id));
+        member.map(|member| member.client_address)
+    }
+
+    /// Asks another node to lead, if this one does and there is one that can. Gives until when to
+    /// wait for it, by the clock of the Env.
+    pub(crate) async fn hand_over(&mut self) -> Option<Duration> {
+        if self.node.is_alone() || !self.leads() || !self.node.hand_over().await {
+            return None;
+        }
+        info!("the server stops: another node is asked to lead");
+        Some(self.env.monotonic() + 2 * self.timing.election_timeout)
+    }
+
+    /// Whether this node leads, as far as it knows.
+    pub(crate) fn leads(&self) -> bool {
+        self.node.leadership().is_own
+    }
+
     /// Stops the replica, and lets go of what is stored, so that another server can have it.
     pub(crate) async fn shutdown(self) {
         let store = self.node.store().clone();
         self.node.shutdown().await;
         // If something is stuck, whoever starts the next server is told that this one has it.
         let _ = timeout(&self.env, CLOSE_PATIENCE, store.closed()).await;
+    }
+
+    fn begin_life(&mut self) {
+        self.incarnation = getrandom::u64().expect("the system has randomness to give");
+        self.next_number = 0;
+        self.is_joined = false;
+        self.pending.clear();
+        self.sent = 0;
+        self.reads.clear();
+        self.reads_since = None;
+        let disk = self.node.disk();
+        self.push(Action::Join { disk }, None);
+    }
+
+    /// A new life, when the old one cannot be vouched for.
+    fn void(&mut self, why: &str) -> Turn<C> {
+        warn!(
+            why,
+            "this node closes its connections, so that clients go on elsewhere"
+        );
+        self.begin_life();
+        Turn::Void
+    }
+
+    /// Who leads may have changed.
+    fn find_route(&mut self) {
+        let Leadership {
+            term,
+            leader,
+            is_own,
+        } = self.node.leadership();
+        match (&self.route, leader) {
+            (Route::Preparing { term: now } | Route::Leading { term: now }, _)
+                if is_own && *now == term =>
+            {
+                return;
+            }
+            (Route::Following(forwarder), Some(leader))
+                if !is_own && forwarder.leader == leader =>
+            {
+                return;
+            }
+            _ => {}
+        }
+        self.lose_route();
+        if is_own {
+            self.route = Route::Preparing { term };
+            self.probe.raft(crate::RaftEvent::Leads { term });
+            let begin = Action::Begin {
+                limits: self.limits.clone(),
+                first_token: self.first_token,
+            };
+            let proposal = Proposal {
+                at: TimeMs::ZERO,
+                term,
+                origin: None,
+                action: Arc::new(begin),
+            };
+            self.outbox.push_back((proposal, Maker::Own));
+        } else if let Some(leader) = leader {
+            self.follow(leader);
+        }
+    }
+
+    fn follow(&mut self, leader: u64) {
+        let member = self.node.member(leader);
+        if let (Some(dialer), Some(member)) = (&self.dialer, member) {
+            let heartbeat = self.timing.heartbeat;
+            let forwarder = Forwarder::open(dialer, leader, member.address, heartbeat);
+            self.route = Route::Following(forwarder);
+        }
+    }
+
+    /// What was sent goes again, when there is a way.
+    fn lose_route(&mut self) {
+        self.route = Route::None;
+        self.outbox.clear();
+        self.sent = 0;
+        self.is_ticking = false;
+        self.followers.clear();
+        self.reads.ask_again();
+        self.retry_at = self.env.monotonic() + self.timing.heartbeat.min(Duration::from_secs(1));
+    }
+
+    fn refused(&mut self, maker: Maker) {
+        match maker {
+            Maker::Link(link) => self.followers.close(link),
+            Maker::Own => {
+                // What came after it would come too early.
+                self.sent = 0;
+                self.is_ticking = false;
+                self.retry_at = self.env.monotonic() + self.timing.heartbeat;
+                if let Route::Preparing { .. } = self.route {
+                    self.route = Route::None;
+                }
+            }
+        }
+    }
+
+    /// Another node says something to this one as the leader.
+    pub(crate) fn heard(&mut self, heard: Heard) {
+        let now = self.env.monotonic();
+        match heard {
+            Heard::Opened { link, node, out } => {
+                // Dropping `out` closes the link: the node tries again.
+                match self.route {
+                    Route::Leading { .. } => {
+                        self.followers.open(node, link, out);
+                        self.followers.hear(node, now);
+                        let at = self.now();
+                        self.followers.say(node, link, ToFollower::Welcome { at });
+                    }
+                    Route::Preparing { .. } => self.followers.open(node, link, out),
+                    _ => {}
+                }
+            }
+            Heard::Said {
+                link,
+                node,
+                message,
+            } => {
+                let Route::Leading { term } = self.route else {
+                    return;
+                };
+                if !self.followers.is_open(node, link) {
+                    return;
+                }
+                self.followers.hear(node, now);
+                let at = self.now();
+                match message {
+                    ToLeader::Propose(proposals) => {
+                        for (origin, action) in proposals {
+                            self.stamp(at, term, Some(origin), action, Maker::Link(link));
+                        }
+                    }
+                    ToLeader::Ping { sent } => {
+                        self.followers
+                            .say(node, link, ToFollower::Pong { sent, at });
+                    }
+                    ToLeader::Read { id } => self.reads.add_remote(node, link, id),
+                }
+            }
+        }
+    }
+
+    /// The leader says something to this node; none when the link is over.
+    fn hear_leader(&mut self, heard: Option<ToFollower>) {
+        let Route::Following(forwarder) = &mut self.route else {
+            return;
+        };
+        match heard {
+            None => self.lose_route(),
+            Some(ToFollower::Welcome { at }) => {
+                forwarder.is_welcome = true;
+                self.clock = Some(ClusterClock::start(at, forwarder.begun));
+            }
+            Some(ToFollower::Pong { sent, at }) => {
+                self.clock = Some(ClusterClock::start(at, sent));
+            }
+            Some(ToFollower::ReadAt { id, index, at }) => {
+                if self.reads.asked().is_some_and(|round| round.id == id) {
+                    self.reads.end(index, at);
+                    self.finish_reads();
+                }
+            }
+        }
+    }
+
+    /// Asks for the reads that wait, if somebody can be asked.
+    fn begin_reads(&mut self) {
+        if !self.reads.is_due() {
+            return;
+        }
+        match &self.route {
+            Route::Leading { .. } => {
+                let at = self.now();
+                if self.next_deadline.is_some_and(|next| next <= at) {
+                    // What is due at this moment happens before anybody looks.
+                    return self.tick();
+                }
+                if self.node.is_alone() {
+                    self.reads.begin(Some(at), None);
+                    self.reads.end(0, at);
+                    return self.finish_reads();
+                }
+                let confirming = self.node.confirm();
+                self.reads.begin(Some(at), Some(Box::pin(confirming)));
+            }
+            Route::Following(forwarder) if forwarder.is_welcome => {
+                let id = self.reads.begin(None, None);
+                forwarder.say(ToLeader::Read { id });
+            }
+            _ => {}
+        }
+    }
+
+    /// It is known whether this node leads.
+    fn confirmed(&mut self, index: Option<u64>) {
+        let at = self.reads.asked().and_then(|round| round.at);
+        match (index, at) {
+            (Some(index), Some(at)) => {
+                for (node, link, id) in self.reads.end(index, at) {
+                    let answer = ToFollower::ReadAt { id, index, at };
+                    self.followers.say(node, link, answer);
+                }
+                self.finish_reads();
+            }
+            // Whoever leads is asked, when it is known who does.
+            _ => self.reads.ask_again(),
+        }
+    }
+
+    fn finish_reads(&mut self) {
+        let index = self.node.applied_index();
+        for (at, look) in self.reads.take_ready(index) {
+            let next = self.with_machine(|machine| machine.engine().next_deadline());
+            if next.is_some_and(|next| next <= at) {
+                // It was proposed before and is applied now: what it makes due has to happen first.
+                self.reads.add(look);
+                continue;
+            }
+            self.with_machine(|machine| look(machine, at.max(machine.engine().now())));
+        }
+        let is_idle = self.reads.count() == 0;
+        self.reads_since = self.reads_since.filter(|_| !is_idle);
+    }
+
+    /// Proposes the time.
+    fn tick(&mut self) {
+        if let (Route::Leading { term }, false) = (&self.route, self.is_ticking) {
+            let term = *term;
+            self.is_ticking = true;
+            let at = self.now();
+            self.stamp(at, term, None, Arc::new(Action::Tick), Maker::Own);
+        }
+    }
+
+    /// When to look at the clock again.
+    fn wake_at(&mut self) -> Option<Duration> {
+        let mut wake = None;
+        let mut at =
+            |when: Duration| wake = Some(wake.map_or(when, |wake: Duration| wake.min(when)));
+        if let (Route::Leading { .. }, Some(clock), Some(next), false) = (
+            &self.route,
+            &self.clock,
+            self.next_deadline,
+            self.is_ticking,
+        ) {
+            at(clock.when(next));
+        }
+        if self.node.is_alone() {
+            return wake;
+        }
+        let has_way = match &self.route {
+            Route::Leading { .. } => self.sent == self.pending.len(),
+            Route::Following(_) | Route::Preparing { .. } => true,
+            Route::None => false,
+        };
+        if !has_way {
+            at(self.retry_at);
+        }
+        let patience = PATIENCE_FACTOR * self.timing.election_timeout;
+        let oldest = self.pending.front().map(|one| one.since);
+        if let Some(since) = oldest.filter(|_| self.is_joined) {
+            at(since + patience);
+        }
+        if let Some(since) = self.reads_since {
+            at(since + patience);
+        }
+        if let Route::Leading { .. } = self.route {
+            if let Some(when) = self.next_gone() {
+                at(when);
+            }
+        }
+        wake
+    }
+
+    /// When the next node is taken for dead, unless it is heard of.
+    fn next_gone(&mut self) -> Option<Duration> {
+        let (now, me) = (self.env.monotonic(), self.node.id());
+        let nodes: Vec<u64> = self.node.with_machine(|machine| {
+            let alive = machine.nodes().filter(|(_, record)| record.life.is_some());
+            alive
+                .map(|(node, _)| node)
+                .filter(|node| *node != me)
+                .collect()
+        });
+        let timeout = self.timing.node_timeout;
+        let heard = nodes.into_iter();
+        let heard = heard.map(|node| self.followers.heard(node, now) + timeout);
+        heard.min()
+    }
+
+    fn on_time(&mut self) -> Turn<C> {
+        let now = self.env.monotonic();
+        if self.next_deadline.is_some_and(|next| next <= self.now()) {
+            self.tick();
+        }
+        if self.node.is_alone() {
+            return Turn::Nothing;
+        }
+        if matches!(self.route, Route::None) && self.retry_at <= now {
+            self.retry_at = now + self.timing.heartbeat;
+            self.find_route();
+        }
+        if let Route::Leading { .. } = self.route {
+            self.bury(now);
+        }
+        let patience = PATIENCE_FACTOR * self.timing.election_timeout;
+        if self
+            .reads_since
+            .is_some_and(|since| since + patience <= now)
+        {
+            self.reads.clear();
+            self.reads_since = None;
+        }
+        let oldest = self.pending.front().map(|one| one.since);
+        match oldest {
+            Some(since) if self.is_joined && since + patience <= now => {
+                self.void("nothing was agreed on for too long")
+            }
+            _ => Turn::Nothing,
+        }
+    }
+
+    /// The connections of nodes that were not heard of do not count any more.
+    fn bury(&mut self, now: Duration) {
+        let Route::Leading { term } = self.route else {
+            return;
+        };
+        let me = self.node.id();
+        let lives: Vec<(u64, u64)> = self.node.with_machine(|machine| {
+            let lives = machine.nodes();
+            let lives = lives.filter_map(|(node, record)| Some((node, record.life?.incarnation)));
+            lives.filter(|(node, _)| *node != me).collect()
+        });
+        for (node, incarnation) in lives {
+            if self.followers.heard(node, now) + self.timing.node_timeout > now {
+                continue;
+            }
+            warn!(
+                node,
+                "a node was not heard of: its connections are taken for dead"
+            );
+            self.followers.hear(node, now);
+            let gone = Action::Gone {
+                node,
+                incarnation,
+                forget: false,
+            };
+            let at = self.now();
+            self.stamp(at, term, None, Arc::new(gone), Maker::Own);
+        }
     }
 
     fn note(&mut self, outcome: &Outcome) {
@@ -188,40 +768,12 @@ impl<E: Env, C> Ledger<E, C> {
     }
 }
 
-/// The clock of a leader: it goes on from the last time that was applied, as fast as the clock of
-/// the machine. So the time in which nobody led makes leases longer, and never shorter.
-#[derive(Debug, Clone, Copy)]
-struct LeaderClock {
-    /// The engine's time when the leader began,
-    began: TimeMs,
-    /// and what the machine's clock showed then, in whole ms.
-    machine: Duration,
-}
-
-impl LeaderClock {
-    fn start(began: TimeMs, monotonic: Duration) -> LeaderClock {
-        let machine = whole_ms(monotonic);
-        LeaderClock { began, machine }
+/// Waits until something is due; for ever if nothing is.
+async fn due<E: Env>(env: &E, when: Option<Duration>) {
+    match when {
+        Some(when) => env.sleep_until(when).await,
+        None => std::future::pending().await,
     }
-
-    /// What it shows when the machine's clock shows `monotonic`. So a lease ends up to 1 ms before a
-    /// clock that counts from the moment itself would say; clients take that into account.
-    fn shows(&self, monotonic: Duration) -> TimeMs {
-        let passed = monotonic.saturating_sub(self.machine);
-        let passed = u64::try_from(passed.as_millis()).ok();
-        let passed = passed.and_then(|ms| DurationMs::new(ms).ok());
-        self.began
-            .after(passed.expect("a machine is not up for 285,000 years"))
-    }
-
-    /// What the machine's clock shows when this one shows `at`.
-    fn when(&self, at: TimeMs) -> Duration {
-        self.machine + Duration::from_millis(at.since(self.began).as_ms())
-    }
-}
-
-fn whole_ms(moment: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(moment.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -234,22 +786,5 @@ mod tests {
         assert_eq!(first_token(Duration::from_micros(1999)), Token(1 << 16));
         assert_eq!(first_token(Duration::from_millis(3)), Token(3 << 16));
         assert_eq!(first_token(Duration::MAX), Token(u64::MAX));
-    }
-
-    #[test]
-    fn a_leaders_time_goes_on_from_the_last_one_in_whole_milliseconds() {
-        let began = TimeMs::new(1_000).unwrap();
-        let clock = LeaderClock::start(began, Duration::from_nanos(7_999_999));
-        assert_eq!(clock.shows(Duration::from_nanos(7_999_999)), began);
-        assert_eq!(clock.shows(Duration::from_millis(8)).as_ms(), 1_001);
-        assert_eq!(clock.shows(Duration::from_millis(3)), began, "never back");
-        assert_eq!(
-            clock.when(TimeMs::new(1_005).unwrap()),
-            Duration::from_millis(12)
-        );
-        assert_eq!(
-            clock.shows(clock.when(TimeMs::new(1_005).unwrap())).as_ms(),
-            1_005
-        );
     }
 }

@@ -1,8 +1,10 @@
 //! Taking connections, and speaking HTTP on them until they become sessions' WebSockets.
 
 use crate::{
-    ServerConfig, ServerError, ServerHandle, StoreError, http,
+    ClusterConfig, ServerConfig, ServerError, ServerHandle, Storage, StoreError, forward, http,
     metrics::Metrics,
+    peer::{self, Doors, Link},
+    raft::RaftDoor,
     replica::{Gone, Replica},
     session_endpoint::{Gate, Slot},
 };
@@ -17,6 +19,9 @@ pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// How long to wait after a connection could not be taken (most likely because there are too many
 /// open files, which another try at once would not change).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The least time between two heartbeats.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
 
 /// Inputs that may wait for the replica before connections wait in turn.
 const INPUTS_MAX: usize = 1024;
@@ -45,6 +50,12 @@ pub enum BindError {
         /// The least that it may be; times in ms.
         min: u64,
     },
+    /// What is said of the cluster makes no sense.
+    #[error("{why}")]
+    Cluster {
+        /// What is wrong, and what is expected.
+        why: String,
+    },
 }
 
 /// A lock server that listens, and serves while [`run`](Server::run) runs.
@@ -54,6 +65,7 @@ pub struct Server<E: Env> {
     listener: E::Listener,
     stop: watch::Sender<bool>,
     gate: Arc<Gate<E>>,
+    peers: Option<E::Listener>,
     replica: Replica<E>,
     inputs: mpsc::Receiver<crate::replica::Input>,
     gone: mpsc::UnboundedReceiver<Gone>,
@@ -70,11 +82,11 @@ impl<E: Env> Server<E> {
         check(&config)?;
         let metrics = Arc::new(Metrics::default());
         let replica = Replica::start(env.clone(), &config, metrics.clone()).await?;
-        let listener = env.listen(&config.listen).await;
-        let listener = listener.map_err(|source| BindError::Listen {
-            address: config.listen.clone(),
-            source,
-        })?;
+        let listener = listen(&env, &config.listen).await?;
+        let peers = match &config.cluster {
+            Some(cluster) => Some(listen(&env, &cluster.listen).await?),
+            None => None,
+        };
         let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
         let (gone_in, gone) = mpsc::unbounded_channel();
         Ok(Server {
@@ -87,7 +99,9 @@ impl<E: Env> Server<E> {
                 gone_in,
                 metrics,
                 replica.sightings(),
+                replica.leader(),
             )),
+            peers,
             replica,
             inputs,
             gone,
@@ -121,6 +135,20 @@ impl<E: Env> Server<E> {
     pub async fn run(mut self) -> Result<(), ServerError> {
         let stop = StopOnDrop(self.stop.clone());
         let mut stopped = self.stop.subscribe();
+        // Other nodes are served as long as this one can do something for them.
+        let (halt, halted) = watch::channel(false);
+        let halt = StopOnDrop(halt);
+        if let (Some(peers), Some(cluster)) = (self.peers.take(), &self.config.cluster) {
+            let doors = PeerDoors {
+                env: self.env.clone(),
+                raft: self.replica.door(),
+                gate: self.gate.clone(),
+                patience: cluster.node_timeout,
+            };
+            let dialer = self.replica.dialer().expect("a cluster has links");
+            let listening = peer::listen(self.env.clone(), peers, dialer.identity, doors, halted);
+            tokio::spawn(listening);
+        }
         let mut replica = tokio::spawn(self.replica.run(
             self.inputs,
             self.gone,
@@ -161,11 +189,51 @@ impl<E: Env> Server<E> {
         drop(self.listener);
         info!("the server stops: it takes no more connections");
         let served = rethrow(replica.await);
-        drop(stop);
+        drop((stop, halt));
         // All slots come back when all connections have ended. If one is stuck it is left alone.
         let all = u32::try_from(self.config.connections_max).unwrap_or(u32::MAX);
         let _ = timeout(&self.env, 2 * CLOSE_GRACE, self.slots.acquire_many(all)).await;
         served
+    }
+}
+
+async fn listen<E: Env>(env: &E, address: &str) -> Result<E::Listener, BindError> {
+    let listener = env.listen(address).await;
+    listener.map_err(|source| BindError::Listen {
+        address: address.to_owned(),
+        source,
+    })
+}
+
+/// Where links of other nodes lead.
+struct PeerDoors<E: Env> {
+    env: E,
+    raft: RaftDoor,
+    gate: Arc<Gate<E>>,
+    /// How long a link may be silent.
+    patience: Duration,
+}
+
+impl<E: Env> Clone for PeerDoors<E> {
+    fn clone(&self) -> PeerDoors<E> {
+        PeerDoors {
+            env: self.env.clone(),
+            raft: self.raft.clone(),
+            gate: self.gate.clone(),
+            patience: self.patience,
+        }
+    }
+}
+
+impl<E: Env> Doors<E> for PeerDoors<E> {
+    async fn raft(self, _from: u64, link: Link<E>) {
+        self.raft.serve(self.env, link, self.patience).await;
+    }
+
+    async fn forward(self, from: u64, link: Link<E>) {
+        let number = self.gate.next_number();
+        let inputs = self.gate.inputs();
+        forward::serve(self.env, from, number, link, inputs, self.patience).await;
     }
 }
 
@@ -203,5 +271,52 @@ fn check(config: &ServerConfig) -> Result<(), BindError> {
     at_least("log_segment_bytes", config.log_segment_bytes, 1024)?;
     at_least("message_bytes_max", count(config.message_bytes_max), 1)?;
     at_least("connections_max", count(config.connections_max), 1)?;
-    at_least("outgoing_max", count(config.outgoing_max), 2)
+    at_least("outgoing_max", count(config.outgoing_max), 2)?;
+    match &config.cluster {
+        Some(cluster) => check_cluster(cluster, &config.storage),
+        None => Ok(()),
+    }
+}
+
+fn check_cluster(cluster: &ClusterConfig, storage: &Storage) -> Result<(), BindError> {
+    let wrong = |why: String| Err(BindError::Cluster { why });
+    let (heartbeat, election) = (cluster.heartbeat, cluster.election_timeout);
+    if *storage == Storage::Memory {
+        return wrong(
+            "a node of a cluster keeps its vote and its log in a directory: one that forgets them \
+             could break what the others promised"
+                .to_owned(),
+        );
+    }
+    if cluster.id == 0 {
+        return wrong("the id of a node is 1 or more, and this one is 0".to_owned());
+    }
+    if heartbeat < HEARTBEAT_MIN || election < 3 * heartbeat || cluster.node_timeout < election {
+        return wrong(format!(
+            "`heartbeat` is {heartbeat:?}, `election_timeout` {election:?} and `node_timeout` \
+             {:?}: expected at least {HEARTBEAT_MIN:?}, at least three heartbeats, and at least \
+             the election timeout",
+            cluster.node_timeout
+        ));
+    }
+    let members = &cluster.members;
+    if members.is_empty() {
+        return Ok(());
+    }
+    if !members.iter().any(|member| member.id == cluster.id) {
+        return wrong(format!("node {} is not among the members", cluster.id));
+    }
+    for (place, member) in members.iter().enumerate() {
+        let others = &members[..place];
+        if member.id == 0 || others.iter().any(|other| other.id == member.id) {
+            return wrong(format!(
+                "the members' ids are 1 or more and all different: {} is not",
+                member.id
+            ));
+        }
+        if others.iter().any(|other| other.address == member.address) {
+            return wrong(format!("two members have the address `{}`", member.address));
+        }
+    }
+    Ok(())
 }

@@ -2,19 +2,24 @@
 
 mod calls;
 mod named;
+mod nodes;
 
 use crate::{
     Probe,
-    proposal::{Action, Attachment, Proposal, SecretHash},
+    proposal::{Action, Attachment, Ignored, Origin, Proposal, SecretHash},
 };
 use lockwright_engine::{
     Claim, Command, DurationMs, Engine, EngineConfig, Event, EventKind, HashKey, Limits, LockInfo,
-    LockState, Name, Refusal, Reply, SessionChange, SessionKey, Snapshot, SnapshotError, TimeMs,
-    Token, Usage,
+    LockKey, LockState, Name, Refusal, Reply, SessionChange, SessionKey, Snapshot, SnapshotError,
+    TimeMs, Token, Usage,
 };
 use named::Named;
+pub(crate) use nodes::NodeRecord;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What proposals are applied to.
 pub(crate) struct Machine {
@@ -22,6 +27,10 @@ pub(crate) struct Machine {
     /// Each open session.
     sessions: BTreeMap<SessionKey, SessionRecord>,
     named: Named,
+    /// The nodes that have begun a life.
+    nodes: BTreeMap<u64, NodeRecord>,
+    /// The nodes at which somebody waits for the request of a named holder.
+    waiting: BTreeMap<LockKey, BTreeSet<u64>>,
     probe: Arc<dyn Probe>,
 }
 
@@ -29,7 +38,7 @@ pub(crate) struct Machine {
 const AHEAD_MAX: usize = 100;
 
 /// What a request has to wait for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InTheWay {
     /// The earliest lock that is held and conflicts.
     pub(crate) held: Option<LockInfo>,
@@ -41,8 +50,14 @@ pub(crate) struct InTheWay {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct SessionRecord {
     secret: SecretHash,
-    /// Its connection; none while it is detached.
-    attached: Option<Attachment>,
+    /// Its connection, and the node that has it; none while it is detached.
+    attached: Option<(Attachment, u64)>,
+}
+
+impl SessionRecord {
+    fn is_attached_by(&self, attachment: Attachment) -> bool {
+        self.attached.is_some_and(|(own, _)| own == attachment)
+    }
 }
 
 /// The whole state of a machine.
@@ -50,6 +65,8 @@ struct SessionRecord {
 pub(crate) struct Saved {
     engine: Snapshot,
     sessions: Vec<(SessionKey, SessionRecord)>,
+    nodes: BTreeMap<u64, NodeRecord>,
+    waiting: BTreeMap<LockKey, BTreeSet<u64>>,
 }
 
 /// Why a saved state is none.
@@ -59,10 +76,12 @@ pub(crate) enum RestoreError {
     Engine(#[from] SnapshotError),
     #[error("the snapshot has other sessions than its engine")]
     Sessions,
+    #[error("somebody waits for a request that is not queued")]
+    Waiting,
 }
 
 /// Why a proposal was not carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denial {
     /// The engine refuses.
     Refused(Refusal),
@@ -72,8 +91,8 @@ pub(crate) enum Denial {
     Superseded,
 }
 
-/// What a proposal came to. (openraft demands that it can be serialized.)
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What a proposal came to.
+#[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     /// Its place in the log.
     pub(crate) index: u64,
@@ -97,7 +116,7 @@ pub(crate) struct Outcome {
 }
 
 /// An event, and what must be known of its lock at that moment.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub(crate) struct Happened {
     pub(crate) event: Event,
     /// When a request that is granted arrived; none if it was forgotten within the same proposal.
@@ -114,6 +133,8 @@ impl Machine {
             }),
             sessions: BTreeMap::new(),
             named: Named::default(),
+            nodes: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             probe,
         }
     }
@@ -126,10 +147,17 @@ impl Machine {
         if sessions.len() != engine.usage().sessions || !sessions.keys().all(is_open) {
             return Err(RestoreError::Sessions);
         }
+        let queued = named::latest_waiting(&engine);
+        let queued: BTreeSet<&LockKey> = queued.iter().collect();
+        if !saved.waiting.keys().all(|lock| queued.contains(lock)) {
+            return Err(RestoreError::Waiting);
+        }
         Ok(Machine {
             named: Named::of(&engine),
             engine,
             sessions,
+            nodes: saved.nodes,
+            waiting: saved.waiting,
             probe,
         })
     }
@@ -142,6 +170,8 @@ impl Machine {
             sessions: sessions
                 .map(|(key, record)| (key.clone(), record.clone()))
                 .collect(),
+            nodes: self.nodes.clone(),
+            waiting: self.waiting.clone(),
         }
     }
 
@@ -177,18 +207,25 @@ impl Machine {
         self.sessions.len()
     }
 
-    /// Applies the entry at `index` of the log.
-    pub(crate) fn apply(&mut self, index: u64, proposal: &Proposal) -> Outcome {
+    /// Applies the entry at `index` of the log, which a leader appended in `term`.
+    pub(crate) fn apply(
+        &mut self,
+        index: u64,
+        term: u64,
+        proposal: &Proposal,
+    ) -> Result<Outcome, Ignored> {
+        self.admit(term, proposal)?;
         let mut step = Step {
             index,
             at: proposal.at,
+            origin: proposal.origin,
             events: Vec::new(),
             machine: self,
         };
         let mut locks = Vec::new();
         let mut arrived_at = None;
         let mut in_the_way = None;
-        let result = match &proposal.action {
+        let result = match &*proposal.action {
             Action::Begin {
                 limits,
                 first_token,
@@ -233,8 +270,9 @@ impl Machine {
                     let machine = &*step.machine;
                     match result {
                         Ok(_) => {
-                            let lock = machine.engine.lock(lock);
-                            arrived_at = lock.map(|lock| lock.arrived_at);
+                            let info = machine.engine.lock(lock);
+                            arrived_at = info.map(|info| info.arrived_at);
+                            step.note_waiting(lock);
                         }
                         Err(_) => {
                             let found = machine.in_the_way(&lock.namespace, claims, None);
@@ -278,10 +316,22 @@ impl Machine {
             Action::GiveUp { lock, even_held } => {
                 step.give_up(lock, *even_held).map_err(Denial::Refused)
             }
+            Action::Join { disk } => {
+                step.join(*disk);
+                Ok(Reply::Done)
+            }
+            Action::Gone {
+                node,
+                incarnation,
+                forget,
+            } => {
+                step.gone(*node, *incarnation, *forget);
+                Ok(Reply::Done)
+            }
         };
         let events = step.events;
         let usage = self.engine.usage();
-        Outcome {
+        Ok(Outcome {
             index,
             at: self.engine.now(),
             result,
@@ -292,7 +342,7 @@ impl Machine {
             next_deadline: self.engine.next_deadline(),
             size: u64::try_from(usage.live_requests + usage.remembered_requests + usage.sessions)
                 .unwrap_or(u64::MAX),
-        }
+        })
     }
 
     fn seen(&self, event: Event) -> Happened {
@@ -308,6 +358,7 @@ impl Machine {
 struct Step<'a> {
     index: u64,
     at: TimeMs,
+    origin: Option<Origin>,
     events: Vec<Event>,
     machine: &'a mut Machine,
 }
@@ -326,6 +377,9 @@ impl Step<'_> {
         );
         for event in events {
             machine.named.note(&event.kind);
+            if let EventKind::Granted { lock, .. } | EventKind::Ended { lock, .. } = &event.kind {
+                machine.waiting.remove(lock);
+            }
             if let EventKind::Session {
                 session,
                 change: SessionChange::Ended,
@@ -359,20 +413,6 @@ impl Step<'_> {
         machine
             .probe
             .began(self.index, &machine.engine, first_token);
-        let attached = machine.sessions.iter();
-        let attached: Vec<SessionKey> = attached
-            .filter(|(_, record)| record.attached.is_some())
-            .map(|(key, _)| key.clone())
-            .collect();
-        for session in attached {
-            self.take_off(&session);
-        }
-        // Whoever waited for them was connected to the server that is gone. Nobody's end must grant
-        // another's request, which nobody would hear of.
-        for lock in named::latest_waiting(&self.machine.engine) {
-            let cancelled = self.run(&Command::Cancel { lock });
-            assert_eq!(cancelled, Ok(Reply::Done), "what waits can be given up");
-        }
     }
 
     fn open(
@@ -404,7 +444,7 @@ impl Step<'_> {
         // An abandon timeout of zero does not matter yet: the session starts attached.
         let record = SessionRecord {
             secret: secret.clone(),
-            attached: Some(Attachment(self.index)),
+            attached: Some((Attachment(self.index), self.node())),
         };
         let reply = self.run(&opening).map_err(Denial::Refused)?;
         let before = self.machine.sessions.insert(session.clone(), record);
@@ -425,15 +465,16 @@ impl Step<'_> {
             session: session.clone(),
         };
         let reply = self.run(&attaching).map_err(Denial::Refused)?;
+        let node = self.node();
         let record = self.machine.sessions.get_mut(session);
         let record = record.expect("a session's secret is kept as long as it lives");
-        record.attached = Some(Attachment(self.index));
+        record.attached = Some((Attachment(self.index), node));
         Ok(reply)
     }
 
     fn detach(&mut self, session: &SessionKey, attachment: Attachment) -> Result<Reply, Denial> {
         match self.machine.sessions.get(session) {
-            Some(record) if record.attached == Some(attachment) => {
+            Some(record) if record.is_attached_by(attachment) => {
                 self.take_off(session);
                 Ok(Reply::Done)
             }
@@ -464,7 +505,7 @@ impl Step<'_> {
         command: &Command,
     ) -> Result<Reply, Denial> {
         match self.machine.sessions.get(session) {
-            Some(record) if record.attached != Some(attachment) => Err(Denial::Superseded),
+            Some(record) if !record.is_attached_by(attachment) => Err(Denial::Superseded),
             // Of a session that is over the engine says so.
             _ => self.run(command).map_err(Denial::Refused),
         }

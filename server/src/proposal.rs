@@ -6,7 +6,7 @@ use lockwright_engine::{
 use lockwright_protocol::Secret;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// Something to be done at a time: an entry of the log. Whoever applies the same proposals in the
 /// same order gets the same [`Machine`](crate::machine::Machine).
@@ -14,14 +14,30 @@ use std::fmt;
 pub(crate) struct Proposal {
     /// When, by the clock of the leader that made it; later ones are never earlier.
     pub(crate) at: TimeMs,
-    /// What.
-    pub(crate) action: Action,
+    /// The term of that leader. In a later one its time may be over, and it does not count.
+    pub(crate) term: u64,
+    /// Who wants it; nobody but the leader itself without one.
+    pub(crate) origin: Option<Origin>,
+    /// What. Shared, since its node keeps it until it is applied.
+    pub(crate) action: Arc<Action>,
+}
+
+/// Which proposal of which node something is. A node's proposals are applied in the order of their
+/// numbers, each once, however often they were sent to however many leaders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    /// The node.
+    pub(crate) node: u64,
+    /// Which of its lives: a node that cannot vouch for its connections any more begins another.
+    pub(crate) incarnation: u64,
+    /// 0 for the one with which the life begins, and one more for each that follows.
+    pub(crate) number: u64,
 }
 
 /// What is to be done. The order of the variants is part of the format of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Action {
-    /// A server begins to lead: no connection of before is there any more. Its time does not count.
+    /// A node begins to lead. Its time does not count.
     Begin {
         /// The limits from now on.
         limits: Limits,
@@ -99,6 +115,30 @@ pub(crate) enum Action {
         /// Whether it ends too if it was granted meanwhile, since nobody else knows of it.
         even_held: bool,
     },
+    /// A node begins a life: no connection of its former one is there any more.
+    Join {
+        /// The disk that it is on.
+        disk: DiskId,
+    },
+    /// The leader has not heard of a node for long: none of its connections count any more.
+    Gone {
+        /// Which.
+        node: u64,
+        /// Which of its lives.
+        incarnation: u64,
+        /// Whether it may come back with another disk.
+        forget: bool,
+    },
+}
+
+/// Names the disk of a node: drawn at random when its data is made.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DiskId(pub(crate) u64);
+
+impl fmt::Debug for DiskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// What a lock is used for.
@@ -125,6 +165,19 @@ pub(crate) enum Right {
 /// Which connection a session has: the index of the log entry that attached it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Attachment(pub(crate) u64);
+
+/// Why an entry of the log does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ignored {
+    /// The leader that gave it its time had lost its term when it was appended.
+    OldTerm,
+    /// It was applied before.
+    Repeated,
+    /// One that its node made before it was not applied.
+    OutOfOrder,
+    /// Its node has begun another life since, or has not begun this one.
+    OtherLife,
+}
 
 /// The SHA-256 of a session's secret: what is kept and sent to others proves nothing to anybody.
 /// Secrets are drawn at random by clients and long, so they cannot be guessed from it.

@@ -1,12 +1,15 @@
 //! Agreeing on the log: all use of openraft is in here.
 //!
-//! [`Node`] is what the rest of the server sees: it takes proposals, and tells what each came to,
-//! in the order of the log. `types` ties openraft to our types, `log` keeps the log in the
+//! [`Node`] is what the rest of the server sees: it takes proposals, and tells what was applied, in
+//! the order of the log. `types` ties openraft to our types, `log` keeps the log in the
 //! [`Store`](crate::store::Store), `state` applies it to the [`Machine`](crate::machine::Machine)
-//! and keeps its snapshots, `ticket` brings back what a proposal came to, `network` is for a
-//! cluster of one, `codec` writes rows.
+//! and keeps its snapshots, `ticket` notices what is not taken, `network` calls other replicas and
+//! `calls` answers them, `formation` makes a cluster of those who start together, `codec` writes
+//! rows.
 
+mod calls;
 mod codec;
+mod formation;
 mod log;
 mod network;
 mod node;
@@ -16,5 +19,7 @@ mod tests;
 mod ticket;
 mod types;
 
-pub(crate) use node::{Completion, Node};
+pub(crate) use node::{Leadership, Node, NodeEvent, RaftDoor};
+pub(crate) use state::{Applied, News};
+pub(crate) use ticket::Maker;
 pub(crate) use types::Stopped;

@@ -5,12 +5,14 @@ use crate::{
     call::{Call, CallAnswer, CallerId, Expiry, Found, Request as CallRequest},
     callers::Callers,
     connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
+    forward::Heard,
     handle::Usage,
-    ledger::Ledger,
+    ledger::{Ledger, Turn},
     machine::{Denial, Happened, Machine, Outcome},
     metrics::Metrics,
+    peer::Dialer,
     proposal::{Action, Attachment, SecretHash},
-    raft::Stopped,
+    raft::{RaftDoor, Stopped},
     sighting::{self, Sighting},
     switchboard::{Link, Standing, Switchboard},
     translate::{self, OwnEffect, Rejection},
@@ -45,8 +47,10 @@ pub(crate) enum Input {
     Called(Call),
     /// Somebody wants to know what is in hand.
     Usage { reply: oneshot::Sender<Usage> },
-    /// Somebody wants to look at the state of the present.
-    Look(Look),
+    /// Somebody wants to look at the state: of the present, or as far as this node knows it.
+    Look { look: Look, stale: bool },
+    /// Another node says something to this one as the leader.
+    Heard(Heard),
 }
 
 /// Looks at the state, at its present time.
@@ -82,8 +86,6 @@ struct Asker {
 enum Waiter {
     /// Nobody.
     Nobody,
-    /// Whoever waits for the time.
-    Clock,
     /// Who wants to know what is in hand.
     Usage(oneshot::Sender<Usage>),
     /// A connection that asks for a session.
@@ -98,8 +100,6 @@ enum Waiter {
     Acquiring { caller: CallerId, lock: LockKey },
     /// Another request of somebody without a session.
     Call(oneshot::Sender<CallAnswer>),
-    /// Who wants to look at the state.
-    Look(Look),
 }
 
 /// Proposes what clients ask for, and hands out what it came to.
@@ -116,8 +116,8 @@ pub(crate) struct Replica<E: Env> {
     sightings: broadcast::Sender<Arc<Sighting>>,
     drain_timeout: Duration,
     idle_timeout: DurationMs,
-    /// Whether the time was proposed and is not yet applied.
-    is_ticking: bool,
+    /// Where clients reach the leader, for those who are told to go there.
+    leader: watch::Sender<Option<String>>,
 }
 
 impl<E: Env> Replica<E> {
@@ -127,8 +127,12 @@ impl<E: Env> Replica<E> {
         config: &ServerConfig,
         metrics: Arc<Metrics>,
     ) -> Result<Replica<E>, StoreError> {
+        let mut ledger = Ledger::start(env.clone(), config).await?;
+        if config.cluster.is_none() {
+            ledger.join().await?;
+        }
         Ok(Replica {
-            ledger: Ledger::start(env.clone(), config).await?,
+            ledger,
             env,
             switchboard: Switchboard::default(),
             callers: Callers::default(),
@@ -139,8 +143,23 @@ impl<E: Env> Replica<E> {
                 .ok()
                 .and_then(|ms| DurationMs::new(ms).ok())
                 .unwrap_or(DurationMs::ZERO),
-            is_ticking: false,
+            leader: watch::Sender::new(None),
         })
+    }
+
+    /// Where clients reach the leader, as long as it is another node.
+    pub(crate) fn leader(&self) -> watch::Receiver<Option<String>> {
+        self.leader.subscribe()
+    }
+
+    /// Serves the calls of other replicas.
+    pub(crate) fn door(&self) -> RaftDoor {
+        self.ledger.door()
+    }
+
+    /// How links to other nodes are opened, if there are some.
+    pub(crate) fn dialer(&self) -> Option<Dialer<E>> {
+        self.ledger.dialer()
     }
 
     /// Serves until it is told to stop, or cannot go on; then closes all connections.
@@ -187,10 +206,6 @@ impl<E: Env> Replica<E> {
         let mut taken = Vec::new();
         loop {
             self.ledger.flush().await?;
-            let next_deadline = match self.is_ticking {
-                true => None,
-                false => self.ledger.next_deadline(),
-            };
             let has_room = self.ledger.in_flight() < IN_FLIGHT_MAX;
             tokio::select! {
                 biased;
@@ -199,13 +214,14 @@ impl<E: Env> Replica<E> {
                     let why = failed.map_or_else(|gone| gone.to_string(), |failed| format!("{failed:?}"));
                     return Err(Stopped { why });
                 }
-                completed = self.ledger.completed() => {
+                turn = self.ledger.turn() => {
                     // All that is done at once: what is written to a connection then goes together.
-                    let mut next = Some(completed?);
-                    while let Some((waiter, outcome)) = next {
-                        self.hand_out(waiter, &outcome);
-                        next = self.ledger.try_completed()?;
+                    let mut next = Some(turn?);
+                    while let Some(turn) = next {
+                        self.take_turn(turn);
+                        next = self.ledger.try_turn();
                     }
+                    self.point_to_leader();
                 }
                 Some(gone) = gone.recv() => self.gone(&gone),
                 count = inputs.recv_many(&mut taken, INPUTS_AT_ONCE), if has_room => {
@@ -216,21 +232,74 @@ impl<E: Env> Replica<E> {
                         self.step(input);
                     }
                 }
-                () = due(&self.env, next_deadline) => {
-                    self.is_ticking = true;
-                    self.ledger.propose(Action::Tick, Waiter::Clock);
-                }
             }
             self.detach_closed();
         }
     }
 
+    fn take_turn(&mut self, turn: Turn<Waiter>) {
+        match turn {
+            Turn::Nothing => {}
+            Turn::Void => self.void(),
+            Turn::Applied {
+                proposal,
+                context,
+                outcome,
+            } => {
+                // What comes before its life begins is of a time when it had no connections.
+                if self.ledger.is_joined() {
+                    let is_elsewhere = context.is_none();
+                    self.hand_out(context.unwrap_or(Waiter::Nobody), &outcome);
+                    if is_elsewhere {
+                        self.attached_elsewhere(&proposal.action, &outcome);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A session that was attached at another node has lost the connection that it had here.
+    fn attached_elsewhere(&mut self, action: &Action, outcome: &Outcome) {
+        if let (Action::Open { session, .. } | Action::Resume { session, .. }, Ok(_)) =
+            (action, &outcome.result)
+        {
+            self.switchboard.replace(session);
+        }
+    }
+
+    /// Nothing is known any more of what connections and callers wait for.
+    fn void(&mut self) {
+        self.switchboard.close_all(CloseReason::NoLeader);
+        // Their sessions are detached as the next life begins.
+        while self.switchboard.take_detached().is_some() {}
+        self.callers.clear();
+    }
+
+    fn point_to_leader(&self) {
+        let leader = self.ledger.leader_address();
+        self.leader.send_if_modified(|known| {
+            let is_news = *known != leader;
+            *known = leader;
+            is_news
+        });
+    }
+
     /// Hands out what is on its way.
     async fn drain(&mut self) -> Result<(), Stopped> {
+        let until = self.ledger.hand_over().await;
+        while let Some(until) = until.filter(|_| self.ledger.leads()) {
+            let left = until.saturating_sub(self.env.monotonic());
+            let env = self.env.clone();
+            match timeout(&env, left, self.ledger.turn()).await {
+                Ok(turn) => self.take_turn(turn?),
+                Err(_) => break,
+            }
+            self.ledger.flush().await?;
+        }
         self.ledger.flush().await?;
         while self.ledger.in_flight() > 0 {
-            let (waiter, outcome) = self.ledger.completed().await?;
-            self.hand_out(waiter, &outcome);
+            let turn = self.ledger.turn().await?;
+            self.take_turn(turn);
             self.ledger.flush().await?;
         }
         Ok(())
@@ -238,6 +307,9 @@ impl<E: Env> Replica<E> {
 
     fn step(&mut self, input: Input) {
         match input {
+            Input::Connected { end, .. } if !self.ledger.is_joined() => {
+                end.close(CloseReason::NoLeader);
+            }
             Input::Connected { id, end } => self.switchboard.connect(id, end),
             Input::Disconnected { id } => {
                 if let Some(link) = self.switchboard.disconnect(id) {
@@ -246,22 +318,18 @@ impl<E: Env> Replica<E> {
             }
             Input::Asked { id, ask } => self.asked(id, ask),
             // What should be forgotten by then is forgotten.
-            Input::Usage { reply } => self.ledger.propose(Action::Tick, Waiter::Usage(reply)),
-            Input::Called(call) => self.called(call),
-            Input::Look(look) => self.look(look),
-        }
-    }
-
-    /// What is due at this moment happens before anybody looks.
-    fn look(&mut self, look: Look) {
-        let now = self.ledger.now();
-        let next = self
-            .ledger
-            .with_machine(|machine| machine.engine().next_deadline());
-        if next.is_some_and(|next| next <= now) {
-            self.ledger.propose(Action::Tick, Waiter::Look(look));
-        } else {
-            self.ledger.with_machine(|machine| look(machine, now));
+            Input::Usage { reply } if self.ledger.is_joined() => {
+                self.ledger.propose(Action::Tick, Waiter::Usage(reply));
+            }
+            Input::Called(call) if self.ledger.is_joined() => self.called(call),
+            // Dropping it tells whoever waits.
+            Input::Usage { .. } | Input::Called(_) => {}
+            Input::Look { look, stale: true } => {
+                let now = self.ledger.now();
+                self.ledger.with_machine(|machine| look(machine, now));
+            }
+            Input::Look { look, stale: false } => self.ledger.read(look),
+            Input::Heard(heard) => self.ledger.heard(heard),
         }
     }
 
@@ -418,10 +486,6 @@ impl<E: Env> Replica<E> {
         self.show(outcome);
         match waiter {
             Waiter::Nobody => self.deliver(outcome, None),
-            Waiter::Clock => {
-                self.is_ticking = false;
-                self.deliver(outcome, None);
-            }
             Waiter::Usage(reply) => {
                 self.deliver(outcome, None);
                 // It fails when nobody waits for it any more.
@@ -444,10 +508,6 @@ impl<E: Env> Replica<E> {
                 self.deliver(outcome, None);
                 // It fails when the caller has gone. What it asked for is done all the same.
                 let _ = reply.send(self.call_answer(outcome));
-            }
-            Waiter::Look(look) => {
-                self.deliver(outcome, None);
-                self.look(look);
             }
         }
     }
@@ -735,13 +795,5 @@ fn denied(denial: Denial, session: &SessionKey) -> Rejection {
             session.session
         )),
         Denial::Superseded => panic!("only what has a session can lose it"),
-    }
-}
-
-/// Waits until something is due; for ever if nothing is.
-async fn due<E: Env>(env: &E, deadline: Option<Duration>) {
-    match deadline {
-        Some(deadline) => env.sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

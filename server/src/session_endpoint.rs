@@ -2,7 +2,7 @@
 
 use crate::{
     ServerConfig,
-    call::CallerId,
+    call::{CallerId, Unavailable},
     connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
     idle::Idle,
     listen::CLOSE_GRACE,
@@ -34,7 +34,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 
 /// A frame this many times as large as the largest message ends the connection instead of being
 /// answered, since it is not read at all.
@@ -59,6 +59,8 @@ pub(crate) struct Gate<E> {
     metrics: Arc<Metrics>,
     /// The replica has the sender: watching ends with it.
     sightings: broadcast::WeakSender<Arc<Sighting>>,
+    /// Where clients reach the leader, if it is another node.
+    leader: watch::Receiver<Option<String>>,
     next_id: AtomicU64,
     /// What the ids of requests begin with that come without one.
     id_prefix: OnceLock<String>,
@@ -72,6 +74,7 @@ impl<E: Env> Gate<E> {
         gone: mpsc::UnboundedSender<Gone>,
         metrics: Arc<Metrics>,
         sightings: broadcast::WeakSender<Arc<Sighting>>,
+        leader: watch::Receiver<Option<String>>,
     ) -> Gate<E> {
         Gate {
             env,
@@ -82,6 +85,7 @@ impl<E: Env> Gate<E> {
             gone,
             metrics,
             sightings,
+            leader,
             next_id: AtomicU64::new(0),
             id_prefix: OnceLock::new(),
         }
@@ -111,6 +115,17 @@ impl<E: Env> Gate<E> {
     /// Where callers that go without their answers tell of it.
     pub(crate) fn gone(&self) -> mpsc::UnboundedSender<Gone> {
         self.gone.clone()
+    }
+
+    /// Nothing can be done here now.
+    pub(crate) fn unavailable(&self) -> Unavailable {
+        let leader = self.leader.borrow().clone();
+        Unavailable { leader }
+    }
+
+    /// A number that no other connection, caller or link of this server has.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn next_caller(&self) -> CallerId {

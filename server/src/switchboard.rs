@@ -106,15 +106,21 @@ impl Switchboard {
     /// A connection speaks for a session from now on, and no other does. Gives what it has asked
     /// meanwhile.
     pub(crate) fn attach(&mut self, id: ConnectionId, link: Link) -> VecDeque<Ask> {
-        let before = self.sessions.insert(link.session.clone(), id);
-        assert_ne!(before, Some(id), "a connection attaches once");
-        if let Some(old) = before {
+        let before = self.sessions.get(&link.session);
+        assert_ne!(before, Some(&id), "a connection attaches once");
+        self.replace(&link.session);
+        self.sessions.insert(link.session.clone(), id);
+        self.decide(id, Stage::Linked(link))
+    }
+
+    /// Another connection speaks for a session from now on: the one that did is closed.
+    pub(crate) fn replace(&mut self, session: &SessionKey) {
+        if let Some(old) = self.sessions.remove(session) {
             // It has lost its session already: there is nothing to detach.
             let old = self.connections.remove(&old);
             let old = old.expect("the link goes both ways");
             old.end.close(CloseReason::Replaced);
         }
-        self.decide(id, Stage::Linked(link))
     }
 
     /// A connection does not get the session that it asked for. Gives what it has asked meanwhile.

@@ -1,6 +1,6 @@
 //! Answers that are no success.
 
-use crate::call::{Found, Stopping};
+use crate::call::{Found, Unavailable};
 use axum::{
     Json,
     http::{Method, StatusCode, Uri},
@@ -105,10 +105,21 @@ impl ApiError {
     }
 }
 
-impl From<Stopping> for ApiError {
-    fn from(_: Stopping) -> ApiError {
-        let message = "the server stops, and does no more: ask again, or ask another";
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+impl From<Unavailable> for ApiError {
+    fn from(unavailable: Unavailable) -> ApiError {
+        let message = match &unavailable.leader {
+            Some(leader) => format!(
+                "this node cannot answer now, and whether it did what it was asked to is unknown: \
+                 ask again with the same `request_id`, here or at the leader, {leader}"
+            ),
+            None => "this node stops, or knows of no majority, and whether it did what it was \
+                     asked to is unknown: ask again with the same `request_id`, here or at another \
+                     node"
+                .to_owned(),
+        };
+        let mut error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        error.body.leader = unavailable.leader;
+        error
     }
 }
 

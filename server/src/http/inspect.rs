@@ -1,7 +1,7 @@
 //! What is locked, by whom, and who waits: `GET /v1/locks`, `/v1/sessions` and the like.
 
 use super::{body::Params, error::ApiError, namespace, path, view::lock_view};
-use crate::{handle, session_endpoint::Gate};
+use crate::{call::Consistency, handle, session_endpoint::Gate};
 use axum::{
     Json,
     extract::{Path as UrlPath, State},
@@ -29,6 +29,8 @@ pub(super) struct Which {
     state: Option<StateView>,
     limit: Option<usize>,
     cursor: Option<String>,
+    #[serde(default)]
+    consistency: Consistency,
 }
 
 pub(super) async fn locks<E: Env>(
@@ -41,7 +43,7 @@ pub(super) async fn locks<E: Env>(
     let from: Option<Cursor> = which.cursor.as_deref().map(read_cursor).transpose()?;
     let wall = gate.env().wall_unix_ms();
     let (locks, next) = gate
-        .look(move |machine, now| {
+        .look_at(which.consistency, move |machine, now| {
             let page = machine
                 .engine()
                 .locks_under(&namespace, &prefix, from, limit);
@@ -61,18 +63,20 @@ pub(super) async fn locks<E: Env>(
 #[serde(deny_unknown_fields)]
 pub(super) struct Where {
     namespace: Option<Name>,
+    #[serde(default)]
+    consistency: Consistency,
 }
 
 pub(super) async fn resource<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
     UrlPath(text): UrlPath<String>,
-    Params(Where { namespace: of }): Params<Where>,
+    Params(asked): Params<Where>,
 ) -> Result<Json<ResourceView>, ApiError> {
-    let (namespace, path) = (namespace(of), path(&text)?);
+    let (namespace, path) = (namespace(asked.namespace), path(&text)?);
     let wall = gate.env().wall_unix_ms();
     let (space, everything) = (namespace.clone(), [Claim::write(path)]);
     let mut found = gate
-        .look(move |machine, now| {
+        .look_at(asked.consistency, move |machine, now| {
             let engine = machine.engine();
             let found = engine.conflicting(&space, &everything, PAGE_MAX + 1);
             let found = found.iter().map(|lock| lock_view(lock, now, wall));
@@ -99,6 +103,8 @@ pub(super) struct Sessions {
     namespace: Option<Name>,
     limit: Option<usize>,
     cursor: Option<String>,
+    #[serde(default)]
+    consistency: Consistency,
 }
 
 /// Where a page of sessions ended: after so many of them. One that ends meanwhile moves the others.
@@ -113,7 +119,7 @@ pub(super) async fn sessions<E: Env>(
     let from: Option<After> = asked.cursor.as_deref().map(read_cursor).transpose()?;
     let skipped = from.map_or(0, |after| after.0);
     let mut sessions = gate
-        .look(move |machine, now| {
+        .look_at(asked.consistency, move |machine, now| {
             let of = |info: &SessionInfo| {
                 let namespace = asked.namespace.as_ref();
                 namespace.is_none_or(|namespace| info.key.namespace == *namespace)
@@ -141,11 +147,19 @@ pub(super) async fn sessions<E: Env>(
     }))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct How {
+    #[serde(default)]
+    consistency: Consistency,
+}
+
 pub(super) async fn namespaces<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
+    Params(How { consistency }): Params<How>,
 ) -> Result<Json<Namespaces>, ApiError> {
     let namespaces = gate
-        .look(|machine, _| machine.engine().namespaces())
+        .look_at(consistency, |machine, _| machine.engine().namespaces())
         .await?;
     Ok(Json(Namespaces { namespaces }))
 }

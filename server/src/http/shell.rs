@@ -2,7 +2,7 @@
 
 use super::{body::Params, error::ApiError, locks, namespace, path};
 use crate::{
-    call::{CallAnswer, HeldBy},
+    call::{CallAnswer, Consistency, HeldBy},
     proposal::{Action, Right},
     session_endpoint::Gate,
 };
@@ -27,19 +27,21 @@ const DEFAULT_HOLDER: &str = "http";
 #[serde(deny_unknown_fields)]
 pub(super) struct Where {
     namespace: Option<Name>,
+    #[serde(default)]
+    consistency: Consistency,
 }
 
 /// Is it locked? Anything that is held and overlaps counts.
 pub(super) async fn is_locked<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
     UrlPath(key): UrlPath<String>,
-    Params(Where { namespace: of }): Params<Where>,
+    Params(asked): Params<Where>,
 ) -> Result<Json<Locked>, ApiError> {
-    let (namespace, path) = (namespace(of), path(&key)?);
+    let (namespace, path) = (namespace(asked.namespace), path(&key)?);
     let wall = gate.env().wall_unix_ms();
     let everything = [Claim::write(path)];
     let held = gate
-        .look(move |machine, now| {
+        .look_at(asked.consistency, move |machine, now| {
             let found = machine.in_the_way(&namespace, &everything, None);
             found.held.and_then(|lock| HeldBy::at(now, &lock))
         })

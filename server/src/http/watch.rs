@@ -7,7 +7,7 @@ use super::{
     namespace, path,
     view::{claim_views, owner_view},
 };
-use crate::{call::Stopping, session_endpoint::Gate, sighting::Sighting};
+use crate::{session_endpoint::Gate, sighting::Sighting};
 use axum::{
     Extension,
     body::{Body, Bytes},
@@ -42,7 +42,7 @@ pub(super) async fn watch<E: Env>(
     let namespace = namespace(asked.namespace);
     let prefix = path(asked.prefix.as_deref().unwrap_or("/"))?;
     // First of all, so that nothing falls between what is known and what is seen.
-    let events = gate.watch().ok_or(Stopping)?;
+    let events = gate.watch().ok_or_else(|| gate.unavailable())?;
     let (space, below) = (namespace.clone(), prefix.clone());
     let known = gate
         .look(move |machine, _| {

@@ -1,7 +1,7 @@
 //! `GET /stats_v1`: how much of what there is in a namespace.
 
 use super::parameters;
-use crate::{call::Stopping, session_endpoint::Gate};
+use crate::{call::Unavailable, session_endpoint::Gate};
 use axum::{
     Json,
     extract::{RawQuery, State},
@@ -60,14 +60,14 @@ pub(crate) async fn stats<E: Env>(
     match count(&gate, namespace).await {
         Ok(Some(stats)) => Json(stats).into_response(),
         Ok(None) => (StatusCode::NOT_FOUND, "Namespace not found\n").into_response(),
-        Err(Stopping) => {
+        Err(Unavailable { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "the server shuts down\n").into_response()
         }
     }
 }
 
 /// Counts what is in a namespace; none if it is not in use.
-async fn count<E: Env>(gate: &Gate<E>, namespace: Name) -> Result<Option<Stats>, Stopping> {
+async fn count<E: Env>(gate: &Gate<E>, namespace: Name) -> Result<Option<Stats>, Unavailable> {
     let wanted = namespace.clone();
     let is_used = gate
         .look(move |machine, _| machine.engine().namespaces().contains(&wanted))

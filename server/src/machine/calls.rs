@@ -106,6 +106,9 @@ impl Step<'_> {
     /// Whoever waited for the answer to a request has gone.
     pub(super) fn give_up(&mut self, lock: &LockKey, even_held: bool) -> Result<Reply, Refusal> {
         self.pass_time();
+        if self.is_waited_for_elsewhere(lock) {
+            return Ok(Reply::Done);
+        }
         match self.machine.engine.lock(lock).map(|lock| lock.state) {
             Some(LockState::Queued { .. }) => self.run(&Command::Cancel { lock: lock.clone() }),
             Some(LockState::Held { token, .. }) if even_held => {

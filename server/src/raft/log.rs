@@ -3,11 +3,15 @@
 //! All of it that is not purged is in memory too: what is about to be applied need not be read from
 //! the disk, and what is not durable yet could not be.
 
+use super::state::place;
 use super::{
     codec::{decode, encode},
     types::{Entry, LogId, Types, Vote},
 };
-use crate::store::{Change, EntryRow, LogChange, Store, StoreError};
+use crate::{
+    Probe, RaftEvent,
+    store::{Change, EntryRow, LogChange, Store, StoreError},
+};
 use openraft::{
     LogState, OptionalSend, RaftLogReader,
     entry::RaftEntry,
@@ -28,6 +32,7 @@ const VOTE_KEY: &str = "vote";
 pub(super) struct Log {
     store: Store,
     memory: Arc<Mutex<Memory>>,
+    probe: Arc<dyn Probe>,
 }
 
 /// What is known without the disk.
@@ -41,7 +46,11 @@ struct Memory {
 
 impl Log {
     /// The log of a store, as far as it comes after the last entry of the snapshot.
-    pub(super) fn open(store: Store, snapshot: Option<LogId>) -> Result<Log, StoreError> {
+    pub(super) fn open(
+        store: Store,
+        snapshot: Option<LogId>,
+        probe: Arc<dyn Probe>,
+    ) -> Result<Log, StoreError> {
         let vote = store
             .meta(VOTE_KEY)?
             .map(|bytes| decode(&bytes, "the vote"))
@@ -59,7 +68,13 @@ impl Log {
         Ok(Log {
             store,
             memory: Arc::new(Mutex::new(memory)),
+            probe,
         })
+    }
+
+    /// Whether it ever had an entry.
+    pub(super) fn is_begun(&self) -> bool {
+        self.memory().last.is_some()
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -146,6 +161,13 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let (term, node) = (vote.leader_id.term, vote.leader_id.voted_for);
+        let is_committed = vote.committed;
+        self.probe.raft(RaftEvent::Vote {
+            term,
+            node,
+            is_committed,
+        });
         let bytes = encode(vote);
         let change = Change::PutMeta {
             key: VOTE_KEY,
@@ -169,6 +191,8 @@ impl RaftLogStorage<Types> for Log {
                 if is_written {
                     rows.push((entry.index(), encode(&entry)));
                 }
+                let (index, term) = place(&entry.log_id);
+                self.probe.raft(RaftEvent::Appended { index, term });
                 memory.push(entry);
             }
         }
@@ -182,6 +206,7 @@ impl RaftLogStorage<Types> for Log {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         let from = last.map_or(0, |last| last.index + 1);
+        self.probe.raft(RaftEvent::Truncated { from });
         {
             let mut memory = self.memory();
             let place = memory.place(from);

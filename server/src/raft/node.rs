@@ -1,33 +1,63 @@
 //! A replica as the rest of the server sees it.
 
 use super::{
+    calls, formation,
     log::Log,
-    network::NoNetwork,
-    state::State,
-    ticket::Ticket,
+    network::Network,
+    state::{News, State},
+    ticket::{Maker, Ticket},
     types::{Raft, Stopped, Types},
 };
 use crate::{
-    Probe,
-    machine::{Machine, Outcome},
-    proposal::Proposal,
-    store::{Store, StoreError},
+    Member, ServerConfig,
+    machine::Machine,
+    peer::{Dialer, Identity, Link},
+    proposal::{DiskId, Proposal},
+    store::{Change, Store, StoreError},
 };
-use openraft::{Config, SnapshotPolicy, raft::ClientWriteResult};
-use std::{collections::BTreeMap, sync::Arc};
+use lockwright_env::Env;
+use openraft::{
+    Config, ReadPolicy, ServerState, SnapshotPolicy, async_runtime::WatchReceiver,
+    metrics::RaftServerMetrics,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
-/// The only member of a cluster of one.
-const ID: u64 = 1;
+/// The id of the only member of a cluster of one that was never told another.
+const ALONE: u64 = 1;
 
-/// What a proposal came to, by its number. Those of one node come in the order of the log.
-pub(crate) struct Completion {
-    pub(crate) number: u64,
-    pub(crate) outcome: Result<Box<Outcome>, Stopped>,
+/// The record that says whose data a directory has.
+const OWNER_KEY: &str = "owner";
+
+/// Whose data a directory has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Owner {
+    cluster: String,
+    node: u64,
+    disk: DiskId,
 }
 
-/// Number and result of a proposal; no result when the replica died over it.
-type Told = (u64, Option<ClientWriteResult<Types>>);
+/// Who leads, as far as a node knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leadership {
+    /// The latest term that it knows of.
+    pub(crate) term: u64,
+    /// Who leads in it.
+    pub(crate) leader: Option<u64>,
+    /// Whether it is this node.
+    pub(crate) is_own: bool,
+}
+
+/// What happens in a replica.
+pub(crate) enum NodeEvent {
+    /// Something was applied.
+    News(News),
+    /// A proposal was not taken, or was taken back. What its maker made after it may be, too.
+    Refused(Maker),
+    /// Who leads has changed.
+    Leadership,
+}
 
 /// A replica: it keeps the log, agrees on it with the others (in a cluster of one there are none)
 /// and applies it.
@@ -35,70 +65,177 @@ pub(crate) struct Node {
     raft: Raft,
     state: State,
     store: Store,
-    told_in: mpsc::UnboundedSender<Told>,
-    told: mpsc::UnboundedReceiver<Told>,
-    next_number: u64,
+    owner: Owner,
+    is_alone: bool,
+    refused_in: mpsc::UnboundedSender<Maker>,
+    refused: mpsc::UnboundedReceiver<Maker>,
+    news: mpsc::UnboundedReceiver<News>,
+    metrics: openraft::alias::WatchReceiverOf<Types, RaftServerMetrics<Types>>,
 }
 
 impl Node {
-    /// Starts with what the store has, and leads. What it applied before comes again.
-    pub(crate) async fn start(store: Store, probe: Arc<dyn Probe>) -> Result<Node, StoreError> {
-        let state = State::open(store.clone(), probe)?;
-        let log = Log::open(store.clone(), state.snapshot_id())?;
+    /// Starts with what the store has. What it applied before comes again.
+    pub(crate) async fn start<E: Env>(
+        env: &E,
+        store: Store,
+        config: &ServerConfig,
+    ) -> Result<(Node, Option<Dialer<E>>), StoreError> {
+        let probe = config.probe.clone();
+        let (news_in, news) = mpsc::unbounded_channel();
+        let owner = own(&store, config).await?;
+        let state = State::open(store.clone(), probe.clone(), news_in)?;
+        let log = Log::open(store.clone(), state.snapshot_id(), probe)?;
         // What was found is applied from now on, so all that was synced to keep it must be over.
         store.make(Vec::new()).await?;
-        let raft = Raft::new(ID, Arc::new(config()), NoNetwork, log, state.clone()).await;
         let failure = |error: String| {
             let failed = store.failure().borrow().clone();
             failed.unwrap_or_else(|| StoreError::damaged(error))
         };
-        let raft = raft.map_err(|error| failure(error.to_string()))?;
-        let is_new = raft.is_initialized().await.map(|is_there| !is_there);
-        if is_new.map_err(|error| failure(error.to_string()))? {
-            let members = BTreeMap::from([(ID, openraft::BasicNode::default())]);
-            let made = raft.initialize(members).await;
-            made.map_err(|error| failure(error.to_string()))?;
-        } else if !raft.is_leader() {
-            // Nobody else can lead: there is no need to wait for somebody.
-            let asked = raft.trigger().elect(false).await;
-            asked.map_err(|error| failure(error.to_string()))?;
+        let cluster = config.cluster.as_ref();
+        let dialer = cluster.map(|cluster| Dialer {
+            env: env.clone(),
+            identity: identity(&owner, &state, &log),
+            patience: cluster.election_timeout,
+        });
+        let network = Network {
+            dialer: dialer.clone(),
+            patience: cluster.map_or(Duration::ZERO, |cluster| cluster.election_timeout),
+        };
+        let raft = Raft::new(
+            owner.node,
+            Arc::new(raft_config(config)),
+            network,
+            log,
+            state.clone(),
+        );
+        let raft = raft.await.map_err(|error| failure(error.to_string()))?;
+        let is_there = raft.is_initialized().await;
+        let is_there = is_there.map_err(|error| failure(error.to_string()))?;
+        let metrics = raft.server_metrics();
+        let voters: Vec<u64> = raft.voter_ids().collect();
+        match (cluster, &dialer) {
+            (Some(cluster), Some(dialer)) => {
+                if !is_there && !cluster.members.is_empty() {
+                    formation::start(raft.clone(), dialer.clone(), cluster.clone());
+                }
+            }
+            _ if is_there && voters != [owner.node] => {
+                return Err(StoreError::NeedsCluster {
+                    node: owner.node,
+                    of: voters.len(),
+                });
+            }
+            _ => lead_alone(&raft, &owner, is_there).await.map_err(failure)?,
         }
-        let waiting = raft.wait(None);
-        let leading = waiting.current_leader(ID, "the only one leads").await;
-        leading.map_err(|error| failure(error.to_string()))?;
-        let (told_in, told) = mpsc::unbounded_channel();
-        Ok(Node {
+        let (refused_in, refused) = mpsc::unbounded_channel();
+        let node = Node {
             raft,
             state,
             store,
-            told_in,
-            told,
-            next_number: 0,
+            is_alone: dialer.is_none(),
+            owner,
+            refused_in,
+            refused,
+            news,
+            metrics,
+        };
+        Ok((node, dialer))
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> u64 {
+        self.owner.node
+    }
+
+    /// Its disk.
+    pub(crate) fn disk(&self) -> DiskId {
+        self.owner.disk
+    }
+
+    /// Whether it is a cluster of one for ever.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
+    /// Serves the calls of other replicas.
+    pub(crate) fn door(&self) -> RaftDoor {
+        RaftDoor(self.raft.clone())
+    }
+
+    /// Proposes something; only a leader can.
+    pub(crate) async fn propose(&self, proposal: Proposal, maker: Maker) -> Result<(), Stopped> {
+        let ticket = Ticket::new(maker, self.refused_in.clone());
+        let proposed = self.raft.client_write_ff(Arc::new(proposal), Some(ticket));
+        proposed.await.map_err(|error| Stopped {
+            why: error.to_string(),
         })
     }
 
-    /// Proposes something. Gives its number.
-    pub(crate) async fn propose(&mut self, proposal: Proposal) -> Result<u64, Stopped> {
-        let number = self.next_number;
-        self.next_number += 1;
-        let ticket = Ticket::new(number, self.told_in.clone());
-        let proposed = self.raft.client_write_ff(Arc::new(proposal), Some(ticket));
-        let proposed = proposed.await;
-        proposed.map_err(|error| Stopped {
-            why: error.to_string(),
-        })?;
-        Ok(number)
+    /// What happens next. Cancel safe.
+    pub(crate) async fn happening(&mut self) -> Result<NodeEvent, Stopped> {
+        tokio::select! {
+            biased;
+            changed = self.metrics.changed() => {
+                changed.map_err(|_| self.stopped())?;
+                Ok(NodeEvent::Leadership)
+            }
+            news = self.news.recv() => news.map(NodeEvent::News).ok_or_else(|| self.stopped()),
+            refused = self.refused.recv() => {
+                let maker = refused.expect("this node has a sender itself");
+                if self.is_alone {
+                    // Nobody else can lead: it can only be that it has died.
+                    return Err(self.stopped());
+                }
+                Ok(NodeEvent::Refused(maker))
+            }
+        }
     }
 
-    /// The next proposal that is done. Cancel safe.
-    pub(crate) async fn completed(&mut self) -> Completion {
-        let told = self.told.recv().await;
-        completion(told.expect("this node has a sender itself"))
+    /// What has been applied already.
+    pub(crate) fn try_news(&mut self) -> Option<News> {
+        self.news.try_recv().ok()
     }
 
-    /// The next proposal that is done, if there is one already.
-    pub(crate) fn try_completed(&mut self) -> Option<Completion> {
-        self.told.try_recv().ok().map(completion)
+    fn stopped(&self) -> Stopped {
+        let state = self.raft.metrics().borrow_watched().running_state.clone();
+        Stopped {
+            why: state.map_or_else(|fatal| fatal.to_string(), |()| "it is gone".to_owned()),
+        }
+    }
+
+    /// Who leads.
+    pub(crate) fn leadership(&self) -> Leadership {
+        let metrics = self.metrics.borrow_watched();
+        Leadership {
+            term: metrics.vote.leader_id.term,
+            leader: metrics.current_leader,
+            is_own: metrics.state == ServerState::Leader,
+        }
+    }
+
+    /// A member of the cluster.
+    pub(crate) fn member(&self, id: u64) -> Option<Member> {
+        let metrics = self.metrics.borrow_watched();
+        metrics
+            .membership_config
+            .membership()
+            .get_node(&id)
+            .cloned()
+    }
+
+    /// Asks a majority whether this node leads. Gives the index up to which a reader must have
+    /// applied the log; none when it does not lead.
+    pub(crate) fn confirm(&self) -> impl Future<Output = Option<u64>> + Send + use<> {
+        let raft = self.raft.clone();
+        async move {
+            let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
+            linearizer.ok().map(|one| one.read_log_id().index())
+        }
+    }
+
+    /// The last entry that was applied; 0 without one.
+    pub(crate) fn applied_index(&self) -> u64 {
+        self.state.applied_index()
     }
 
     /// Asks for a snapshot, so that the log can begin later.
@@ -123,6 +260,18 @@ impl Node {
         &self.store
     }
 
+    /// Asks the voter that is furthest to lead from now on; false if there is none.
+    pub(crate) async fn hand_over(&self) -> bool {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let replication = metrics.replication.unwrap_or_default();
+        let others = self.raft.voter_ids().filter(|id| *id != self.owner.node);
+        let best = others.max_by_key(|id| (replication.get(id).cloned().flatten(), *id));
+        match best {
+            Some(best) => self.raft.trigger().transfer_leader(best).await.is_ok(),
+            None => false,
+        }
+    }
+
     /// Stops.
     pub(crate) async fn shutdown(self) {
         // It fails when it has panicked, and that is known already.
@@ -130,31 +279,118 @@ impl Node {
     }
 }
 
-fn completion((number, result): Told) -> Completion {
-    let outcome = match result {
-        Some(Ok(response)) => Ok(response.data.expect("a proposal has an outcome")),
-        Some(Err(error)) => Err(Stopped {
-            why: error.to_string(),
-        }),
-        None => Err(Stopped {
-            why: "it is gone".to_owned(),
-        }),
-    };
-    Completion { number, outcome }
+/// Where calls of other replicas are served.
+#[derive(Clone)]
+pub(crate) struct RaftDoor(Raft);
+
+impl RaftDoor {
+    /// Serves those of one link. It is over when nothing comes for `patience`.
+    pub(crate) async fn serve<E: Env>(self, env: E, link: Link<E>, patience: Duration) {
+        calls::serve(env, self.0, link, patience).await;
+    }
 }
 
-fn config() -> Config {
-    let config = Config {
+/// Leads a cluster of one.
+async fn lead_alone(raft: &Raft, owner: &Owner, is_there: bool) -> Result<(), String> {
+    if !is_there {
+        let member = Member {
+            id: owner.node,
+            ..Member::default()
+        };
+        let made = raft
+            .initialize(BTreeMap::from([(owner.node, member)]))
+            .await;
+        made.map_err(|error| error.to_string())?;
+    } else if !raft.is_leader() {
+        // Nobody else can lead: there is no need to wait for somebody.
+        let asked = raft.trigger().elect(false).await;
+        asked.map_err(|error| error.to_string())?;
+    }
+    let waiting = raft.wait(None);
+    let leading = waiting
+        .current_leader(owner.node, "the only one leads")
+        .await;
+    leading.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Whose data a store has; of this node from now on, if it is new.
+async fn own(store: &Store, config: &ServerConfig) -> Result<Owner, StoreError> {
+    let found = store.meta(OWNER_KEY)?;
+    let found: Option<Owner> = found
+        .map(|bytes| super::codec::decode(&bytes, "the record of whose data this is"))
+        .transpose()?;
+    let cluster = config.cluster.as_ref();
+    if let Some(found) = found {
+        if let Some(cluster) = cluster
+            && (cluster.id != found.node || cluster.name != found.cluster)
+        {
+            return Err(StoreError::OtherNode {
+                is: format!("node {} of the cluster `{}`", found.node, found.cluster),
+                expected: format!("node {} of the cluster `{}`", cluster.id, cluster.name),
+            });
+        }
+        return Ok(found);
+    }
+    let owner = Owner {
+        cluster: cluster.map_or_else(|| "lockwright".to_owned(), |cluster| cluster.name.clone()),
+        node: cluster.map_or(ALONE, |cluster| cluster.id),
+        disk: DiskId(getrandom::u64().expect("the system has randomness to give")),
+    };
+    let bytes = super::codec::encode(&owner);
+    let record = Change::PutMeta {
+        key: OWNER_KEY,
+        bytes,
+    };
+    store.make(vec![record]).await?;
+    Ok(owner)
+}
+
+fn identity(owner: &Owner, state: &State, log: &Log) -> Identity {
+    let (state, log) = (state.clone(), log.clone());
+    Identity {
+        cluster: owner.cluster.clone(),
+        node: owner.node,
+        disk: owner.disk,
+        joined_with: Arc::new(move |node| {
+            let record = state.with_machine(|machine| machine.node(node));
+            record.map(|record| record.disk)
+        }),
+        is_formed: Arc::new(move || log.is_begun()),
+    }
+}
+
+fn raft_config(config: &ServerConfig) -> Config {
+    let in_ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let raft = Config {
         cluster_name: "lockwright".to_owned(),
-        // Alone, there is nobody to miss and nobody to be missed by.
-        enable_tick: false,
-        enable_heartbeat: false,
-        enable_elect: false,
         // The server asks for them itself, as it knows how much there is to write.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 0,
         purge_batch_size: 1,
         ..Config::default()
     };
-    config.validate().expect("a choice of ours")
+    let raft = match &config.cluster {
+        None => Config {
+            // Alone, there is nobody to miss and nobody to be missed by.
+            enable_tick: false,
+            enable_heartbeat: false,
+            enable_elect: false,
+            max_in_snapshot_log_to_keep: 0,
+            ..raft
+        },
+        Some(cluster) => Config {
+            heartbeat_interval: in_ms(cluster.heartbeat),
+            election_timeout_min: in_ms(cluster.election_timeout),
+            election_timeout_max: 2 * in_ms(cluster.election_timeout),
+            // A node that was cut off must not disturb those that were not when it comes back.
+            enable_pre_vote: Some(true),
+            // Long snapshots go in parts, each with a deadline of its own.
+            install_snapshot_timeout: 600_000,
+            // Whoever is only a little behind gets entries, which costs less than a snapshot.
+            max_in_snapshot_log_to_keep: config.snapshot_entries / 2,
+            replication_lag_threshold: 1 << 40,
+            max_payload_entries: 1024,
+            ..raft
+        },
+    };
+    raft.validate().expect("what is configured was checked")
 }

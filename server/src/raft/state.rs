@@ -12,8 +12,9 @@ use super::{
     types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types},
 };
 use crate::{
-    Probe,
+    Probe, RaftEvent,
     machine::{Machine, Outcome, Saved},
+    proposal::{Ignored, Proposal},
     store::{Change, Store, StoreError},
 };
 use futures_util::{Stream, TryStreamExt};
@@ -27,6 +28,7 @@ use std::{
     io,
     sync::{Arc, Mutex, MutexGuard},
 };
+use tokio::sync::mpsc;
 
 /// The record of the snapshot that counts.
 const SNAPSHOT_KEY: &str = "snapshot";
@@ -34,12 +36,31 @@ const SNAPSHOT_KEY: &str = "snapshot";
 /// Bytes of a part of a snapshot.
 const PART_BYTES: usize = 1 << 20;
 
+/// What has happened to the state, in order.
+pub(crate) enum News {
+    /// A proposal was applied.
+    Applied(Applied),
+    /// An entry was applied that does nothing to the state.
+    Passed,
+    /// The state is that of a snapshot of another node now: what happened before is not known here.
+    Jumped,
+}
+
+/// A proposal that was applied, and what it came to.
+pub(crate) struct Applied {
+    /// The term in which it was appended.
+    pub(crate) term: u64,
+    pub(crate) proposal: Arc<Proposal>,
+    pub(crate) result: Result<Box<Outcome>, Ignored>,
+}
+
 /// The state of the replica. Clones are the same state.
 #[derive(Clone)]
 pub(super) struct State {
     inner: Arc<Mutex<Inner>>,
     store: Store,
     probe: Arc<dyn Probe>,
+    news: mpsc::UnboundedSender<News>,
 }
 
 struct Inner {
@@ -60,8 +81,12 @@ struct Record {
 }
 
 impl State {
-    /// The state of a store.
-    pub(super) fn open(store: Store, probe: Arc<dyn Probe>) -> Result<State, StoreError> {
+    /// The state of a store. What happens to it is told to `news`.
+    pub(super) fn open(
+        store: Store,
+        probe: Arc<dyn Probe>,
+        news: mpsc::UnboundedSender<News>,
+    ) -> Result<State, StoreError> {
         let snapshot: Option<Record> = store
             .meta(SNAPSHOT_KEY)?
             .map(|bytes| decode(&bytes, "the record of the snapshot"))
@@ -84,12 +109,18 @@ impl State {
             inner: Arc::new(Mutex::new(inner)),
             store,
             probe,
+            news,
         })
     }
 
     /// Looks at the machine as it is now.
     pub(super) fn with_machine<T>(&self, look: impl FnOnce(&Machine) -> T) -> T {
         look(&self.inner().machine)
+    }
+
+    /// The index of the last entry that was applied; 0 without one.
+    pub(super) fn applied_index(&self) -> u64 {
+        self.inner().applied.map_or(0, |applied| applied.index)
     }
 
     /// The last entry that the snapshot has; none without a snapshot.
@@ -143,7 +174,7 @@ impl State {
 }
 
 impl Inner {
-    fn apply(&mut self, entry: &Entry) -> Option<Box<Outcome>> {
+    fn apply(&mut self, entry: &Entry) -> Option<Applied> {
         self.applied = Some(entry.log_id);
         match &entry.payload {
             EntryPayload::Blank => None,
@@ -152,10 +183,20 @@ impl Inner {
                 None
             }
             EntryPayload::Normal(proposal) => {
-                Some(Box::new(self.machine.apply(entry.log_id.index, proposal)))
+                let (index, term) = place(&entry.log_id);
+                Some(Applied {
+                    term,
+                    proposal: proposal.clone(),
+                    result: self.machine.apply(index, term, proposal).map(Box::new),
+                })
             }
         }
     }
+}
+
+/// The index and the term of an entry.
+pub(super) fn place(id: &LogId) -> (u64, u64) {
+    (id.index, id.committed_leader_id().term)
 }
 
 impl Record {
@@ -235,9 +276,13 @@ impl RaftStateMachine<Types> for State {
         S: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
-            let outcome = self.inner().apply(&entry);
+            let (index, term) = place(&entry.log_id);
+            self.probe.raft(RaftEvent::Applies { index, term });
+            let applied = self.inner().apply(&entry);
+            // Nobody listens any more when the server stops.
+            let _ = self.news.send(applied.map_or(News::Passed, News::Applied));
             if let Some(responder) = responder {
-                responder.send(outcome);
+                responder.send(());
             }
         }
         Ok(())
@@ -270,10 +315,16 @@ impl RaftStateMachine<Types> for State {
         } else {
             self.keep(record, &snapshot).await?;
         }
+        if let Some(last) = &meta.last_log_id {
+            let (index, term) = place(last);
+            self.probe.raft(RaftEvent::Installed { index, term });
+        }
         let mut inner = self.inner();
         inner.machine = machine;
         inner.applied = meta.last_log_id;
         inner.membership = meta.last_membership.clone();
+        // Nobody listens any more when the server stops.
+        let _ = self.news.send(News::Jumped);
         Ok(())
     }
 

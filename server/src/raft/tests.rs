@@ -9,7 +9,7 @@ use super::{
 use crate::{
     machine::Machine,
     probe::NoProbe,
-    proposal::{Action, Attachment, Proposal, SecretHash},
+    proposal::{Action, Attachment, DiskId, Origin, Proposal, SecretHash},
     store::{Store, tests::Scratch},
 };
 use lockwright_engine::*;
@@ -22,10 +22,14 @@ use openraft::{
     testing::log::{StoreBuilder, Suite},
 };
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 fn storages(store: &Store) -> (Log, State) {
-    let state = State::open(store.clone(), Arc::new(NoProbe)).unwrap();
-    let log = Log::open(store.clone(), state.snapshot_id()).unwrap();
+    // What is told to nobody is lost.
+    let (news, _) = mpsc::unbounded_channel();
+    let probe = Arc::new(NoProbe);
+    let state = State::open(store.clone(), probe.clone(), news).unwrap();
+    let log = Log::open(store.clone(), state.snapshot_id(), probe).unwrap();
     (log, state)
 }
 
@@ -163,9 +167,17 @@ async fn rows_are_written_as_ever() {
             command: acquire,
         },
         Action::Tick,
+        Action::Join { disk: DiskId(7) },
+        Action::Gone {
+            node: 3,
+            incarnation: 9,
+            forget: false,
+        },
     ];
-    let at = TimeMs::new(1_000).unwrap();
-    let rows = actions.map(|action| encode(&Proposal { at, action }));
+    let rows = (4..).zip(actions);
+    let rows: Vec<Vec<u8>> = rows
+        .map(|(number, action)| encode(&proposal(number, action)))
+        .collect();
     let (_, mut state) = storages(&Store::in_memory().unwrap());
     fill(&mut state, 2).await;
     let snapshot = encode(&state.with_machine(Machine::save));
@@ -177,10 +189,24 @@ async fn rows_are_written_as_ever() {
     assert_eq!(rows.join("\n"), include_str!("rows.txt").trim_end());
 }
 
+/// The proposal of a node with this number.
+fn proposal(number: u64, action: Action) -> Proposal {
+    Proposal {
+        at: TimeMs::new(1_000).unwrap(),
+        term: 1,
+        origin: Some(Origin {
+            node: 1,
+            incarnation: 8,
+            number,
+        }),
+        action: Arc::new(action),
+    }
+}
+
 /// The last entry of the log that takes `sessions` sessions with a lock each, applied to a state.
 async fn fill(state: &mut State, sessions: u64) {
-    let at = TimeMs::new(1_000).unwrap();
     let secret = SecretHash::of(Secret::new("0123456789abcdef").unwrap());
+    let join = (1, Action::Join { disk: DiskId(7) });
     let entries = (1..=sessions).flat_map(|n| {
         let session = SessionKey {
             namespace: name("n"),
@@ -208,9 +234,9 @@ async fn fill(state: &mut State, sessions: u64) {
         };
         [(2 * n, open), (2 * n + 1, acquire)]
     });
-    let entries = entries.map(|(index, action)| {
+    let entries = std::iter::once(join).chain(entries).map(|(index, action)| {
         let log_id = openraft::testing::log_id::<Types>(1, 1, index);
-        let payload = EntryPayload::Normal(Arc::new(Proposal { at, action }));
+        let payload = EntryPayload::Normal(Arc::new(proposal(index - 1, action)));
         Ok((Entry::new(log_id, payload), None))
     });
     let entries = futures_util::stream::iter(entries);

@@ -1,10 +1,10 @@
 //! openraft with our types.
 
 use super::{state::State, ticket::Ticket};
-use crate::{machine::Outcome, proposal::Proposal};
+use crate::{Member, proposal::Proposal};
 use openraft::{
     EntryPayload, OptionalSend, RaftTypeConfig,
-    impls::{BasicNode, BoxedErrorSource, InlineBatch, leader_id_adv},
+    impls::{BoxedErrorSource, InlineBatch, leader_id_std},
     vote::RaftLeaderId,
 };
 use openraft_rt_tokio::TokioRuntime;
@@ -17,14 +17,16 @@ pub(super) struct Types;
 impl RaftTypeConfig for Types {
     /// Shared: an entry is in the log, and on its way to the machine, at the same time.
     type D = Arc<Proposal>;
-    /// None for what is no proposal of ours.
-    type R = Option<Box<Outcome>>;
+    /// Nothing: what a proposal comes to is told to the node that wants it, which need not be the
+    /// leader.
+    type R = ();
     type NodeId = u64;
-    type Node = BasicNode;
+    type Node = Member;
     type Term = u64;
-    type LeaderId = leader_id_adv::LeaderId<u64, u64>;
+    /// At most one node leads in a term.
+    type LeaderId = leader_id_std::LeaderId<u64, u64>;
     type Vote = openraft::impls::Vote<Self::LeaderId>;
-    type Payload = EntryPayload<Arc<Proposal>, u64, BasicNode>;
+    type Payload = EntryPayload<Arc<Proposal>, u64, Member>;
     type Entry = openraft::impls::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
     type AsyncRuntime = TokioRuntime;
     type Responder<T>

@@ -76,6 +76,27 @@ pub enum StoreError {
         /// How that shows.
         what: String,
     },
+    /// The data is of another node.
+    #[error(
+        "the data is that of {is}, and this is to be {expected}: start it as what it is, or give \
+         this node another directory"
+    )]
+    OtherNode {
+        /// Whose it is.
+        is: String,
+        /// Whose it was to be.
+        expected: String,
+    },
+    /// The data is of a node of a cluster, and the server was to be alone.
+    #[error(
+        "the data is that of node {node} of a cluster of {of}: start it as a node of that cluster"
+    )]
+    NeedsCluster {
+        /// The node's id.
+        node: u64,
+        /// How many members vote.
+        of: usize,
+    },
     /// The server stops.
     #[error("the server stops, and keeps nothing any more")]
     Stopped,

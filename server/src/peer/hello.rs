@@ -1,0 +1,256 @@
+//! The handshake: who speaks, to whom, of which cluster, in which version, and from which disk.
+//!
+//! Before anything else both sides send eight bytes: four that say what this is, and the version. So
+//! every version can tell every other one that it does not understand it. Then the one that called
+//! says [`Hello`], and the other one answers.
+//!
+//! A node whose disk is not the one that it joined with has forgotten its vote and its log: counted
+//! as itself it could break what was promised, so nobody listens to it.
+
+use super::wire;
+use crate::proposal::DiskId;
+use serde::{Deserialize, Serialize};
+use std::{fmt, io, sync::Arc};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+const MAGIC: [u8; 4] = *b"LWPL";
+
+/// The version of what nodes say to each other.
+const VERSION: u32 = 1;
+
+/// What a link is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Purpose {
+    /// Calls of Raft.
+    Raft,
+    /// Proposals on their way to the leader, and reads.
+    Forward,
+    /// Nothing but the handshake.
+    Look,
+}
+
+/// Who a node is.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    /// The name of its cluster.
+    pub(crate) cluster: String,
+    /// Its id.
+    pub(crate) node: u64,
+    /// Its disk.
+    pub(crate) disk: DiskId,
+    /// The disk with which another node has joined, as far as is known here.
+    pub(crate) joined_with: Arc<dyn Fn(u64) -> Option<DiskId> + Send + Sync>,
+    /// Whether it has formed a cluster, or was taken into one.
+    pub(crate) is_formed: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// What the one that called says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Hello {
+    cluster: String,
+    from: u64,
+    to: u64,
+    disk: DiskId,
+    purpose: Purpose,
+}
+
+/// What the other one answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Answer {
+    Welcome { disk: DiskId, is_formed: bool },
+    Refused(String),
+}
+
+/// What is known of a node that was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Whether it has formed a cluster, or was taken into one.
+    pub(crate) is_formed: bool,
+}
+
+/// Says hello to a node that was called.
+pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    identity: &Identity,
+    to: u64,
+    purpose: Purpose,
+) -> io::Result<Known> {
+    let hello = Hello {
+        cluster: identity.cluster.clone(),
+        from: identity.node,
+        to,
+        disk: identity.disk,
+        purpose,
+    };
+    stream.write_all(&preface()).await?;
+    wire::write(stream, &hello).await?;
+    check_preface(stream).await?;
+    match wire::read(stream).await? {
+        Answer::Welcome { disk, is_formed } => {
+            check_disk(identity, to, disk)?;
+            Ok(Known { is_formed })
+        }
+        Answer::Refused(why) => Err(refused(format!("node {to} refuses: {why}"))),
+    }
+}
+
+/// Answers the hello of a node. Gives who it is, and what it wants.
+pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    identity: &Identity,
+) -> io::Result<(u64, Purpose)> {
+    stream.write_all(&preface()).await?;
+    check_preface(stream).await?;
+    let hello: Hello = wire::read(stream).await?;
+    if let Err(error) = check(identity, &hello) {
+        wire::write(stream, &Answer::Refused(error.to_string())).await?;
+        return Err(error);
+    }
+    let welcome = Answer::Welcome {
+        disk: identity.disk,
+        is_formed: (identity.is_formed)(),
+    };
+    wire::write(stream, &welcome).await?;
+    Ok((hello.from, hello.purpose))
+}
+
+fn check(identity: &Identity, hello: &Hello) -> io::Result<()> {
+    if hello.cluster != identity.cluster {
+        return Err(refused(format!(
+            "it is of the cluster `{}`, and this node of `{}`",
+            hello.cluster, identity.cluster
+        )));
+    }
+    if hello.to != identity.node {
+        return Err(refused(format!(
+            "it looks for node {}, and this is node {}",
+            hello.to, identity.node
+        )));
+    }
+    if hello.from == identity.node {
+        return Err(refused(format!(
+            "it says that it is node {}, as this one",
+            hello.from
+        )));
+    }
+    check_disk(identity, hello.from, hello.disk)
+}
+
+fn check_disk(identity: &Identity, node: u64, disk: DiskId) -> io::Result<()> {
+    match (identity.joined_with)(node) {
+        Some(joined) if joined != disk => Err(refused(format!(
+            "node {node} has joined with the disk {joined:?}, and comes with {disk:?}: what it \
+             promised is lost. Remove it from the cluster, and add it again"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn preface() -> [u8; 8] {
+    let mut preface = [0; 8];
+    preface[..4].copy_from_slice(&MAGIC);
+    preface[4..].copy_from_slice(&VERSION.to_le_bytes());
+    preface
+}
+
+async fn check_preface<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<()> {
+    let mut got = [0; 8];
+    stream.read_exact(&mut got).await?;
+    let (magic, version) = got.split_at(4);
+    if magic != MAGIC {
+        return Err(refused(format!(
+            "this is not a node of Lockwright: it begins with {}",
+            got.escape_ascii()
+        )));
+    }
+    if version != VERSION.to_le_bytes() {
+        return Err(refused(format!(
+            "the other node speaks the version {}, and this one {VERSION}",
+            version
+                .iter()
+                .rev()
+                .fold(0, |n: u64, byte| n << 8 | u64::from(*byte))
+        )));
+    }
+    Ok(())
+}
+
+fn refused(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, why)
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "node {} of `{}`, disk {:?}",
+            self.node, self.cluster, self.disk
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(node: u64) -> Identity {
+        Identity {
+            cluster: "c".to_owned(),
+            node,
+            disk: DiskId(node),
+            joined_with: Arc::new(|_| None),
+            is_formed: Arc::new(|| true),
+        }
+    }
+
+    async fn meet(caller: &Identity, to: u64, called: &Identity) -> (io::Result<Known>, bool) {
+        let (mut here, mut there) = tokio::io::duplex(1024);
+        let (known, answered) = tokio::join!(
+            call(&mut here, caller, to, Purpose::Raft),
+            answer(&mut there, called)
+        );
+        (known, answered.is_ok())
+    }
+
+    #[tokio::test]
+    async fn nodes_of_one_cluster_meet() {
+        let (known, answered) = meet(&identity(1), 2, &identity(2)).await;
+        assert_eq!(known.unwrap(), Known { is_formed: true });
+        assert!(answered);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_belong_is_refused_with_a_reason() {
+        let mut other = identity(1);
+        other.cluster = "d".to_owned();
+        let (known, answered) = meet(&other, 2, &identity(2)).await;
+        assert!(!answered && known.unwrap_err().to_string().contains("cluster `d`"));
+        let (known, _) = meet(&identity(1), 3, &identity(2)).await;
+        assert!(known.unwrap_err().to_string().contains("this is node 2"));
+        let (known, _) = meet(&identity(2), 2, &identity(2)).await;
+        assert!(known.unwrap_err().to_string().contains("as this one"));
+    }
+
+    #[tokio::test]
+    async fn another_disk_is_refused_on_both_sides() {
+        let mut remembers = identity(2);
+        remembers.joined_with = Arc::new(|_| Some(DiskId(7)));
+        let (known, answered) = meet(&identity(1), 2, &remembers).await;
+        assert!(!answered && known.unwrap_err().to_string().contains("disk"));
+        let (known, _) = meet(&remembers, 1, &identity(1)).await;
+        assert!(known.unwrap_err().to_string().contains("disk"));
+    }
+
+    #[tokio::test]
+    async fn another_version_and_another_program_are_refused() {
+        for (bytes, what) in [
+            (*b"LWPL\x02\0\0\0", "version 2"),
+            (*b"GET / HT", "not a node"),
+        ] {
+            let (mut here, mut there) = tokio::io::duplex(1024);
+            here.write_all(&bytes).await.unwrap();
+            let error = answer(&mut there, &identity(2)).await.unwrap_err();
+            assert!(error.to_string().contains(what), "{error}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What replicas ask each other for Raft, and its way over a link: a call, then its answer.
+
+use super::types::{Raft, Snapshot, SnapshotMeta, Types, Vote};
+use crate::peer::{Link, wire};
+use lockwright_env::{Env, timeout};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use serde::{Deserialize, Serialize};
+use std::{io, time::Duration};
+
+/// Bytes of a part of a snapshot on a link.
+pub(super) const PART_BYTES: usize = 1 << 20;
+
+/// The largest snapshot that is taken from another node.
+const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
+
+/// What is asked for.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Call {
+    Append(AppendEntriesRequest<Types>),
+    Vote(VoteRequest<Types>),
+    PreVote(VoteRequest<Types>),
+    TransferLeader(TransferLeaderRequest<Types>),
+    /// A snapshot of so many bytes follows in parts, each answered by [`Answer::Taken`] but the
+    /// last.
+    Snapshot {
+        vote: Vote,
+        meta: SnapshotMeta,
+        bytes: u64,
+    },
+    SnapshotPart(Vec<u8>),
+}
+
+/// What is answered.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Answer {
+    Append(AppendEntriesResponse<Types>),
+    Vote(VoteResponse<Types>),
+    TransferLeader(TransferLeaderResponse<Types>),
+    Taken,
+    Snapshot(SnapshotResponse<Types>),
+    /// The replica cannot go on.
+    Failed(String),
+}
+
+/// Answers the calls of another node until it goes, or says nothing for `patience`.
+pub(crate) async fn serve<E: Env>(env: E, raft: Raft, mut link: Link<E>, patience: Duration) {
+    // What goes wrong here is told to the other side by the end of the link.
+    while let Ok(Ok(call)) = timeout(&env, patience, wire::read::<Call, _>(&mut link)).await {
+        let answer = match call {
+            Call::Snapshot { vote, meta, bytes } => {
+                let taken = take_snapshot(&env, &mut link, bytes, patience).await;
+                let Ok(snapshot) = taken else { return };
+                let installed = raft.install_full_snapshot(vote, Snapshot { meta, snapshot });
+                answer_of(installed.await, Answer::Snapshot)
+            }
+            call => answer(&raft, call).await,
+        };
+        if wire::write(&mut link, &answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn answer(raft: &Raft, call: Call) -> Answer {
+    match call {
+        Call::Append(request) => answer_of(raft.append_entries(request).await, Answer::Append),
+        Call::Vote(request) => answer_of(raft.vote(request).await, Answer::Vote),
+        Call::PreVote(request) => answer_of(raft.pre_vote(request).await, Answer::Vote),
+        Call::TransferLeader(request) => {
+            let taken = raft.handle_transfer_leader(request).await;
+            answer_of(taken, Answer::TransferLeader)
+        }
+        Call::Snapshot { .. } | Call::SnapshotPart(_) => {
+            Answer::Failed("a part of a snapshot came alone".to_owned())
+        }
+    }
+}
+
+fn answer_of<T, E: ToString>(result: Result<T, E>, of: impl FnOnce(T) -> Answer) -> Answer {
+    match result {
+        Ok(answer) => of(answer),
+        Err(error) => Answer::Failed(error.to_string()),
+    }
+}
+
+async fn take_snapshot<E: Env>(
+    env: &E,
+    link: &mut Link<E>,
+    bytes: u64,
+    patience: Duration,
+) -> io::Result<Vec<u8>> {
+    if bytes > SNAPSHOT_BYTES_MAX {
+        return Err(io::Error::other("a snapshot that is too large"));
+    }
+    let mut snapshot = Vec::new();
+    while (snapshot.len() as u64) < bytes {
+        let part = timeout(env, patience, wire::read::<Call, _>(link)).await;
+        let Call::SnapshotPart(part) = part.map_err(io::Error::other)?? else {
+            return Err(io::Error::other("something else than a part of a snapshot"));
+        };
+        if part.is_empty() || (snapshot.len() + part.len()) as u64 > bytes {
+            return Err(io::Error::other("the parts of a snapshot do not add up"));
+        }
+        snapshot.extend_from_slice(&part);
+        if (snapshot.len() as u64) < bytes {
+            wire::write(link, &Answer::Taken).await?;
+        }
+    }
+    Ok(snapshot)
+}
