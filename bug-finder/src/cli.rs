@@ -63,6 +63,8 @@ pub enum ProfileArg {
     Service,
     /// The same with a store, to which holders write with their tokens
     Fencing,
+    /// Several servers that are one, their clients, and faults between all of them
+    Cluster,
     /// One of the others, drawn for each seed
     Swarm,
 }
@@ -73,6 +75,7 @@ impl From<ProfileArg> for Profile {
             ProfileArg::Engine => Profile::Engine,
             ProfileArg::Service => Profile::Service,
             ProfileArg::Fencing => Profile::Fencing,
+            ProfileArg::Cluster => Profile::Cluster,
             ProfileArg::Swarm => Profile::Swarm,
         }
     }
@@ -85,6 +88,7 @@ pub fn profile_name(profile: Profile) -> &'static str {
         Profile::Engine => "engine",
         Profile::Service => "service",
         Profile::Fencing => "fencing",
+        Profile::Cluster => "cluster",
         Profile::Swarm => "swarm",
     }
 }

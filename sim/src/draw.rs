@@ -55,6 +55,10 @@ pub enum Stream {
     Fencing = 96,
     /// What goes wrong with the store of profile `fencing`.
     FencingFaults = 97,
+    /// The nodes of profile `cluster`.
+    Cluster = 104,
+    /// What goes wrong with them and between them.
+    ClusterFaults = 105,
     /// Those who come to the server of profile `service` over HTTP, without a session.
     ServiceHttp = 72,
 }
@@ -75,6 +79,7 @@ impl Draw {
             Profile::Engine => b'e',
             Profile::Service => b's',
             Profile::Fencing => b'f',
+            Profile::Cluster => b'c',
             Profile::Swarm => b'w',
         };
         let mut rng = ChaCha8Rng::from_seed(key);

@@ -11,9 +11,10 @@ mod service;
 pub use engine::{EngineChecks, EnginePlan, LimitOverrides};
 pub(crate) use guard::catch as catch_panic;
 pub use service::{
-    AccessPlan, Attempt, ClientPlan, ClockJump, ClockPlan, DRIFT_PPM_MAX, DiskPlan, Fault,
-    FaultKind, HttpAttempt, Knock, LatencyPlan, Place, RenewPlan, ServerPlan, ServicePlan,
-    StoreFault, StoreFaultKind, StorePlan, Stranger,
+    AccessPlan, Attempt, ClientPlan, ClockJump, ClockPlan, ClusterFault, ClusterFaultKind,
+    ClusterPlan, DRIFT_PPM_MAX, DiskPlan, End, Fault, FaultKind, HttpAttempt, Knock, LatencyPlan,
+    NODES_MAX, NodePlan, Place, RenewPlan, ServerPlan, ServicePlan, StoreFault, StoreFaultKind,
+    StorePlan, Stranger, Way, Who,
 };
 
 pub(crate) use service::RETRY_PAUSE_MS;
@@ -36,6 +37,8 @@ pub enum Profile {
     Service,
     /// The same with a store, to which holders write with their tokens.
     Fencing,
+    /// Several servers that are one, their clients, and faults between all of them.
+    Cluster,
     /// Draws one of the others per seed.
     Swarm,
 }
@@ -55,6 +58,9 @@ pub enum Plan {
     /// Of profile `fencing`: a plan of profile `service`, with a store.
     #[serde(deserialize_with = "service::read_fencing")]
     Fencing(ServicePlan),
+    /// Of profile `cluster`: a plan of profile `service`, with nodes in the place of the server.
+    #[serde(deserialize_with = "service::read_cluster")]
+    Cluster(ServicePlan),
 }
 
 /// How large a plan is, for people and for the shrinker's report.
@@ -81,7 +87,7 @@ impl Profile {
     pub fn of_seed(self, seed: u64) -> Profile {
         match self {
             Profile::Swarm => *Draw::new(self, seed, Stream::Swarm).pick(SWARM),
-            Profile::Engine | Profile::Service | Profile::Fencing => self,
+            Profile::Engine | Profile::Service | Profile::Fencing | Profile::Cluster => self,
         }
     }
 }
@@ -93,6 +99,7 @@ pub fn generate(profile: Profile, seed: u64) -> Plan {
         Profile::Engine => Plan::Engine(EnginePlan::generate(seed)),
         Profile::Service => Plan::Service(ServicePlan::generate(seed)),
         Profile::Fencing => Plan::Fencing(ServicePlan::generate_fencing(seed)),
+        Profile::Cluster => Plan::Cluster(ServicePlan::generate_cluster(seed)),
         Profile::Swarm => unreachable!("`swarm` draws one of the others"),
     }
 }
@@ -103,7 +110,9 @@ pub fn generate(profile: Profile, seed: u64) -> Plan {
 pub fn run(plan: &Plan, options: RunOptions) -> Outcome {
     let run = catch_panic(|| match plan {
         Plan::Engine(plan) => world::engine::run(plan, options),
-        Plan::Service(plan) | Plan::Fencing(plan) => world::service::run(plan, options),
+        Plan::Service(plan) | Plan::Fencing(plan) | Plan::Cluster(plan) => {
+            world::service::run(plan, options)
+        }
     });
     run.unwrap_or_else(|panic| Outcome {
         history_hash: HistoryHash::default(),
@@ -122,6 +131,7 @@ impl Plan {
             Plan::Engine(_) => Profile::Engine,
             Plan::Service(_) => Profile::Service,
             Plan::Fencing(_) => Profile::Fencing,
+            Plan::Cluster(_) => Profile::Cluster,
         }
     }
 
@@ -141,7 +151,7 @@ impl Plan {
     pub fn size(&self) -> PlanSize {
         match self {
             Plan::Engine(plan) => plan.size(),
-            Plan::Service(plan) | Plan::Fencing(plan) => plan.size(),
+            Plan::Service(plan) | Plan::Fencing(plan) | Plan::Cluster(plan) => plan.size(),
         }
     }
 
@@ -153,6 +163,7 @@ impl Plan {
             Plan::Engine(plan) => Box::new(plan.reductions().map(Plan::Engine)),
             Plan::Service(plan) => Box::new(plan.reductions().map(Plan::Service)),
             Plan::Fencing(plan) => Box::new(plan.reductions().map(Plan::Fencing)),
+            Plan::Cluster(plan) => Box::new(plan.reductions().map(Plan::Cluster)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `bug-finder explain`: the story of a trace.
 
+mod cluster;
 mod http;
 mod service;
 mod store;

@@ -17,6 +17,9 @@ pub mod leader_time;
 pub mod liveness;
 pub mod news;
 pub mod prompt_news;
+pub mod raft_invariants;
+pub mod real_time_order;
+pub mod replica_agreement;
 pub mod restarts;
 pub mod stamps;
 pub mod strangers;
@@ -27,6 +30,8 @@ use crate::{
     outcome::Violation,
     plan::{Knock, ServicePlan},
 };
+use lockwright_engine::{Command, Event, Refusal, Reply, TimeMs};
+use lockwright_server::RaftEvent;
 use std::{fmt, sync::Arc, time::Duration};
 
 /// Something that happened in the world. Requests are named by ids that are unique in the run.
@@ -56,6 +61,56 @@ pub enum Happening {
         at: u64,
         /// The latest time that was applied, in ms.
         last: u64,
+    },
+    /// A node of a cluster died, or ended by itself. Its disk is still there.
+    NodeDown {
+        /// Its index.
+        node: usize,
+    },
+    /// A node of a cluster has done something in Raft.
+    Raft {
+        /// Its index.
+        node: usize,
+        /// What.
+        event: RaftEvent,
+    },
+    /// A node comes to the entry with which a leader begins.
+    Began {
+        /// Its index.
+        node: usize,
+        /// The entry.
+        index: u64,
+        /// Whether its engine is as the first node's was that came to it; or, for the first, as if
+        /// one engine had applied all that was applied by anybody.
+        is_same: bool,
+    },
+    /// What follows was done by an entry that no node had applied before.
+    Entry {
+        /// Its place in the log.
+        index: u64,
+    },
+    /// A node has done as part of an entry what another one did before, or it itself in another
+    /// life.
+    Replayed {
+        /// Its index.
+        node: usize,
+        /// The entry.
+        index: u64,
+        /// What it did.
+        here: Arc<Deed>,
+        /// What was done before; none if the entry did less.
+        first: Option<Arc<Deed>>,
+    },
+    /// A node went on to the next entry before it had done all of one.
+    PassedOver {
+        /// Its index.
+        node: usize,
+        /// The entry.
+        index: u64,
+        /// How much it did.
+        done: usize,
+        /// How much others did.
+        of: usize,
     },
     /// A clients' host died.
     HostDown {
@@ -306,6 +361,26 @@ impl fmt::Display for Happening {
                 }
             ),
             Happening::ServerLeads { at, .. } => write!(f, "the server leads from {at} ms on"),
+            Happening::NodeDown { node } => write!(f, "node {node} is down; its disk stays"),
+            Happening::Raft { node, event } => write!(f, "node {node}: {event:?}"),
+            Happening::Began {
+                node,
+                index,
+                is_same,
+            } => write!(
+                f,
+                "node {node} comes to entry {index}, with which a leader begins, {}",
+                if *is_same { "as all" } else { "as no other" }
+            ),
+            Happening::Entry { index } => write!(f, "entry {index}"),
+            Happening::Replayed {
+                node, index, here, ..
+            } => {
+                write!(f, "node {node} applies entry {index}: {here}")
+            }
+            Happening::PassedOver { node, index, .. } => {
+                write!(f, "node {node} leaves entry {index} unfinished")
+            }
             Happening::HostDown { host } => write!(f, "host {host} dies"),
             Happening::Fault { what } => f.write_str(what),
             Happening::Healed => f.write_str("all faults are over"),
@@ -386,6 +461,32 @@ impl fmt::Display for Happening {
             Happening::Refused { id, code } => write!(f, "{id} is refused: {code}"),
             Happening::Ended { id, reason, .. } => write!(f, "{id} ends: {reason}"),
         }
+    }
+}
+
+/// What a node did as part of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deed {
+    /// The time of the command.
+    pub at: TimeMs,
+    /// The command.
+    pub command: Command,
+    /// What its engine answered.
+    pub result: Result<Reply, Refusal>,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} at {} ms came to {:?}, with {:?}",
+            self.command,
+            self.at.as_ms(),
+            self.result,
+            self.events
+        )
     }
 }
 
@@ -594,6 +695,11 @@ impl ServicePanel {
         ];
         if plan.store.is_some() {
             oracles.push(Box::new(fencing::Fencing::default()));
+        }
+        if let Some(cluster) = &plan.cluster {
+            oracles.push(Box::new(replica_agreement::ReplicaAgreement));
+            oracles.push(Box::new(raft_invariants::RaftInvariants::new(cluster)));
+            oracles.push(Box::new(real_time_order::RealTimeOrder::default()));
         }
         if plan.server_clock_is_steady() {
             oracles.push(Box::new(client_lease::ClientLease));

@@ -1,6 +1,9 @@
-//! Plans of profile `service`: one server, its clients, and the faults between them; and of profile
-//! `fencing`, which are the same with a store.
+//! Plans of profile `service`: one server, its clients, and the faults between them; of profile
+//! `fencing`, which are the same with a store; and of profile `cluster`, with several servers instead of
+//! the one.
 
+mod cluster;
+mod clustered;
 mod fencing;
 mod generate;
 mod http;
@@ -8,6 +11,9 @@ mod reduce;
 mod shape;
 mod store;
 
+pub use cluster::{
+    ClusterFault, ClusterFaultKind, ClusterPlan, End, NODES_MAX, NodePlan, Way, Who,
+};
 pub use store::{AccessPlan, StoreFault, StoreFaultKind, StorePlan};
 
 pub use http::HttpAttempt;
@@ -19,7 +25,7 @@ use lockwright_engine::{Name, Path};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use std::fmt;
 
-/// A plan of profile `service` or `fencing`. All times are simulated ms since the start, unless they say that
+/// A plan of profile `service`, `fencing` or `cluster`. All times are simulated ms since the start, unless they say that
 /// they are by a host's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,9 +52,14 @@ pub struct ServicePlan {
     /// Who else comes to the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strangers: Vec<Stranger>,
-    /// What the locks are for; there is one in profile `fencing`, and none in profile `service`.
+    /// What the locks are for; there is one in profile `fencing`, and none in the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StorePlan>,
+    /// The nodes in the place of the server, which then says only how each of them is set up; there
+    /// is one in profile `cluster`, and none in the others. Faults between the server and a host are
+    /// between all nodes and that host then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterPlan>,
     /// Those who ask over HTTP, without a session.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub http: Vec<HttpAttempt>,
@@ -300,8 +311,19 @@ pub enum FaultKind {
 /// Reads a plan of profile `fencing`, and refuses one that cannot be run.
 pub(super) fn read_fencing<'de, D: Deserializer<'de>>(input: D) -> Result<ServicePlan, D::Error> {
     let plan = read_any(input)?;
-    if plan.store.is_none() {
-        return Err(D::Error::custom("a plan of profile `fencing` has a store"));
+    if plan.store.is_none() || plan.cluster.is_some() {
+        return Err(D::Error::custom(
+            "a plan of profile `fencing` has a store, and one server",
+        ));
+    }
+    Ok(plan)
+}
+
+/// Reads a plan of profile `cluster`, and refuses one that cannot be run.
+pub(super) fn read_cluster<'de, D: Deserializer<'de>>(input: D) -> Result<ServicePlan, D::Error> {
+    let plan = read_any(input)?;
+    if plan.cluster.is_none() {
+        return Err(D::Error::custom("a plan of profile `cluster` has nodes"));
     }
     Ok(plan)
 }
@@ -309,8 +331,10 @@ pub(super) fn read_fencing<'de, D: Deserializer<'de>>(input: D) -> Result<Servic
 /// Reads a plan of profile `service`, and refuses one that cannot be run.
 pub(super) fn read<'de, D: Deserializer<'de>>(input: D) -> Result<ServicePlan, D::Error> {
     let plan = read_any(input)?;
-    if plan.store.is_some() {
-        return Err(D::Error::custom("a plan of profile `service` has no store"));
+    if plan.store.is_some() || plan.cluster.is_some() {
+        return Err(D::Error::custom(
+            "a plan of profile `service` has no store, and one server",
+        ));
     }
     Ok(plan)
 }
@@ -336,14 +360,30 @@ impl ServicePlan {
                 .map(|client| client.attempts.len())
                 .sum::<usize>()
                 + self.http.len(),
-            faults: self.faults.len() + self.store.as_ref().map_or(0, |store| store.faults.len()),
+            faults: self.faults.len()
+                + self.store.as_ref().map_or(0, |store| store.faults.len())
+                + self
+                    .cluster
+                    .as_ref()
+                    .map_or(0, |cluster| cluster.faults.len()),
         }
     }
 
-    /// Whether the server's clock keeps its rate, so that clients may rely on their own deadlines.
+    /// Whether the servers' clocks keep their rates, so that clients may rely on their own deadlines.
     #[must_use]
     pub fn server_clock_is_steady(&self) -> bool {
-        self.server.clock.jumps.is_empty()
+        match &self.cluster {
+            Some(cluster) => cluster.clocks_are_steady(),
+            None => self.server.clock.jumps.is_empty(),
+        }
+    }
+
+    /// How many servers there are.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.cluster
+            .as_ref()
+            .map_or(1, |cluster| cluster.nodes.len())
     }
 
     /// Whether a fault has to do with the server's disk alone.
@@ -418,6 +458,10 @@ impl ServicePlan {
         if self.server.connections_max == Some(0) {
             return Err("connections_max must be at least 1".to_owned());
         }
+        if let Some(cluster) = &self.cluster {
+            cluster.validate(hosts, self.latency.min_ms)?;
+            self.is_without_server()?;
+        }
         match self.server.disk {
             Some(disk) => disk.validate()?,
             None if self.faults.iter().any(|one| Self::is_of_the_disk(one.kind)) => {
@@ -446,6 +490,32 @@ impl ServicePlan {
             | FaultKind::DiskFails
             | FaultKind::DiskSlow { .. } => Ok(()),
         })
+    }
+}
+
+impl ServicePlan {
+    /// Whether nothing is said of a server that nodes are in the place of.
+    fn is_without_server(&self) -> Result<(), String> {
+        let is_of_server = |kind| match kind {
+            FaultKind::Cut { .. } | FaultKind::Hold { .. } | FaultKind::Slow { .. } => false,
+            FaultKind::Reset { place }
+            | FaultKind::Crash { place }
+            | FaultKind::Pause { place } => place == Place::Server,
+            FaultKind::PowerLoss
+            | FaultKind::DiskFull
+            | FaultKind::DiskFails
+            | FaultKind::DiskSlow { .. } => true,
+        };
+        let is_there = self.server.disk.is_some()
+            || self.server.clock != ClockPlan::default()
+            || self.store.is_some()
+            || self.faults.iter().any(|fault| is_of_server(fault.kind));
+        if is_there {
+            let message =
+                "cluster: clocks, disks and faults are those of the nodes, and there is no store";
+            return Err(message.to_owned());
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The world of profile `service`: the shipped server and clients on simulated hosts, a network
-//! and clocks with faults, and what judges them. In profile `fencing` there is a store, too.
+//! and clocks with faults, and what judges them. In profile `fencing` there is a store, too; in profile
+//! `cluster` there are several servers that are one.
 //!
 //! The run has two phases. In the first, clients follow the plan and faults strike. Then everything
 //! heals: whatever is under way must come to its end, the clients close their sessions, and when
@@ -15,6 +16,7 @@ mod http_caller;
 mod http_wire;
 mod judged_time;
 mod network;
+mod replicas;
 mod server_host;
 mod stage;
 mod store_host;
@@ -31,11 +33,11 @@ use crate::{
     },
     outcome::Outcome,
     plan::{
-        DiskPlan, FaultKind, HttpAttempt, Place, RunOptions, ServicePlan, StoreFaultKind,
-        catch_panic,
+        ClusterFaultKind, ClusterPlan, DiskPlan, FaultKind, HttpAttempt, Place, RunOptions,
+        ServicePlan, StoreFaultKind, Who, catch_panic,
     },
 };
-use network::{Network, SERVER, STORE, host_name};
+use network::{Machine, Network};
 use stage::{Phase, Stage};
 use std::{
     cell::Cell,
@@ -102,21 +104,21 @@ enum Trouble {
     Service(FaultKind),
     /// With the store.
     Store(StoreFaultKind),
+    /// With the nodes of a cluster: the fault with this index.
+    Cluster(usize),
 }
 
 struct World<'a> {
     stage: Arc<Stage>,
     sim: Sim<'a>,
     network: Network,
-    /// The links to the store.
-    store_network: Network,
     /// What begins and ends when, in ms; the last is over when the first phase is.
     edges: Vec<(u64, Edge, Trouble)>,
     next_edge: usize,
-    /// How many crashes each host suffers from now.
-    crashes: BTreeMap<Place, u32>,
-    /// How many the store's does.
-    store_crashes: u32,
+    /// How many crashes each machine suffers from now.
+    crashes: BTreeMap<Machine, u32>,
+    /// Which node each fault struck that asked for the leader.
+    struck: BTreeMap<usize, usize>,
 }
 
 impl World<'_> {
@@ -127,7 +129,7 @@ impl World<'_> {
     /// A world with another program than the shipped one on the server's host.
     fn with_server<P>(
         stage: &Arc<Stage>,
-        program: impl Fn(Arc<Stage>) -> P + 'static,
+        program: impl Fn(Arc<Stage>, usize) -> P + Clone + 'static,
     ) -> World<'static>
     where
         P: Future<Output = turmoil::Result> + 'static,
@@ -143,16 +145,19 @@ impl World<'_> {
             .tcp_capacity(1 << 16)
             .build();
         sim.set_message_latency_curve(f64::from(plan.latency.curve_tenths) / 10.0);
-        let server = stage.clone();
-        sim.host(SERVER, move || program(server.clone()));
+        for (index, node) in stage.nodes.iter().enumerate() {
+            let (stage, program) = (stage.clone(), program.clone());
+            sim.host(node.name.as_str(), move || program(stage.clone(), index));
+        }
         if plan.store.is_some() {
             let stage = stage.clone();
-            sim.host(STORE, move || store_host::run(stage.clone()));
+            let name = Machine::Store.name(plan);
+            sim.host(name, move || store_host::run(stage.clone()));
         }
         for host in 0..plan.hosts.len() {
             let stage = stage.clone();
             let starts = Cell::new(0);
-            sim.host(host_name(host), move || {
+            sim.host(Machine::Host(host).name(plan), move || {
                 starts.set(starts.get() + 1);
                 client_host::run(stage.clone(), host, starts.get())
             });
@@ -160,12 +165,11 @@ impl World<'_> {
         World {
             stage: stage.clone(),
             sim,
-            network: Network::new(SERVER, plan.hosts.len(), plan.latency.max_ms),
-            store_network: Network::new(STORE, plan.hosts.len(), plan.latency.max_ms),
+            network: Network::new(plan.latency.max_ms),
             edges: edges(plan),
             next_edge: 0,
             crashes: BTreeMap::new(),
-            store_crashes: 0,
+            struck: BTreeMap::new(),
         }
     }
 
@@ -259,7 +263,9 @@ impl World<'_> {
             timers.max().unwrap_or(0) + attempts.max().unwrap_or(0) + http.max().unwrap_or(0);
         let idle_ms = plan.server.idle_timeout_ms;
         let disks_ms = self.disk_ms() + self.store_disk_ms();
-        Duration::from_millis(longest + self.visit_ms() + idle_ms + 3_000 + disks_ms)
+        let cluster = plan.cluster.as_ref();
+        let recovery_ms = cluster.map_or(0, ClusterPlan::recovery_ms);
+        Duration::from_millis(longest + self.visit_ms() + idle_ms + 3_000 + disks_ms + recovery_ms)
     }
 
     /// After this long nothing is remembered any more, and sessions of dead clients have ended.
@@ -272,7 +278,10 @@ impl World<'_> {
             .max()
             .unwrap_or(0);
         let retention = plan.server.limits.to_limits().retention.as_ms();
-        let longest = retention + abandon + plan.server.idle_timeout_ms + self.disk_ms();
+        let cluster = plan.cluster.as_ref();
+        let recovery = cluster.map_or(0, ClusterPlan::recovery_ms);
+        let idle = plan.server.idle_timeout_ms;
+        let longest = retention + abandon + idle + self.disk_ms() + recovery;
         // A slow clock takes longer.
         Duration::from_millis(longest + longest / 100 + 1_000)
     }
@@ -280,6 +289,9 @@ impl World<'_> {
     /// For how long the disk may hold up whoever waits when all faults are over, in ms: syncs that
     /// a slowdown made longer, one after the other, and the start of a server.
     fn disk_ms(&self) -> u64 {
+        if let Some(cluster) = &self.stage.plan.cluster {
+            return 40 * (cluster.slowed_ms() + cluster.sync_ms_max());
+        }
         let slow = self.stage.plan.faults.iter().map(|fault| match fault.kind {
             FaultKind::DiskSlow { by_ms } => by_ms,
             _ => 0,
@@ -311,11 +323,16 @@ impl World<'_> {
     }
 
     fn nothing_is_left(&self) {
-        let usage = self.stage.usage().expect("the server has reported");
-        if usage != lockwright_server::Usage::default() {
+        let usages = self.stage.usage().expect("the servers have reported");
+        let mut left = usages.iter().zip(&self.stage.nodes);
+        let left = left.find(|(usage, _)| **usage != lockwright_server::Usage::default());
+        if let Some((usage, node)) = left {
             let now = self.sim.elapsed();
-            self.stage
-                .found(liveness::left_over(now, &format!("{usage:?}")));
+            let usage = match self.stage.plan.cluster {
+                Some(_) => format!("{usage:?}, at {}", node.name),
+                None => format!("{usage:?}"),
+            };
+            self.stage.found(liveness::left_over(now, &usage));
         }
     }
 
@@ -329,6 +346,7 @@ impl World<'_> {
             let what = match trouble {
                 Trouble::Service(kind) => format!("{kind:?}"),
                 Trouble::Store(kind) => format!("store: {kind:?}"),
+                Trouble::Cluster(index) => self.what_strikes(index, edge),
             };
             let what = match edge {
                 Edge::Begins { .. } => format!("{what} begins"),
@@ -344,7 +362,113 @@ impl World<'_> {
                 }
                 (Edge::Ends, Trouble::Service(kind)) => self.end(kind),
                 (Edge::Ends, Trouble::Store(kind)) => self.end_in_store(kind),
+                (Edge::Begins { until_ms }, Trouble::Cluster(index)) => {
+                    let until = Duration::from_millis(until_ms);
+                    self.change_in_cluster(index, Some(until));
+                }
+                (Edge::Ends, Trouble::Cluster(index)) => self.change_in_cluster(index, None),
             }
+        }
+    }
+
+    /// A fault of the cluster, with the node that it strikes.
+    fn what_strikes(&mut self, index: usize, edge: Edge) -> String {
+        let kind = self.cluster_fault(index);
+        let text = format!("{kind:?}");
+        if kind.who() != Some(Who::Leader) {
+            return text;
+        }
+        if edge != Edge::Ends {
+            self.struck.insert(index, self.stage.latest_leader());
+        }
+        format!("{text} at {}", self.stage.nodes[self.struck[&index]].name)
+    }
+
+    fn cluster_fault(&self, index: usize) -> ClusterFaultKind {
+        let cluster = self.stage.plan.cluster.as_ref();
+        let cluster = cluster.expect("only a plan with nodes has faults of them");
+        cluster.faults[index].kind.clone()
+    }
+
+    /// A fault of the cluster begins, until then, or ends.
+    fn change_in_cluster(&mut self, index: usize, until: Option<Duration>) {
+        let plan = self.stage.plan.clone();
+        let kind = self.cluster_fault(index);
+        let begins = until.is_some();
+        let struck = match kind.who() {
+            Some(Who::Node(node)) => node,
+            Some(Who::Leader) => self.struck[&index],
+            None => 0,
+        };
+        let host = &self.stage.nodes[struck].host;
+        let machine = Machine::Node(struck);
+        match kind {
+            ClusterFaultKind::Cut { ways } => {
+                let ways = ways.iter().map(|way| (way.from.into(), way.to.into()));
+                let ways: Vec<_> = ways.collect();
+                self.network.cut(&self.sim, &plan, &ways, begins);
+            }
+            ClusterFaultKind::Isolate { to, from, .. } => {
+                let ways = self.ways_of_node(struck, to, from);
+                self.network.cut(&self.sim, &plan, &ways, begins);
+            }
+            ClusterFaultKind::Hold { a, b } => {
+                let link = (a.into(), b.into());
+                self.network.hold(&self.sim, &plan, link, begins);
+            }
+            ClusterFaultKind::Slow { a, b, max_ms } => {
+                let link = (a.into(), b.into());
+                self.network.slow(&self.sim, &plan, link, max_ms, begins);
+            }
+            ClusterFaultKind::Reset { .. } if begins => host.reset_connections(),
+            ClusterFaultKind::Reset { .. } => {}
+            // A pause knows its end.
+            ClusterFaultKind::Pause { .. } => until.into_iter().for_each(|at| host.pause_until(at)),
+            ClusterFaultKind::Crash { .. } if begins => {
+                self.disk(struck).kill(self.sim.elapsed());
+                self.crash(machine);
+            }
+            ClusterFaultKind::Restart { .. } => {
+                let stops = &self.stage.nodes[struck].stops;
+                stops.send_modify(|stops| *stops = if begins { *stops + 1 } else { *stops - 1 });
+            }
+            ClusterFaultKind::PowerLoss { .. } => {
+                self.lose_power(struck, begins);
+                if begins {
+                    self.crash(machine);
+                } else {
+                    self.start_again(machine);
+                }
+            }
+            ClusterFaultKind::Crash { .. } => self.start_again(machine),
+            ClusterFaultKind::DiskFull { .. } => self.disk(struck).fill(begins),
+            ClusterFaultKind::DiskFails { .. } => self.disk(struck).fail(begins),
+            ClusterFaultKind::DiskSlow { by_ms, .. } => self.disk(struck).slow(by_ms, begins),
+        }
+    }
+
+    /// The ways between a node and the others.
+    fn ways_of_node(&self, node: usize, to: bool, from: bool) -> Vec<(Machine, Machine)> {
+        let others = (0..self.stage.nodes.len()).filter(|other| *other != node);
+        let node = Machine::Node(node);
+        others
+            .map(Machine::Node)
+            .flat_map(|other| [to.then_some((other, node)), from.then_some((node, other))])
+            .flatten()
+            .collect()
+    }
+
+    /// Nobody hears of it: what a killed program's system would still have said is lost.
+    fn lose_power(&mut self, node: usize, begins: bool) {
+        let plan = self.stage.plan.clone();
+        let machine = Machine::Node(node);
+        let mut ways = self.ways_of_node(node, true, true);
+        for host in (0..plan.hosts.len()).map(Machine::Host) {
+            ways.extend([(host, machine), (machine, host)]);
+        }
+        self.network.cut(&self.sim, &plan, &ways, begins);
+        if begins && let Some(disk) = &self.stage.nodes[node].disk {
+            disk.lose_power(self.sim.elapsed());
         }
     }
 
@@ -355,7 +479,7 @@ impl World<'_> {
 
     fn begin_in_store(&mut self, kind: StoreFaultKind, until: Duration) {
         if let Some(of_links) = kind.of_the_links() {
-            self.store_network.begin(&self.sim, of_links);
+            self.change_links(of_links, &[Machine::Store], true);
         }
         match kind {
             StoreFaultKind::Cut { .. }
@@ -365,11 +489,11 @@ impl World<'_> {
             StoreFaultKind::Pause => self.store().host.pause_until(until),
             StoreFaultKind::Crash => {
                 self.store().disk.kill(self.sim.elapsed());
-                self.crash_store();
+                self.crash(Machine::Store);
             }
             StoreFaultKind::PowerLoss => {
                 self.store().disk.lose_power(self.sim.elapsed());
-                self.crash_store();
+                self.crash(Machine::Store);
             }
             StoreFaultKind::DiskFull => self.store().disk.fill(true),
             StoreFaultKind::DiskFails => self.store().disk.fail(true),
@@ -379,15 +503,10 @@ impl World<'_> {
 
     fn end_in_store(&mut self, kind: StoreFaultKind) {
         if let Some(of_links) = kind.of_the_links() {
-            self.store_network.end(&self.sim, of_links);
+            self.change_links(of_links, &[Machine::Store], false);
         }
         match kind {
-            StoreFaultKind::Crash | StoreFaultKind::PowerLoss => {
-                self.store_crashes -= 1;
-                if self.store_crashes == 0 {
-                    self.sim.bounce(STORE);
-                }
-            }
+            StoreFaultKind::Crash | StoreFaultKind::PowerLoss => self.start_again(Machine::Store),
             StoreFaultKind::DiskFull => self.store().disk.fill(false),
             StoreFaultKind::DiskFails => self.store().disk.fail(false),
             StoreFaultKind::DiskSlow { by_ms } => self.store().disk.slow(by_ms, false),
@@ -399,80 +518,119 @@ impl World<'_> {
         }
     }
 
-    fn crash_store(&mut self) {
-        self.store_crashes += 1;
-        if self.store_crashes == 1 {
-            self.sim.crash(STORE);
+    /// A fault of the links between a clients' host and these machines begins or ends.
+    fn change_links(&mut self, kind: FaultKind, to: &[Machine], begins: bool) {
+        let plan = self.stage.plan.clone();
+        for machine in to.iter().copied() {
+            match kind {
+                FaultKind::Cut {
+                    host,
+                    to_server,
+                    from_server,
+                } => {
+                    let host = Machine::Host(host);
+                    let ways = [
+                        to_server.then_some((host, machine)),
+                        from_server.then_some((machine, host)),
+                    ];
+                    let ways: Vec<_> = ways.into_iter().flatten().collect();
+                    self.network.cut(&self.sim, &plan, &ways, begins);
+                }
+                FaultKind::Hold { host } => {
+                    let link = (Machine::Host(host), machine);
+                    self.network.hold(&self.sim, &plan, link, begins);
+                }
+                FaultKind::Slow { host, max_ms } => {
+                    let link = (Machine::Host(host), machine);
+                    self.network.slow(&self.sim, &plan, link, max_ms, begins);
+                }
+                FaultKind::PowerLoss => {
+                    let hosts = (0..plan.hosts.len()).map(Machine::Host);
+                    let ways: Vec<_> = hosts
+                        .flat_map(|host| [(host, machine), (machine, host)])
+                        .collect();
+                    self.network.cut(&self.sim, &plan, &ways, begins);
+                }
+                FaultKind::Reset { .. }
+                | FaultKind::Crash { .. }
+                | FaultKind::Pause { .. }
+                | FaultKind::DiskFull
+                | FaultKind::DiskFails
+                | FaultKind::DiskSlow { .. } => {}
+            }
         }
+    }
+
+    /// A fault of the links between a clients' host and the servers begins or ends.
+    fn change_server_links(&mut self, kind: FaultKind, begins: bool) {
+        let nodes: Vec<Machine> = (0..self.stage.nodes.len()).map(Machine::Node).collect();
+        self.change_links(kind, &nodes, begins);
     }
 
     fn begin(&mut self, kind: FaultKind, until: Duration) {
         match kind {
             FaultKind::Cut { .. } | FaultKind::Hold { .. } | FaultKind::Slow { .. } => {
-                self.network.begin(&self.sim, kind);
+                self.change_server_links(kind, true);
             }
             FaultKind::Reset { place } => self.host(place).reset_connections(),
             FaultKind::Pause { place } => self.host(place).pause_until(until),
             FaultKind::Crash { place } => {
-                if let (Place::Server, Some(disk)) = (place, &self.stage.disk) {
+                if let (Place::Server, Some(disk)) = (place, &self.stage.nodes[0].disk) {
                     disk.kill(self.sim.elapsed());
                 }
-                self.crash(place);
+                self.crash(machine_of(place));
             }
             FaultKind::PowerLoss => {
-                // Nobody hears of it: what a killed program's system would still have said is lost.
-                self.network.begin(&self.sim, kind);
-                if let Some(disk) = &self.stage.disk {
-                    disk.lose_power(self.sim.elapsed());
-                }
-                self.crash(Place::Server);
+                self.lose_power(0, true);
+                self.crash(Machine::Node(0));
             }
-            FaultKind::DiskFull => self.disk().fill(true),
-            FaultKind::DiskFails => self.disk().fail(true),
-            FaultKind::DiskSlow { by_ms } => self.disk().slow(by_ms, true),
+            FaultKind::DiskFull => self.disk(0).fill(true),
+            FaultKind::DiskFails => self.disk(0).fail(true),
+            FaultKind::DiskSlow { by_ms } => self.disk(0).slow(by_ms, true),
         }
     }
 
-    fn crash(&mut self, place: Place) {
-        let crashes = self.crashes.entry(place).or_default();
+    fn crash(&mut self, machine: Machine) {
+        let crashes = self.crashes.entry(machine).or_default();
         *crashes += 1;
-        if *crashes == 1 {
-            self.sim.crash(name_of(place));
-            self.happen(&match place {
-                Place::Server if self.stage.disk.is_some() => Happening::ServerHalted,
-                Place::Server => Happening::ServerDown,
-                Place::Host(host) => Happening::HostDown { host },
-            });
+        if *crashes > 1 {
+            return;
+        }
+        self.sim.crash(machine.name(&self.stage.plan));
+        match machine {
+            Machine::Node(node) => self.happen(&server_host::down(&self.stage, node)),
+            Machine::Host(host) => self.happen(&Happening::HostDown { host }),
+            Machine::Store => {}
         }
     }
 
-    fn start_again(&mut self, place: Place) {
-        let crashes = self.crashes.get_mut(&place);
+    fn start_again(&mut self, machine: Machine) {
+        let crashes = self.crashes.get_mut(&machine);
         let crashes = crashes.expect("it ends after it began");
         *crashes -= 1;
         if *crashes == 0 {
-            self.sim.bounce(name_of(place));
+            self.sim.bounce(machine.name(&self.stage.plan));
         }
     }
 
-    fn disk(&self) -> &disk::Disk {
-        let disk = self.stage.disk.as_ref();
+    fn disk(&self, node: usize) -> &disk::Disk {
+        let disk = self.stage.nodes[node].disk.as_ref();
         disk.expect("the plan was validated: the server has a disk")
     }
 
     fn end(&mut self, kind: FaultKind) {
         match kind {
             FaultKind::Cut { .. } | FaultKind::Hold { .. } | FaultKind::Slow { .. } => {
-                self.network.end(&self.sim, kind);
+                self.change_server_links(kind, false);
             }
-            FaultKind::Crash { place } => self.start_again(place),
+            FaultKind::Crash { place } => self.start_again(machine_of(place)),
             FaultKind::PowerLoss => {
-                self.network.end(&self.sim, kind);
-                self.start_again(Place::Server);
+                self.lose_power(0, false);
+                self.start_again(Machine::Node(0));
             }
-            FaultKind::DiskFull => self.disk().fill(false),
-            FaultKind::DiskFails => self.disk().fail(false),
-            FaultKind::DiskSlow { by_ms } => self.disk().slow(by_ms, false),
+            FaultKind::DiskFull => self.disk(0).fill(false),
+            FaultKind::DiskFails => self.disk(0).fail(false),
+            FaultKind::DiskSlow { by_ms } => self.disk(0).slow(by_ms, false),
             // A reset is over at once, and a pause knows its end.
             FaultKind::Reset { .. } | FaultKind::Pause { .. } => {}
         }
@@ -480,7 +638,7 @@ impl World<'_> {
 
     fn host(&self, place: Place) -> &host::Host {
         match place {
-            Place::Server => &self.stage.server,
+            Place::Server => &self.stage.nodes[0].host,
             Place::Host(host) => &self.stage.hosts[host],
         }
     }
@@ -490,10 +648,10 @@ impl World<'_> {
     }
 }
 
-fn name_of(place: Place) -> String {
+fn machine_of(place: Place) -> Machine {
     match place {
-        Place::Server => SERVER.to_owned(),
-        Place::Host(host) => host_name(host),
+        Place::Server => Machine::Node(0),
+        Place::Host(host) => Machine::Host(host),
     }
 }
 
@@ -508,8 +666,12 @@ fn edges(plan: &ServicePlan) -> Vec<(u64, Edge, Trouble)> {
         .iter()
         .flat_map(|store| &store.faults)
         .map(|fault| (fault.at_ms, fault.for_ms, Trouble::Store(fault.kind)));
+    let of_cluster = plan.cluster.iter().flat_map(|cluster| &cluster.faults);
+    let of_cluster = of_cluster
+        .enumerate()
+        .map(|(index, fault)| (fault.at_ms, fault.for_ms, Trouble::Cluster(index)));
     let mut edges = Vec::new();
-    for (at_ms, for_ms, trouble) in of_service.chain(of_store) {
+    for (at_ms, for_ms, trouble) in of_service.chain(of_store).chain(of_cluster) {
         if at_ms >= plan.active_ms {
             continue;
         }

@@ -1,7 +1,7 @@
-//! Plans of profiles `service` and `fencing`, told to a person: the world, the clients, and then all that they
+//! Plans of profiles `service`, `fencing` and `cluster`, told to a person: the world, the clients, and then all that they
 //! try and all that goes wrong, in the order of time.
 
-use super::{http, store};
+use super::{cluster, http, store};
 use lockwright_sim::op::{OpClaim, OpWait};
 use lockwright_sim::plan::{
     Attempt, ClockPlan, Fault, FaultKind, Place, RenewPlan, ServicePlan, Stranger,
@@ -24,6 +24,7 @@ pub(super) fn of_service(plan: &ServicePlan) -> Vec<String> {
     });
     lines.push(of_server(plan));
     lines.extend(plan.store.as_ref().map(store::of_store));
+    lines.extend(plan.cluster.iter().flat_map(cluster::of_cluster));
     for (index, clock) in plan.hosts.iter().enumerate() {
         if *clock != ClockPlan::default() {
             lines.push(format!("host {index}{}", of_clock(clock)));
@@ -49,8 +50,12 @@ pub(super) fn of_service(plan: &ServicePlan) -> Vec<String> {
 
 fn of_server(plan: &ServicePlan) -> String {
     let server = &plan.server;
+    let who = match plan.cluster {
+        Some(_) => "each node",
+        None => "the server",
+    };
     let mut line = format!(
-        "the server gives up who is silent for {} ms",
+        "{who} gives up who is silent for {} ms",
         server.idle_timeout_ms
     );
     if let Some(max) = server.connections_max {
@@ -70,6 +75,7 @@ fn of_server(plan: &ServicePlan) -> String {
                 line += &format!(", begins a file of its log after {bytes} bytes");
             }
         }
+        None if plan.cluster.is_some() => {}
         None => line += ", keeps everything in memory",
     }
     line + &of_clock(&server.clock)
@@ -117,6 +123,8 @@ fn events(plan: &ServicePlan) -> Vec<(u64, String)> {
     );
     let of_store = plan.store.iter().flat_map(|store| &store.faults);
     events.extend(of_store.map(|fault| (fault.at_ms, store::of_fault(fault))));
+    let of_cluster = plan.cluster.iter().flat_map(|one| &one.faults);
+    events.extend(of_cluster.map(|fault| (fault.at_ms, cluster::of_fault(fault))));
     events.extend(plan.strangers.iter().map(of_stranger));
     let http = plan.http.iter().enumerate();
     events.extend(http.map(|(index, attempt)| (attempt.at_ms, http::of_attempt(index, attempt))));

@@ -7,7 +7,9 @@ use lockwright_sim::plan::{EnginePlan, Plan};
 pub(super) fn of_plan(plan: &Plan) -> Vec<String> {
     match plan {
         Plan::Engine(plan) => of_engine(plan),
-        Plan::Service(plan) | Plan::Fencing(plan) => super::service::of_service(plan),
+        Plan::Service(plan) | Plan::Fencing(plan) | Plan::Cluster(plan) => {
+            super::service::of_service(plan)
+        }
     }
 }
 

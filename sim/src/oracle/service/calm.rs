@@ -24,6 +24,9 @@ impl Calm {
     /// Whether no fault and no leap of a clock can have touched a connection between the server
     /// and a clients' host that a session was attached to at `attached`, until `until`.
     pub(super) fn is_connection(&self, host: usize, attached: Duration, until: Duration) -> bool {
+        if !self.nodes_are_undisturbed() {
+            return false;
+        }
         let (from, until) = (self.made(attached), in_ms(until));
         let faults = self.plan.faults.iter();
         let touched = faults
@@ -43,6 +46,9 @@ impl Calm {
         sent: Duration,
         until: Duration,
     ) -> bool {
+        if !self.nodes_are_undisturbed() {
+            return false;
+        }
         let (made, until) = (self.made(attached), in_ms(until));
         let from = in_ms(sent).saturating_sub(self.plan.latency.max_ms);
         let mut faults = self.plan.faults.iter();
@@ -57,14 +63,25 @@ impl Calm {
         })
     }
 
+    /// Whether nothing goes wrong between the nodes of a cluster. What is not told is then not said
+    /// to be the fault of an election or of a node that was away, which have long consequences.
+    fn nodes_are_undisturbed(&self) -> bool {
+        let cluster = self.plan.cluster.as_ref();
+        cluster.is_none_or(|cluster| cluster.faults.is_empty() && cluster.clocks_are_steady())
+    }
+
     /// When the first message of the connection may have been sent.
     fn made(&self, attached: Duration) -> u64 {
         in_ms(attached).saturating_sub(self.greeting_ms)
     }
 }
 
-/// How long it takes at most until something is on the server's disk, in ms.
+/// How long it takes at most until something is on the server's disk, in ms; or, in a cluster, until
+/// the node that was asked has applied it.
 pub(super) fn written_ms(plan: &ServicePlan) -> u64 {
+    if let Some(cluster) = &plan.cluster {
+        return cluster.forwarding_ms(plan.latency.max_ms);
+    }
     let disk = plan.server.disk;
     disk.map_or(0, |disk| DiskPlan::SYNCS_MAX * (disk.sync_ms_max() + 1))
 }

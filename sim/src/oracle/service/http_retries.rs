@@ -30,7 +30,10 @@ impl HttpRetries {
     pub fn new(plan: &ServicePlan) -> HttpRetries {
         let retention = plan.server.limits.to_limits().retention.as_ms();
         // The server's clock may be fast, and leap.
-        let leaps: u64 = plan.server.clock.jumps.iter().map(|jump| jump.by_ms).sum();
+        let leaps: u64 = match &plan.cluster {
+            Some(cluster) => cluster.leaps_ms(),
+            None => plan.server.clock.jumps.iter().map(|jump| jump.by_ms).sum(),
+        };
         let retention = retention.saturating_sub(retention / 100 + leaps + 1);
         HttpRetries {
             retention: Duration::from_millis(retention),

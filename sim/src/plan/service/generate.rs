@@ -49,6 +49,7 @@ impl ServicePlan {
             faults: Vec::new(),
             strangers: strangers(shape, visits),
             store: None,
+            cluster: None,
             http: Vec::new(),
         };
         let mut plan = ServicePlan {

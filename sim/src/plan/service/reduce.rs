@@ -1,8 +1,8 @@
 //! Smaller plans that may show the same violation.
 
 use super::{
-    AccessPlan, Attempt, ClockPlan, DiskPlan, FaultKind, LatencyPlan, Place, ServicePlan,
-    StoreFaultKind, StorePlan, http,
+    AccessPlan, Attempt, ClockPlan, ClusterFault, ClusterFaultKind, ClusterPlan, DiskPlan, End,
+    FaultKind, LatencyPlan, NodePlan, Place, ServicePlan, StoreFaultKind, StorePlan, Who, http,
 };
 use crate::{
     op::{DEFAULT_NAMESPACE, OpClaim, OpWait, Text},
@@ -66,7 +66,7 @@ impl ServicePlan {
     /// Smaller plans, the boldest first; each weighs less than this one.
     pub(in crate::plan) fn reductions(&self) -> impl Iterator<Item = ServicePlan> + '_ {
         let weight = self.weight();
-        let steps: [fn(&ServicePlan) -> Candidates<'_>; 17] = [
+        let steps: [fn(&ServicePlan) -> Candidates<'_>; 20] = [
             // First what makes the rest easier: in a plain world, one message less does not change
             // when all others come.
             ServicePlan::with_simpler_world,
@@ -74,6 +74,8 @@ impl ServicePlan {
             ServicePlan::within_less_time,
             ServicePlan::without_clients,
             ServicePlan::without_faults,
+            ServicePlan::without_cluster_faults,
+            ServicePlan::with_fewer_nodes,
             ServicePlan::without_strangers,
             ServicePlan::without_store_faults,
             ServicePlan::without_http,
@@ -81,6 +83,7 @@ impl ServicePlan {
             ServicePlan::without_attempts,
             ServicePlan::on_fewer_hosts,
             ServicePlan::with_simpler_clients,
+            ServicePlan::with_simpler_cluster_faults,
             ServicePlan::with_fewer_claims,
             ServicePlan::with_fewer_accesses,
             ServicePlan::with_simpler_attempts,
@@ -149,7 +152,8 @@ impl ServicePlan {
                 .flat_map(|attempt| &attempt.accesses)
                 .filter(|access| access.reads)
                 .count()
-            + self.store.as_ref().map_or(0, StorePlan::things);
+            + self.store.as_ref().map_or(0, StorePlan::things)
+            + self.cluster.as_ref().map_or(0, ClusterPlan::things);
         let numbers = self.active_ms
             + self.latency.max_ms
             + u64::from(self.latency.curve_tenths)
@@ -167,6 +171,7 @@ impl ServicePlan {
                 .sum::<u64>()
             + attempts().map(Attempt::numbers).sum::<u64>()
             + self.store.as_ref().map_or(0, StorePlan::numbers)
+            + self.cluster.as_ref().map_or(0, ClusterPlan::numbers)
             + self
                 .http
                 .iter()
@@ -224,6 +229,62 @@ impl ServicePlan {
         }))
     }
 
+    fn without_cluster_faults(&self) -> Candidates<'_> {
+        let faults = self.cluster.as_ref().map_or(0, |one| one.faults.len());
+        Box::new(chunks(faults).map(|(from, to)| {
+            self.edited(|plan| {
+                let cluster = plan.cluster.iter_mut();
+                cluster.for_each(|cluster| drop(cluster.faults.drain(from..to)));
+            })
+        }))
+    }
+
+    /// Drops the last nodes, and what went wrong with them.
+    fn with_fewer_nodes(&self) -> Candidates<'_> {
+        Box::new((1..self.nodes()).map(|left| {
+            self.edited(|plan| {
+                let cluster = plan.cluster.iter_mut();
+                cluster.for_each(|cluster| cluster.keep_nodes(left));
+            })
+        }))
+    }
+
+    fn with_simpler_cluster_faults(&self) -> Candidates<'_> {
+        let faults = self.cluster.as_ref().map_or(0, |one| one.faults.len());
+        Box::new((0..faults).flat_map(move |index| {
+            let edited = move |edit: &dyn Fn(&mut ClusterFault)| {
+                self.edited(|plan| {
+                    let cluster = plan.cluster.iter_mut();
+                    cluster.for_each(|cluster| edit(&mut cluster.faults[index]));
+                })
+            };
+            let ways = self
+                .cluster
+                .iter()
+                .map(|one| match &one.faults[index].kind {
+                    ClusterFaultKind::Cut { ways } if ways.len() > 1 => ways.len(),
+                    _ => 0,
+                });
+            let fewer_ways = (0..ways.sum()).map(move |way| {
+                edited(&|fault| {
+                    if let ClusterFaultKind::Cut { ways } = &mut fault.kind {
+                        ways.remove(way);
+                    }
+                })
+            });
+            let simpler = [
+                edited(&|fault| fault.for_ms = 1),
+                edited(&|fault| fault.for_ms /= 2),
+                edited(&|fault| {
+                    if let ClusterFaultKind::PowerLoss { node } = fault.kind {
+                        fault.kind = ClusterFaultKind::Crash { node };
+                    }
+                }),
+            ];
+            simpler.into_iter().chain(fewer_ways)
+        }))
+    }
+
     fn without_http(&self) -> Candidates<'_> {
         Box::new(chunks(self.http.len()).map(|(from, to)| {
             self.edited(|plan| {
@@ -278,6 +339,11 @@ impl ServicePlan {
                         .faults
                         .retain(|fault| fault.at_ms < to && fault.at_ms + fault.for_ms >= from);
                 }
+                if let Some(cluster) = &mut plan.cluster {
+                    cluster
+                        .faults
+                        .retain(|fault| fault.at_ms < to && fault.at_ms + fault.for_ms >= from);
+                }
                 plan.http
                     .retain(|attempt| (from..to).contains(&attempt.at_ms));
                 for client in &mut plan.clients {
@@ -317,10 +383,20 @@ impl ServicePlan {
         for fault in self.store.iter_mut().flat_map(|store| &mut store.faults) {
             sooner(&mut fault.at_ms);
         }
+        for fault in self.cluster.iter_mut().flat_map(|one| &mut one.faults) {
+            sooner(&mut fault.at_ms);
+        }
         for attempt in &mut self.http {
             sooner(&mut attempt.at_ms);
         }
-        for clock in self.hosts.iter_mut().chain([&mut self.server.clock]) {
+        let nodes = self.cluster.iter_mut().flat_map(|one| &mut one.nodes);
+        let nodes = nodes.map(|node| &mut node.clock);
+        for clock in self
+            .hosts
+            .iter_mut()
+            .chain([&mut self.server.clock])
+            .chain(nodes)
+        {
             clock
                 .jumps
                 .iter_mut()
@@ -370,6 +446,12 @@ impl ServicePlan {
                     .for_each(moved);
                 for attempt in &mut plan.http {
                     moved(&mut attempt.host);
+                }
+                let of_nodes = plan.cluster.iter_mut().flat_map(|one| &mut one.faults);
+                for end in of_nodes.flat_map(|fault| fault.kind.ends_mut()) {
+                    if let End::Host(host) = end {
+                        moved(host);
+                    }
                 }
                 for fault in &mut plan.faults {
                     match &mut fault.kind {
@@ -449,6 +531,15 @@ impl ServicePlan {
                 for client in &mut plan.clients {
                     client.namespace = Text::from(DEFAULT_NAMESPACE);
                 }
+            }),
+            of_nodes(|node| node.clock = ClockPlan::default()),
+            of_nodes(|node| node.disk = PLAIN_DISK),
+            of_nodes(|node| {
+                node.disk = DiskPlan {
+                    snapshot_entries: node.disk.snapshot_entries,
+                    log_segment_bytes: node.disk.log_segment_bytes,
+                    ..PLAIN_DISK
+                };
             }),
             of_store(|store| store.clock = ClockPlan::default()),
             of_store(|store| store.compact_above = NEVER_COMPACT),
@@ -571,7 +662,13 @@ impl ServicePlan {
             self.latency = PLAIN;
         }
         self.seed = self.seed.wrapping_add(chance);
-        self.server.clock.offset_ms = chance;
+        match &mut self.cluster {
+            Some(cluster) => {
+                let nodes = (0..).zip(&mut cluster.nodes);
+                nodes.for_each(|(index, node)| node.clock.offset_ms = chance + index);
+            }
+            None => self.server.clock.offset_ms = chance,
+        }
         self
     }
 
@@ -609,6 +706,48 @@ impl AccessPlan {
     }
 }
 
+impl ClusterPlan {
+    /// Drops all but the first nodes, and what went wrong with the others.
+    fn keep_nodes(&mut self, left: usize) {
+        self.nodes.truncate(left);
+        let is_left = |end: End| !matches!(end, End::Node(node) if node >= left);
+        self.faults.retain_mut(|fault| {
+            if let ClusterFaultKind::Cut { ways } = &mut fault.kind {
+                ways.retain(|way| is_left(way.from) && is_left(way.to));
+                return !ways.is_empty();
+            }
+            let is_there = fault.kind.who().is_none_or(|who| match who {
+                Who::Node(node) => node < left,
+                Who::Leader => true,
+            });
+            is_there && fault.kind.ends_mut().into_iter().all(|end| is_left(*end))
+        });
+    }
+
+    /// How many things there are about it.
+    fn things(&self) -> usize {
+        let faults = self.faults.iter().map(|fault| match &fault.kind {
+            ClusterFaultKind::Cut { ways } => 1 + ways.len(),
+            ClusterFaultKind::PowerLoss { .. } => 2,
+            _ => 1,
+        });
+        let nodes = self.nodes.iter().map(|node| {
+            1 + usize::from(node.clock.drift_ppm != 0)
+                + node.clock.jumps.len()
+                + usize::from(node.disk != PLAIN_DISK)
+        });
+        faults.sum::<usize>() + nodes.sum::<usize>()
+    }
+
+    /// How large its numbers are.
+    fn numbers(&self) -> u64 {
+        let offsets = self.nodes.iter().map(|node| node.clock.offset_ms);
+        let faults = self.faults.iter();
+        let faults = faults.map(|fault| fault.at_ms + fault.for_ms);
+        offsets.sum::<u64>() + faults.sum::<u64>()
+    }
+}
+
 impl StorePlan {
     /// How many things there are about it.
     fn things(&self) -> usize {
@@ -631,6 +770,14 @@ impl StorePlan {
         let faults = faults.map(|fault| fault.at_ms + fault.for_ms);
         self.clock.offset_ms + faults.sum::<u64>()
     }
+}
+
+/// An edit of each node, if there are any.
+fn of_nodes(edit: impl Fn(&mut NodePlan) + 'static) -> Edit {
+    Box::new(move |plan| {
+        let nodes = plan.cluster.iter_mut().flat_map(|one| &mut one.nodes);
+        nodes.for_each(&edit);
+    })
 }
 
 /// An edit of the store, if there is one.
@@ -698,6 +845,39 @@ mod tests {
                 smaller.validate().unwrap();
             }
         }
+    }
+
+    #[test]
+    fn every_reduction_of_a_world_of_nodes_is_lighter_and_can_be_run() {
+        for seed in 0..8 {
+            let plan = ServicePlan::generate_cluster(seed);
+            let weight = plan.weight();
+            for smaller in plan.reductions().take(300) {
+                assert!(smaller.weight() < weight && smaller.cluster.is_some());
+                smaller.validate().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_cluster_shrinks_to_the_nodes_and_the_way_that_matter() {
+        let way = |fault: &ClusterFault| match &fault.kind {
+            ClusterFaultKind::Cut { ways } => ways.iter().any(|way| way.to == End::Node(1)),
+            _ => false,
+        };
+        let fails = |plan: &ServicePlan| plan.cluster.as_ref().unwrap().faults.iter().any(way);
+        let drawn = (0..).map(ServicePlan::generate_cluster);
+        let mut plan = drawn.into_iter().find(&fails).unwrap();
+        loop {
+            let smaller = plan.reductions().find(&fails);
+            let Some(smaller) = smaller else { break };
+            plan = smaller;
+        }
+        let cluster = plan.cluster.unwrap();
+        assert_eq!((cluster.nodes.len(), cluster.faults.len()), (2, 1));
+        assert!(
+            matches!(&cluster.faults[0].kind, ClusterFaultKind::Cut { ways } if ways.len() == 1)
+        );
     }
 
     #[test]

@@ -4,8 +4,7 @@ use super::{
     env::SimEnv,
     host::{Host, simulated},
     http_caller::Caller,
-    network::SERVER,
-    server_host::PORT,
+    server_host::address_of,
     stage::{Busy, Phase, Stage, Worker},
     stranger,
     visit::Visitor,
@@ -62,7 +61,7 @@ async fn run_client(stage: Arc<Stage>, index: usize, start: u32) {
         index,
         host: plan.host,
     };
-    let client = Client::connect(SimEnv::new(host.clone()), config(plan))
+    let client = Client::connect(SimEnv::new(host.clone()), config(&stage, plan))
         .expect("the plan's settings were validated");
     let mut attempts = JoinSet::new();
     for (number, attempt) in plan.attempts.iter().enumerate() {
@@ -130,8 +129,12 @@ async fn still_in_hand(
     }
 }
 
-fn config(plan: &ClientPlan) -> ClientConfig {
-    let mut config = ClientConfig::new(format!("{SERVER}:{PORT}"));
+fn config(stage: &Stage, plan: &ClientPlan) -> ClientConfig {
+    let nodes = stage.nodes.len();
+    // Each host has another node as its first.
+    let order = (0..nodes).map(|place| (plan.host + place) % nodes);
+    let addresses = order.map(|node| address_of(stage, node));
+    let mut config = ClientConfig::with_addresses(addresses);
     config.namespace = Name::new(plan.namespace.clone()).expect("the plan was validated");
     config.abandon = DurationMs::new(plan.abandon_ms).expect("the plan was validated");
     config.keep_alive = Duration::from_millis(plan.keep_alive_ms);

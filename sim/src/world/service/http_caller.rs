@@ -5,8 +5,7 @@ use super::{
     env::{SimEnv, SimStream},
     host::{Host, simulated},
     http_wire::{self, Answer, Question},
-    network::SERVER,
-    server_host::PORT,
+    server_host::address_of,
     stage::{Busy, Stage, Worker},
 };
 use crate::{
@@ -20,10 +19,13 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
+
+/// The status of an answer that says that a server cannot serve now, and another one may.
+const UNAVAILABLE: u16 = 503;
 
 /// Between the name of a holder and the id of its only request, when the server names that one.
 const ONLY: char = '.';
@@ -47,6 +49,10 @@ pub(super) struct Caller {
     attempt: HttpAttempt,
     id: Text,
     holder: Text,
+    /// The server that it asks.
+    node: AtomicUsize,
+    /// Whether the last answer was that the server cannot serve now.
+    is_unavailable: AtomicBool,
     _busy: Busy,
 }
 
@@ -68,6 +74,8 @@ impl Caller {
             attempt,
             id,
             holder,
+            node: AtomicUsize::new(index),
+            is_unavailable: AtomicBool::new(false),
         }
     }
 
@@ -95,9 +103,12 @@ impl Caller {
 
     async fn ask_until_answered(&self) -> (Option<SimStream>, Option<u64>) {
         for _ in 0..self.attempt.retries {
-            if let Some(answered) = self.ask().await {
-                return answered;
+            match self.ask().await {
+                Some((_, None)) if self.is_unavailable.swap(false, Ordering::Relaxed) => {}
+                Some(answered) => return answered,
+                None => {}
             }
+            self.turn_to_the_next();
             self.rest().await;
         }
         self.ask().await.unwrap_or_default()
@@ -130,6 +141,8 @@ impl Caller {
             }
             return None;
         };
+        self.is_unavailable
+            .store(answer.status == UNAVAILABLE, Ordering::Relaxed);
         let answer = self.acquired(&answer, sent_at);
         let token = match &answer {
             HttpAnswer::Granted { token, .. } => Some(*token),
@@ -201,7 +214,9 @@ impl Caller {
                 call,
                 token,
             });
-            if let Some(answer) = self.try_call(call, token, connection).await {
+            let answer = self.try_call(call, token, connection).await;
+            let is_of_use = |answer: &Answer| left == 0 || answer.status != UNAVAILABLE;
+            if let Some(answer) = answer.filter(is_of_use) {
                 let error = (answer.status != 200).then(|| code_of(&answer));
                 self.happen(&Happening::HttpDone {
                     id: self.id.clone(),
@@ -211,6 +226,8 @@ impl Caller {
                 });
                 return error.map_or(Ok(()), Err);
             }
+            *connection = None;
+            self.turn_to_the_next();
             if left > 0 {
                 self.rest().await;
             }
@@ -310,7 +327,13 @@ impl Caller {
     }
 
     async fn connect(&self) -> io::Result<SimStream> {
-        self.env().connect(&format!("{SERVER}:{PORT}")).await
+        let node = self.node.load(Ordering::Relaxed) % self.stage.nodes.len();
+        self.env().connect(&address_of(&self.stage, node)).await
+    }
+
+    /// Whom it asked has no answer: it asks another one, if there is one.
+    fn turn_to_the_next(&self) {
+        self.node.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn rest(&self) {

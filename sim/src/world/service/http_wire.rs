@@ -1,7 +1,6 @@
 //! As much of HTTP/1.1 as it takes to ask and to read the answer, by hand: what is hunted is the
 //! server, and a library would mend what it gets wrong.
 
-use super::network::SERVER;
 use serde_json::Value;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -34,7 +33,7 @@ impl Question {
     fn text(&self) -> String {
         let body = self.body.as_ref().map_or(String::new(), Value::to_string);
         format!(
-            "{} {} HTTP/1.1\r\nHost: {SERVER}\r\nContent-Type: application/json\r\n\
+            "{} {} HTTP/1.1\r\nHost: server\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
             self.method,
             self.target,

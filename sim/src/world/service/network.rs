@@ -1,13 +1,13 @@
-//! The links between the server (or the store) and the clients' hosts, and what is wrong with them.
+//! The links between servers, the store and the clients' hosts, and what is wrong with them.
 //!
 //! Faults overlap: each link counts what it suffers from, and turmoil is told of the sum.
 
-use crate::plan::FaultKind;
-use std::time::Duration;
+use crate::plan::{End, ServicePlan};
+use std::{collections::BTreeMap, time::Duration};
 use turmoil::Sim;
 
-/// The server's name in the simulated network.
-pub(super) const SERVER: &str = "server";
+/// The only server's name in the simulated network.
+const SERVER: &str = "server";
 /// The store's.
 pub(super) const STORE: &str = "store";
 
@@ -16,11 +16,52 @@ pub(super) fn host_name(host: usize) -> String {
     format!("host{host}")
 }
 
-/// What a link suffers from.
-#[derive(Debug, Default)]
+/// The name of a server: of the only one, or of a node of a cluster.
+pub(super) fn node_name(plan: &ServicePlan, node: usize) -> String {
+    match plan.cluster {
+        None => SERVER.to_owned(),
+        Some(_) => format!("node{node}"),
+    }
+}
+
+/// A simulated machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Machine {
+    /// The clients' host with this index.
+    Host(usize),
+    /// The store's.
+    Store,
+    /// The server with this index.
+    Node(usize),
+}
+
+impl From<End> for Machine {
+    fn from(end: End) -> Machine {
+        match end {
+            End::Node(node) => Machine::Node(node),
+            End::Host(host) => Machine::Host(host),
+        }
+    }
+}
+
+impl Machine {
+    /// Its name in the simulated network.
+    pub(super) fn name(self, plan: &ServicePlan) -> String {
+        match self {
+            Machine::Host(host) => host_name(host),
+            Machine::Store => STORE.to_owned(),
+            Machine::Node(node) => node_name(plan, node),
+        }
+    }
+}
+
+/// What the link between two machines suffers from; the one that comes first in their order is the
+/// first.
+#[derive(Debug)]
 struct Link {
-    cuts_to_server: u32,
-    cuts_from_server: u32,
+    names: [String; 2],
+    cuts_from_first: u32,
+    cuts_to_first: u32,
     holds: u32,
     /// The latency bounds of the slowdowns, in ms.
     slow: Vec<u64>,
@@ -31,123 +72,129 @@ struct Link {
 /// The state of a link as turmoil knows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Told {
-    to_server: bool,
-    from_server: bool,
+    from_first: bool,
+    to_first: bool,
     held: bool,
 }
 
-/// All links to one host.
+/// All links on which something was wrong.
 #[derive(Debug)]
 pub(super) struct Network {
-    /// That host; faults call it the server.
-    to: &'static str,
-    links: Vec<Link>,
+    links: BTreeMap<(Machine, Machine), Link>,
     latency_max_ms: u64,
 }
 
 impl Network {
-    pub(super) fn new(to: &'static str, hosts: usize, latency_max_ms: u64) -> Network {
+    pub(super) fn new(latency_max_ms: u64) -> Network {
         Network {
-            to,
-            links: (0..hosts).map(|_| Link::default()).collect(),
+            links: BTreeMap::new(),
             latency_max_ms,
         }
     }
 
-    /// Begins a fault of the network; other kinds are none of its business.
-    pub(super) fn begin(&mut self, sim: &Sim<'_>, kind: FaultKind) {
-        self.change(
-            sim,
-            kind,
-            |count| count + 1,
-            |slow, max_ms| slow.push(max_ms),
-        );
-    }
-
-    /// Ends it.
-    pub(super) fn end(&mut self, sim: &Sim<'_>, kind: FaultKind) {
-        let remove = |slow: &mut Vec<u64>, max_ms| {
-            let place = slow.iter().position(|other| *other == max_ms);
-            slow.remove(place.expect("a slowdown ends after it began"));
-        };
-        self.change(sim, kind, |count| count - 1, remove);
-    }
-
-    fn change(
+    /// What is sent these ways is lost from now on, or is not any more.
+    pub(super) fn cut(
         &mut self,
         sim: &Sim<'_>,
-        kind: FaultKind,
-        count: impl Fn(u32) -> u32,
-        slow: impl Fn(&mut Vec<u64>, u64),
+        plan: &ServicePlan,
+        ways: &[(Machine, Machine)],
+        begins: bool,
     ) {
-        match kind {
-            FaultKind::Cut {
-                host,
-                to_server,
-                from_server,
-            } => {
-                let link = &mut self.links[host];
-                if to_server {
-                    link.cuts_to_server = count(link.cuts_to_server);
-                }
-                if from_server {
-                    link.cuts_from_server = count(link.cuts_from_server);
-                }
-                self.tell(sim, host);
-            }
-            FaultKind::Hold { host } => {
-                self.links[host].holds = count(self.links[host].holds);
-                self.tell(sim, host);
-            }
-            FaultKind::Slow { host, max_ms } => {
-                slow(&mut self.links[host].slow, max_ms);
-                let max_ms = self.links[host].slow.iter().copied().max();
-                let max = Duration::from_millis(max_ms.unwrap_or(self.latency_max_ms));
-                sim.set_link_max_message_latency(host_name(host), self.to, max);
-            }
-            FaultKind::PowerLoss => {
-                for host in 0..self.links.len() {
-                    let link = &mut self.links[host];
-                    link.cuts_to_server = count(link.cuts_to_server);
-                    link.cuts_from_server = count(link.cuts_from_server);
-                    self.tell(sim, host);
-                }
-            }
-            FaultKind::Reset { .. }
-            | FaultKind::Crash { .. }
-            | FaultKind::Pause { .. }
-            | FaultKind::DiskFull
-            | FaultKind::DiskFails
-            | FaultKind::DiskSlow { .. } => {}
+        for (from, to) in ways {
+            let link = self.link(plan, *from, *to);
+            let cuts = if from < to {
+                &mut link.cuts_from_first
+            } else {
+                &mut link.cuts_to_first
+            };
+            *cuts = if begins { *cuts + 1 } else { *cuts - 1 };
+        }
+        // Both directions of a link are told of at once.
+        for (from, to) in ways {
+            self.link(plan, *from, *to).tell(sim);
         }
     }
 
+    /// What is sent between these is held back from now on, or comes now.
+    pub(super) fn hold(
+        &mut self,
+        sim: &Sim<'_>,
+        plan: &ServicePlan,
+        (a, b): (Machine, Machine),
+        begins: bool,
+    ) {
+        let link = self.link(plan, a, b);
+        link.holds = if begins {
+            link.holds + 1
+        } else {
+            link.holds - 1
+        };
+        link.tell(sim);
+    }
+
+    /// What is sent between these takes up to `max_ms`, or does not any more.
+    pub(super) fn slow(
+        &mut self,
+        sim: &Sim<'_>,
+        plan: &ServicePlan,
+        (a, b): (Machine, Machine),
+        max_ms: u64,
+        begins: bool,
+    ) {
+        let usual_ms = self.latency_max_ms;
+        let link = self.link(plan, a, b);
+        if begins {
+            link.slow.push(max_ms);
+        } else {
+            let place = link.slow.iter().position(|other| *other == max_ms);
+            link.slow
+                .remove(place.expect("a slowdown ends after it began"));
+        }
+        let max_ms = link.slow.iter().copied().max().unwrap_or(usual_ms);
+        let [first, second] = &link.names;
+        let max = Duration::from_millis(max_ms);
+        sim.set_link_max_message_latency(first.as_str(), second.as_str(), max);
+    }
+
+    fn link(&mut self, plan: &ServicePlan, a: Machine, b: Machine) -> &mut Link {
+        let (first, second) = (a.min(b), a.max(b));
+        self.links.entry((first, second)).or_insert_with(|| Link {
+            names: [first.name(plan), second.name(plan)],
+            cuts_from_first: 0,
+            cuts_to_first: 0,
+            holds: 0,
+            slow: Vec::new(),
+            told: Told::default(),
+        })
+    }
+}
+
+impl Link {
     /// Brings turmoil's link to what it should be now. A cut loses also what is held.
-    fn tell(&mut self, sim: &Sim<'_>, host: usize) {
-        let link = &mut self.links[host];
-        let (to_server, from_server) = (link.cuts_to_server > 0, link.cuts_from_server > 0);
-        let held = link.holds > 0 && !to_server && !from_server;
+    fn tell(&mut self, sim: &Sim<'_>) {
+        let (from_first, to_first) = (self.cuts_from_first > 0, self.cuts_to_first > 0);
+        let held = self.holds > 0 && !from_first && !to_first;
         let wanted = Told {
-            to_server,
-            from_server,
+            from_first,
+            to_first,
             held,
         };
-        if wanted == link.told {
+        if wanted == self.told {
             return;
         }
-        let name = host_name(host);
-        if link.told.held {
-            sim.release(name.as_str(), self.to);
+        let [first, second] = self.names.each_ref().map(String::as_str);
+        if self.told.held {
+            sim.release(first, second);
         } else {
-            sim.repair(name.as_str(), self.to);
+            sim.repair(first, second);
         }
-        match (to_server, from_server) {
-            (true, true) => sim.partition(name.as_str(), self.to),
-            (true, false) => sim.partition_oneway(name.as_str(), self.to),
-            (false, true) => sim.partition_oneway(self.to, name.as_str()),
-            (false, false) if held => sim.hold(name.as_str(), self.to),
+        match (from_first, to_first) {
+            (true, true) => sim.partition(first, second),
+            (true, false) => sim.partition_oneway(first, second),
+            (false, true) => sim.partition_oneway(second, first),
+            (false, false) if held => sim.hold(first, second),
             (false, false) => {}
         }
-        link.told = wanted;
+        self.told = wanted;
     }
 }

@@ -1,34 +1,51 @@
-//! The server's host: the shipped server, watched.
+//! A server's host: the shipped server, watched.
 
 use super::{
-    disk::Disk,
     env::SimEnv,
     host::simulated,
-    stage::{Phase, Stage},
+    stage::{Applied, Node, Phase, Stage},
 };
-use crate::oracle::service::Happening;
+use crate::{oracle::service::Happening, plan::ClusterPlan};
 use lockwright_engine::{Command, Engine, Event, Refusal, Reply, TimeMs, Token};
 use lockwright_env::sleep;
-use lockwright_server::{BindError, Probe, Server, ServerConfig, ServerError, Storage, StoreError};
+use lockwright_server::{
+    BindError, ClusterConfig, Member, Probe, RaftEvent, Server, ServerConfig, ServerError, Storage,
+    StoreError,
+};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// The port that the server listens on.
 pub(super) const PORT: u16 = 9009;
 
-/// Tells the stage what the server's engine does.
-struct StageProbe(Arc<Stage>);
+/// Where nodes of a cluster listen for each other.
+const PEER_PORT: u16 = 9011;
+
+/// How long a server that is told to stop goes on to answer.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// Tells the stage what a server's engine does.
+struct StageProbe {
+    stage: Arc<Stage>,
+    node: usize,
+}
 
 impl Probe for StageProbe {
     fn began(&self, index: u64, engine: &Engine, first_token: Token) {
-        self.0.began(simulated(), index, engine, first_token.0);
+        let now = simulated();
+        self.stage
+            .began(now, self.node, index, engine, first_token.0);
     }
 
     fn leads(&self, at: TimeMs) {
-        self.0.leads(simulated(), at);
+        self.stage.leads(simulated(), self.node, at);
+    }
+
+    fn raft(&self, event: RaftEvent) {
+        self.stage.raft(simulated(), self.node, event);
     }
 
     fn stamped(&self, at: TimeMs) {
-        self.0.stamped(simulated(), at);
+        self.stage.stamped(simulated(), self.node, at);
     }
 
     fn applied(
@@ -39,31 +56,37 @@ impl Probe for StageProbe {
         result: &Result<Reply, Refusal>,
         events: &[Event],
     ) {
-        let now = simulated();
-        self.0.applied(now, index, at, command, result, events);
+        let applied = Applied {
+            at,
+            command,
+            result,
+            events,
+        };
+        self.stage.applied(simulated(), self.node, index, applied);
     }
 }
 
 /// How long whoever watches over the server waits before starting it again.
 const RESTART_PAUSE: Duration = Duration::from_millis(50);
 
-/// Runs the server that the plan asks for until its host dies.
-pub(super) async fn run(stage: Arc<Stage>) -> turmoil::Result {
-    let env = env(&stage);
-    let config = config(&stage);
-    serve(&stage, env, config).await
+/// Runs a server that the plan asks for until its host dies.
+pub(super) async fn run(stage: Arc<Stage>, node: usize) -> turmoil::Result {
+    let env = env(&stage, node);
+    let config = config(&stage, node);
+    serve(&stage, node, env, config).await
 }
 
-/// The world as the server's host sees it.
-pub(super) fn env(stage: &Stage) -> SimEnv {
-    match &stage.disk {
-        Some(disk) => SimEnv::with_disk(stage.server.clone(), Disk::clone(disk)),
-        None => SimEnv::new(stage.server.clone()),
+/// The world as a server's host sees it.
+pub(super) fn env(stage: &Stage, node: usize) -> SimEnv {
+    let Node { host, disk, .. } = &stage.nodes[node];
+    match disk {
+        Some(disk) => SimEnv::with_disk(host.clone(), disk.clone()),
+        None => SimEnv::new(host.clone()),
     }
 }
 
-/// How the plan sets the server up.
-pub(super) fn config(stage: &Arc<Stage>) -> ServerConfig {
+/// How the plan sets a server up.
+pub(super) fn config(stage: &Arc<Stage>, node: usize) -> ServerConfig {
     let plan = &stage.plan.server;
     let mut config = ServerConfig::new(format!("0.0.0.0:{PORT}"));
     config.idle_timeout = Duration::from_millis(plan.idle_timeout_ms);
@@ -71,34 +94,89 @@ pub(super) fn config(stage: &Arc<Stage>) -> ServerConfig {
         config.connections_max = usize::try_from(max).unwrap_or(usize::MAX);
     }
     config.limits = plan.limits.to_limits();
-    if let Some(disk) = plan.disk {
+    let cluster = stage.plan.cluster.as_ref();
+    let disk = cluster.map_or(plan.disk, |cluster| Some(cluster.nodes[node].disk));
+    if let Some(disk) = disk {
         config.storage = Storage::Directory(PathBuf::from("data"));
         config.snapshot_entries = disk.snapshot_entries;
         if let Some(bytes) = disk.log_segment_bytes {
             config.log_segment_bytes = bytes;
         }
     }
-    config.probe = Arc::new(StageProbe(stage.clone()));
+    if let Some(cluster) = cluster {
+        config.cluster = Some(membership(stage, node, cluster));
+        config.drain_timeout = DRAIN;
+    }
+    let stage = stage.clone();
+    config.probe = Arc::new(StageProbe { stage, node });
     config
 }
 
-/// Serves, and reports in the last phase. A server that ends because of its disk is started again.
+/// Whom a node knows, and how patient it is with them.
+fn membership(stage: &Stage, node: usize, cluster: &ClusterPlan) -> ClusterConfig {
+    let members = (0..stage.nodes.len()).map(|member| Member {
+        id: id_of(member),
+        address: format!("{}:{PEER_PORT}", stage.nodes[member].name),
+        client_address: address_of(stage, member),
+    });
+    let listen = format!("0.0.0.0:{PEER_PORT}");
+    let mut config = ClusterConfig::new(id_of(node), listen, members.collect());
+    config.heartbeat = Duration::from_millis(cluster.heartbeat_ms);
+    config.election_timeout = Duration::from_millis(cluster.election_timeout_ms);
+    config.node_timeout = Duration::from_millis(cluster.node_timeout_ms);
+    config
+}
+
+/// The id of a node in its cluster.
+pub(super) fn id_of(node: usize) -> u64 {
+    u64::try_from(node).expect("nodes are few") + 1
+}
+
+/// Where clients find a server.
+pub(super) fn address_of(stage: &Stage, node: usize) -> String {
+    format!("{}:{PORT}", stage.nodes[node].name)
+}
+
+/// Serves, and reports in the last phase. A server that ends because of its disk is started again,
+/// and one that is told to stop is when nobody wants it to be stopped any more.
 pub(super) async fn serve(
     stage: &Arc<Stage>,
+    node: usize,
     env: SimEnv,
     config: ServerConfig,
 ) -> turmoil::Result {
+    let mut stops = stage.nodes[node].stops.subscribe();
     loop {
-        match serve_once(stage, env.clone(), config.clone()).await {
-            Err(Ended::Disk(error)) if stage.disk.is_some() => {
+        // The world outlives its programs.
+        let _ = stops.wait_for(|stops| *stops == 0).await;
+        match serve_once(stage, node, env.clone(), config.clone()).await {
+            Err(Ended::Disk(error)) if stage.nodes[node].disk.is_some() => {
+                let name = &stage.nodes[node].name;
                 let what = format!("the server ends: {error}");
+                let what = match stage.plan.cluster {
+                    Some(_) => format!("{name}: {what}"),
+                    None => what,
+                };
                 stage.happen(simulated(), &Happening::Fault { what });
-                stage.happen(simulated(), &Happening::ServerHalted);
+                stage.happen(simulated(), &down(stage, node));
             }
             Err(Ended::Disk(error) | Ended::Otherwise(error)) => return Err(error.into()),
+            Ok(()) if stage.plan.cluster.is_some() => {
+                stage.happen(simulated(), &down(stage, node));
+                continue;
+            }
             Ok(()) => return Ok(()),
         }
         sleep(&env, RESTART_PAUSE).await;
+    }
+}
+
+/// What it means that a server's process is no more.
+pub(super) fn down(stage: &Stage, node: usize) -> Happening {
+    match stage.plan.cluster {
+        Some(_) => Happening::NodeDown { node },
+        None if stage.nodes[node].disk.is_some() => Happening::ServerHalted,
+        None => Happening::ServerDown,
     }
 }
 
@@ -109,7 +187,12 @@ enum Ended {
     Otherwise(String),
 }
 
-async fn serve_once(stage: &Arc<Stage>, env: SimEnv, config: ServerConfig) -> Result<(), Ended> {
+async fn serve_once(
+    stage: &Arc<Stage>,
+    node: usize,
+    env: SimEnv,
+    config: ServerConfig,
+) -> Result<(), Ended> {
     let server = Server::bind(env, config).await;
     let server = server.map_err(|error| match &error {
         BindError::Store(store) if is_of_the_disk(store) => Ended::Disk(error.to_string()),
@@ -123,7 +206,14 @@ async fn serve_once(stage: &Arc<Stage>, env: SimEnv, config: ServerConfig) -> Re
             .await
             .is_ok()
         {
-            stage.report(handle.usage().await);
+            stage.report(node, handle.usage().await);
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut stops = stage.nodes[node].stops.subscribe();
+    let stop = async {
+        if stops.wait_for(|stops| *stops > 0).await.is_ok() {
+            handle.shutdown();
         }
         std::future::pending::<()>().await;
     };
@@ -131,6 +221,7 @@ async fn serve_once(stage: &Arc<Stage>, env: SimEnv, config: ServerConfig) -> Re
         biased;
         served = server.run() => served,
         () = report => unreachable!("it goes on for ever"),
+        () = stop => unreachable!("it goes on for ever"),
     };
     served.map_err(|error| match &error {
         ServerError::Store(store) if is_of_the_disk(store) => Ended::Disk(error.to_string()),

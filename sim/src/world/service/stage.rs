@@ -1,6 +1,14 @@
 //! What a run remembers: its history, its oracles, and what the world must know of its programs.
 
-use super::{applied, disk::Disk, host::Host, http_caller::request_of, judged_time::ServerTime};
+use super::{
+    applied as words,
+    disk::Disk,
+    host::Host,
+    http_caller::request_of,
+    judged_time::ServerTime,
+    network::node_name,
+    replicas::{Leader, Replicas, Step},
+};
 use crate::{
     history::History,
     line::{Line, LineLock, What},
@@ -8,7 +16,7 @@ use crate::{
     op::Text,
     oracle::{
         Panel, PanelConfig,
-        service::{Client, Happening, ServicePanel, in_ms, liveness},
+        service::{Client, Deed, Happening, ServicePanel, in_ms, liveness},
     },
     outcome::Violation,
     plan::{ServicePlan, StorePlan},
@@ -17,7 +25,7 @@ use lockwright_client::{Belief, core::CoreUsage};
 use lockwright_engine::{
     Command, Engine, Event, EventKind, LockKey, Refusal, Reply, SessionChange, TimeMs,
 };
-use lockwright_server::Usage;
+use lockwright_server::{RaftEvent, Usage};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Write as _},
@@ -58,14 +66,48 @@ impl fmt::Display for Worker {
 /// Shared by the world and all programs of a run.
 pub(super) struct Stage {
     pub(super) plan: Arc<ServicePlan>,
-    pub(super) server: Host,
+    /// The servers: the nodes of a cluster, or one.
+    pub(super) nodes: Vec<Node>,
     pub(super) hosts: Vec<Host>,
-    /// The server's disk, if it has one.
-    pub(super) disk: Option<Disk>,
     /// The store, if there is one.
     pub(super) store: Option<Store>,
     pub(super) phase: watch::Sender<Phase>,
     inner: Mutex<Inner>,
+}
+
+/// A server's host.
+pub(super) struct Node {
+    /// In the simulated network.
+    pub(super) name: String,
+    pub(super) host: Host,
+    /// Its disk, if it has one.
+    pub(super) disk: Option<Disk>,
+    /// How many operators want it to be stopped.
+    pub(super) stops: watch::Sender<u32>,
+}
+
+impl Node {
+    /// The servers of a plan.
+    fn all(plan: &ServicePlan) -> Vec<Node> {
+        let node = |index: usize, clock, disk: Option<Disk>| Node {
+            name: node_name(plan, index),
+            host: Host::new(clock),
+            disk,
+            stops: watch::Sender::new(0),
+        };
+        let Some(cluster) = &plan.cluster else {
+            let disk = plan.server.disk.map(|disk| Disk::new(disk, plan.seed));
+            return vec![node(0, &plan.server.clock, disk)];
+        };
+        let nodes = cluster.nodes.iter().enumerate();
+        nodes
+            .map(|(index, one)| {
+                let luck = u64::try_from(index).expect("they are few");
+                let disk = Disk::new(one.disk, plan.seed.wrapping_add(luck << 32));
+                node(index, &one.clock, Some(disk))
+            })
+            .collect()
+    }
 }
 
 /// The store's host.
@@ -92,8 +134,10 @@ struct Inner {
     /// Judges the server's engine; a new one for each start of a server that forgets.
     panel: Option<Panel>,
     /// What the server has applied, and how that goes together with what it applies again.
-    applied: Applied,
+    applied: Log,
     time: ServerTime,
+    /// The nodes of a cluster.
+    replicas: Option<Replicas>,
     oracles: ServicePanel,
     violation: Option<Violation>,
     /// What clients believe of requests that the server may know, and on which host.
@@ -101,16 +145,26 @@ struct Inner {
     busy: BTreeSet<Worker>,
     operations: u64,
     last_progress: Duration,
-    usage: Option<Usage>,
+    /// What each server says that it has in hand.
+    usage: BTreeMap<usize, Option<Usage>>,
     /// Namespace and name of the sessions that the server has open.
     sessions: BTreeSet<(Text, Text)>,
     /// The live requests of holders without a session.
     named: BTreeSet<LockKey>,
 }
 
+/// What a server's engine did.
+#[derive(Clone, Copy)]
+pub(super) struct Applied<'a> {
+    pub(super) at: TimeMs,
+    pub(super) command: &'a Command,
+    pub(super) result: &'a Result<Reply, Refusal>,
+    pub(super) events: &'a [Event],
+}
+
 /// What the server has applied, over all its lives, when it has a disk.
 #[derive(Default)]
-struct Applied {
+struct Log {
     /// The last entry of the log that was applied.
     last: u64,
     /// Whether that was in this life of the server.
@@ -121,7 +175,7 @@ struct Applied {
     shadow: Option<Engine>,
 }
 
-impl Applied {
+impl Log {
     /// Whether the entry `index`, which is being applied, was not applied before.
     fn is_new(&mut self, index: u64) -> bool {
         let is_new = index > self.last || (index == self.last && self.fresh);
@@ -144,9 +198,8 @@ impl Stage {
     pub(super) fn new(plan: ServicePlan, keep_history: bool) -> Arc<Stage> {
         let plan = Arc::new(plan);
         Arc::new(Stage {
-            server: Host::new(&plan.server.clock),
+            nodes: Node::all(&plan),
             hosts: plan.hosts.iter().map(Host::new).collect(),
-            disk: plan.server.disk.map(|disk| Disk::new(disk, plan.seed)),
             store: plan
                 .store
                 .as_ref()
@@ -156,15 +209,19 @@ impl Stage {
                 history: History::new(keep_history),
                 text: String::new(),
                 panel: None,
-                applied: Applied::default(),
+                applied: Log::default(),
                 time: ServerTime::default(),
+                replicas: plan
+                    .cluster
+                    .as_ref()
+                    .map(|cluster| Replicas::new(cluster.nodes.len())),
                 oracles: ServicePanel::new(&plan),
                 violation: None,
                 beliefs: BTreeMap::new(),
                 busy: BTreeSet::new(),
                 operations: 0,
                 last_progress: Duration::ZERO,
-                usage: None,
+                usage: BTreeMap::new(),
                 sessions: BTreeSet::new(),
                 named: BTreeSet::new(),
             }),
@@ -188,12 +245,16 @@ impl Stage {
                 inner.beliefs.clear();
                 inner.sessions.clear();
                 inner.named.clear();
-                inner.applied = Applied::default();
+                inner.applied = Log::default();
                 inner.time.stop();
             }
             Happening::ServerHalted => {
                 inner.applied.fresh = false;
                 inner.time.stop();
+            }
+            Happening::NodeDown { node } => {
+                let replicas = inner.replicas.iter_mut();
+                replicas.for_each(|replicas| replicas.down(*node));
             }
             Happening::HostDown { host } => inner.beliefs.retain(|_, (other, _)| other != host),
             Happening::Asked { .. }
@@ -206,7 +267,9 @@ impl Stage {
             Happening::Left { id } => drop(inner.beliefs.remove(id)),
             _ => {}
         }
-        if !matches!(
+        // Nor is a cluster that elects one leader after the other, and does nothing else.
+        let leads = matches!(happening, Happening::ServerLeads { .. });
+        let is_of_no_use = matches!(
             happening,
             // Who goes to the store goes again until it is answered, and a store that ends is
             // started again however often it takes.
@@ -215,7 +278,13 @@ impl Stage {
                 | Happening::Goes { .. }
                 | Happening::Fault { .. }
                 | Happening::StoreUp { .. }
-        ) {
+                | Happening::NodeDown { .. }
+                | Happening::Raft { .. }
+                | Happening::Replayed { .. }
+                | Happening::Began { .. }
+                | Happening::Entry { .. }
+        ) || (leads && inner.replicas.is_some());
+        if !is_of_no_use {
             inner.last_progress = now;
         }
     }
@@ -226,7 +295,17 @@ impl Stage {
     }
 
     /// A server begins: its engine has applied all entries before `index`.
-    pub(super) fn began(&self, now: Duration, index: u64, engine: &Engine, first_token: u64) {
+    pub(super) fn began(
+        &self,
+        now: Duration,
+        node: usize,
+        index: u64,
+        engine: &Engine,
+        first_token: u64,
+    ) {
+        if self.plan.cluster.is_some() {
+            return self.began_in_cluster(now, node, index, engine, first_token);
+        }
         let happening = {
             let inner = &mut *self.inner();
             inner.applied.begun = index;
@@ -245,22 +324,100 @@ impl Stage {
                     is_same,
                 }
             } else {
-                let limits = self.plan.server.limits.to_limits();
-                let config = PanelConfig {
-                    retention: limits.retention.as_ms(),
-                    first_token,
-                };
-                inner.panel = Some(Panel::with_model(config, ModelLimits::from(&limits)));
-                inner.applied.shadow = Some(engine.clone());
-                Happening::ServerUp { first_token }
+                inner.start(&self.plan, engine, first_token)
             }
         };
         self.happen(now, &happening);
     }
 
+    /// A node comes to the first entry of a leader.
+    fn began_in_cluster(
+        &self,
+        now: Duration,
+        node: usize,
+        index: u64,
+        engine: &Engine,
+        first_token: u64,
+    ) {
+        self.come_to(now, node, index);
+        let happening = {
+            let inner = &mut *self.inner();
+            let replicas = inner.replicas.as_mut().expect("it is a cluster");
+            let again = replicas.begin(node, index, engine);
+            let is_same = match (again, &inner.applied.shadow) {
+                (Some(first), _) => first == engine,
+                (None, Some(shadow)) => shadow == engine,
+                (None, None) => true,
+            };
+            if inner.applied.shadow.is_none() {
+                inner.start(&self.plan, engine, first_token)
+            } else {
+                Happening::Began {
+                    node,
+                    index,
+                    is_same,
+                }
+            }
+        };
+        self.happen(now, &happening);
+    }
+
+    /// A node of a cluster comes to an entry of its log.
+    fn come_to(&self, now: Duration, node: usize, index: u64) {
+        let inner = &mut *self.inner();
+        let Some(replicas) = &mut inner.replicas else {
+            return;
+        };
+        if let Some(passed) = replicas.come_to(node, index) {
+            let happening = Happening::PassedOver {
+                node,
+                index: passed.index,
+                done: passed.done,
+                of: passed.of,
+            };
+            inner.see(now, &happening);
+        }
+    }
+
+    /// What a server does in Raft.
+    pub(super) fn raft(&self, now: Duration, node: usize, event: RaftEvent) {
+        if self.plan.cluster.is_none() {
+            return;
+        }
+        if let RaftEvent::Applies { index, .. } = event {
+            self.come_to(now, node, index);
+        }
+        if let Some(replicas) = &mut self.inner().replicas {
+            replicas.raft(node, event);
+        }
+        self.happen(now, &Happening::Raft { node, event });
+    }
+
+    /// The node that began last to lead.
+    pub(super) fn latest_leader(&self) -> usize {
+        let inner = self.inner();
+        inner.replicas.as_ref().map_or(0, Replicas::latest_leader)
+    }
+
+    /// A node leads, and its time goes on from `at`.
+    fn leads_in_cluster(&self, now: Duration, node: usize, at: u64) {
+        let mut time = ServerTime::default();
+        time.begin(at, self.nodes[node].host.clock().shows(now));
+        let last = {
+            let inner = &mut *self.inner();
+            let replicas = inner.replicas.as_mut().expect("it is a cluster");
+            // Who has applied nothing in this life has nothing to go on from.
+            replicas.leads(node, time).unwrap_or(at)
+        };
+        self.happen(now, &Happening::ServerLeads { at, last });
+    }
+
     /// The server leads, and its time goes on from `at`.
-    pub(super) fn leads(&self, now: Duration, at: TimeMs) {
-        let shown = self.server.clock().shows(now);
+    pub(super) fn leads(&self, now: Duration, node: usize, at: TimeMs) {
+        if self.plan.cluster.is_some() {
+            return self.leads_in_cluster(now, node, at.as_ms());
+        }
+        let shown = self.nodes[node].host.clock().shows(now);
         let (last_time, is_new, begun, last) = {
             let inner = &mut *self.inner();
             inner.time.begin(at.as_ms(), shown);
@@ -287,28 +444,49 @@ impl Stage {
     }
 
     /// The server has given a proposal its time.
-    pub(super) fn stamped(&self, now: Duration, at: TimeMs) {
-        let shown = self.inner().time.shows(self.server.clock().shows(now));
+    pub(super) fn stamped(&self, now: Duration, node: usize, at: TimeMs) {
+        let time = {
+            let inner = self.inner();
+            let replicas = inner.replicas.as_ref();
+            replicas.map_or(inner.time, |replicas| replicas.time_of(node))
+        };
+        let shown = time.shows(self.nodes[node].host.clock().shows(now));
         let at = at.as_ms();
         self.happen(now, &Happening::Stamped { at, shown });
     }
 
-    /// The server's engine has applied a command of an entry.
-    pub(super) fn applied(
-        &self,
-        now: Duration,
-        index: u64,
-        at: TimeMs,
-        command: &Command,
-        result: &Result<Reply, Refusal>,
-        events: &[Event],
-    ) {
-        let op = applied::op_of(at, command);
-        let lines = applied::lines_of(&op, command, result, events);
+    /// A server's engine has applied a command of an entry.
+    pub(super) fn applied(&self, now: Duration, node: usize, index: u64, applied: Applied<'_>) {
+        let Applied {
+            at,
+            command,
+            result,
+            events,
+        } = applied;
+        let leader = if self.plan.cluster.is_some() {
+            let deed = Deed {
+                at,
+                command: command.clone(),
+                result: *result,
+                events: events.to_vec(),
+            };
+            if !self.is_first(now, node, index, deed) {
+                return;
+            }
+            let inner = self.inner();
+            inner.replicas.as_ref().and_then(|one| one.leader_of(index))
+        } else {
+            let inner = &mut *self.inner();
+            if !inner.applied.is_new(index) {
+                return;
+            }
+            let (node, time) = (0, inner.time);
+            Some(Leader { node, time })
+        };
+        let leader = leader.filter(|leader| leader.time.is_running());
+        let op = words::op_of(at, command);
+        let lines = words::lines_of(&op, command, result, events);
         let inner = &mut *self.inner();
-        if !inner.applied.is_new(index) {
-            return;
-        }
         inner.applied.follow(at, command);
         inner.history.command(&op, &lines);
         // Signs of life are no progress, and neither are connections that come and go.
@@ -316,9 +494,10 @@ impl Stage {
         if lines.iter().any(is_progress) {
             inner.last_progress = now;
         }
-        if inner.time.is_running() {
+        if let Some(leader) = leader {
             let earliest = lines.iter().map(|line| line.at).min().unwrap_or(op.at);
-            let shown = inner.time.shows(self.server.clock().shows(now));
+            let clock = self.nodes[leader.node].host.clock();
+            let shown = leader.time.shows(clock.shows(now));
             let late_ms = shown.saturating_sub(earliest);
             inner.see(now, &Happening::Late { shown, late_ms });
         }
@@ -329,13 +508,13 @@ impl Stage {
                 ..violation
             }));
         }
-        if let Some(happening) = applied::arrival(&op, result) {
+        if let Some(happening) = words::arrival(&op, result) {
             inner.see(now, &happening);
         }
         for (index, line) in lines.iter().enumerate() {
             // The answer to a retry says again what happened long ago.
             if (index < events.len() || matches!(line.what, What::Refused { .. }))
-                && let Some(happening) = self.meaning(inner, line)
+                && let Some(happening) = self.meaning(inner, line, now, leader)
             {
                 inner.see(now, &happening);
             }
@@ -344,8 +523,39 @@ impl Stage {
         inner.keep_named(events);
     }
 
+    /// Whether a node of a cluster is the first to do this.
+    fn is_first(&self, now: Duration, node: usize, index: u64, deed: Deed) -> bool {
+        self.come_to(now, node, index);
+        let here = Arc::new(deed);
+        let step = {
+            let inner = &mut *self.inner();
+            let replicas = inner.replicas.as_mut().expect("it is a cluster");
+            replicas.apply(node, index, &here)
+        };
+        let (happening, is_first) = match step {
+            Step::First => (Happening::Entry { index }, true),
+            Step::Again(first) => {
+                let replayed = Happening::Replayed {
+                    node,
+                    index,
+                    here,
+                    first,
+                };
+                (replayed, false)
+            }
+        };
+        self.happen(now, &happening);
+        is_first
+    }
+
     /// What a line of the engine means to the oracles of the service.
-    fn meaning(&self, inner: &Inner, line: &Line) -> Option<Happening> {
+    fn meaning(
+        &self,
+        inner: &Inner,
+        line: &Line,
+        now: Duration,
+        leader: Option<Leader>,
+    ) -> Option<Happening> {
         match &line.what {
             What::Queued { lock } => Some(Happening::Queued { id: id_of(lock) }),
             What::Granted { lock, token } => Some(Happening::Granted {
@@ -363,7 +573,11 @@ impl Stage {
                         .deadline()
                         .map(|local| self.hosts[*host].clock().when(local))
                 });
-                let ended_at = self.server.clock().when(inner.time.when(line.at));
+                // Without a leader nobody knows better than that it was not later than now.
+                let ended_at = leader.map_or(now, |leader| {
+                    let clock = self.nodes[leader.node].host.clock();
+                    clock.when(leader.time.when(line.at))
+                });
                 Some(Happening::Ended {
                     id,
                     reason,
@@ -457,12 +671,17 @@ impl Stage {
         self.found(liveness::kept(now, client, &format!("{usage:?}")));
     }
 
-    pub(super) fn report(&self, usage: Option<Usage>) {
-        self.inner().usage = usage;
+    /// A server says what it has in hand; none if it cannot say.
+    pub(super) fn report(&self, node: usize, usage: Option<Usage>) {
+        self.inner().usage.insert(node, usage);
     }
 
-    pub(super) fn usage(&self) -> Option<Usage> {
-        self.inner().usage.clone()
+    /// What the servers have in hand, once all have said so.
+    pub(super) fn usage(&self) -> Option<Vec<Usage>> {
+        let inner = self.inner();
+        let nodes = 0..self.nodes.len();
+        let said = nodes.map(|node| inner.usage.get(&node).cloned().flatten());
+        said.collect()
     }
 
     /// What the run came to.
@@ -491,6 +710,18 @@ pub(super) struct Finished {
 }
 
 impl Inner {
+    /// The first server begins, or one that has forgotten all.
+    fn start(&mut self, plan: &ServicePlan, engine: &Engine, first_token: u64) -> Happening {
+        let limits = plan.server.limits.to_limits();
+        let config = PanelConfig {
+            retention: limits.retention.as_ms(),
+            first_token,
+        };
+        self.panel = Some(Panel::with_model(config, ModelLimits::from(&limits)));
+        self.applied.shadow = Some(engine.clone());
+        Happening::ServerUp { first_token }
+    }
+
     fn see(&mut self, now: Duration, happening: &Happening) {
         // Commands are in the history as ops and lines.
         let from_the_engine = matches!(
@@ -508,6 +739,12 @@ impl Inner {
                 | Happening::Granted { .. }
                 | Happening::Refused { .. }
                 | Happening::Ended { .. }
+                | Happening::Entry { .. }
+                | Happening::Replayed { .. }
+                | Happening::Raft {
+                    event: RaftEvent::Appended { .. } | RaftEvent::Applies { .. },
+                    ..
+                }
         );
         if !from_the_engine {
             self.text.clear();

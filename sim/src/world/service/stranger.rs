@@ -3,7 +3,7 @@
 //!
 //! It speaks as much WebSocket as that takes, by hand, since the shipped client knows better.
 
-use super::{env::SimEnv, host::simulated, network::SERVER, server_host::PORT, stage::Stage};
+use super::{env::SimEnv, host::simulated, server_host::address_of, stage::Stage};
 use crate::{
     oracle::service::Happening,
     plan::{Knock, Stranger},
@@ -30,7 +30,8 @@ pub(super) async fn run(stage: Arc<Stage>, stranger: Stranger) {
 
 /// Comes, tries, and gives what the server said to it.
 async fn visit(stage: &Stage, env: &SimEnv, stranger: Stranger) -> io::Result<Option<String>> {
-    let mut stream = env.connect(&format!("{SERVER}:{PORT}")).await?;
+    let node = usize::try_from(stranger.at_ms).unwrap_or(0) % stage.nodes.len();
+    let mut stream = env.connect(&address_of(stage, node)).await?;
     let message = match stranger.what {
         Knock::Silence => {
             // Until the server has had enough.
@@ -57,12 +58,10 @@ async fn visit(stage: &Stage, env: &SimEnv, stranger: Stranger) -> io::Result<Op
 
 /// Makes a WebSocket of a connection.
 async fn upgrade(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
-    let request = format!(
-        "GET /v1/session HTTP/1.1\r\nHost: {SERVER}\r\nConnection: Upgrade\r\n\
-         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: YSBzdHJhbmdlciBrbm9jaw==\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
+    const REQUEST: &[u8] = b"GET /v1/session HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: YSBzdHJhbmdlciBrbm9jaw==\r\n\r\n";
+    stream.write_all(REQUEST).await?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);

@@ -5,7 +5,10 @@ use crate::plan::{ClockPlan, Plan, Profile, generate};
 use std::{sync::Arc, time::Duration};
 
 /// The oracle that speaks first when the seeds' worlds have this server; none if none does.
-fn found<P>(seeds: u64, program: impl Fn(Arc<Stage>) -> P + Clone + 'static) -> Option<String>
+fn found<P>(
+    seeds: u64,
+    program: impl Fn(Arc<Stage>, usize) -> P + Clone + 'static,
+) -> Option<String>
 where
     P: Future<Output = turmoil::Result> + 'static,
 {
@@ -28,36 +31,42 @@ fn the_shipped_server_is_not_accused() {
 
 #[test]
 fn a_server_that_looks_at_another_clock_is_found() {
-    let other_clock = |stage: Arc<Stage>| async move {
+    let other_clock = |stage: Arc<Stage>, node: usize| async move {
         let clock = ClockPlan {
             drift_ppm: 3_000,
             ..stage.plan.server.clock.clone()
         };
         let env = SimEnv::new(Host::new(&clock));
-        server_host::serve(&stage, env, server_host::config(&stage)).await
+        server_host::serve(&stage, node, env, server_host::config(&stage, node)).await
     };
     assert_eq!(found(5, other_clock).as_deref(), Some("stamps"));
 }
 
 #[test]
 fn a_server_with_limits_of_its_own_is_found() {
-    let other_limits = |stage: Arc<Stage>| async move {
-        let mut config = server_host::config(&stage);
+    let other_limits = |stage: Arc<Stage>, node: usize| async move {
+        let mut config = server_host::config(&stage, node);
         config.limits.locks_per_owner = 1;
-        server_host::serve(&stage, SimEnv::new(stage.server.clone()), config).await
+        server_host::serve(
+            &stage,
+            node,
+            SimEnv::new(stage.nodes[node].host.clone()),
+            config,
+        )
+        .await
     };
     assert_eq!(found(5, other_limits).as_deref(), Some("exact_grants"));
 }
 
 #[test]
 fn a_server_that_breaks_connections_for_no_reason_is_found() {
-    let restless = |stage: Arc<Stage>| async move {
-        let env = SimEnv::new(stage.server.clone());
-        let serving = server_host::serve(&stage, env, server_host::config(&stage));
+    let restless = |stage: Arc<Stage>, node: usize| async move {
+        let env = SimEnv::new(stage.nodes[node].host.clone());
+        let serving = server_host::serve(&stage, node, env, server_host::config(&stage, node));
         let breaking = async {
             loop {
                 tokio::time::sleep(Duration::from_millis(500)).await;
-                stage.server.reset_connections();
+                stage.nodes[node].host.reset_connections();
             }
         };
         tokio::select! {
