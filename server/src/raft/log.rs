@@ -40,9 +40,12 @@ struct Memory {
     purged: Option<LogId>,
     last: Option<LogId>,
     vote: Option<Vote>,
-    /// The entries after the purged ones, one after the other.
-    entries: VecDeque<Entry>,
+    /// The entries after the purged ones, one after the other, each with its length in bytes.
+    entries: VecDeque<(Entry, usize)>,
 }
+
+/// Entries that go to another node at once have at most so many bytes, or are one.
+const GROUP_BYTES_MAX: usize = 4 << 20;
 
 impl Log {
     /// The log of a store, as far as it comes after the last entry of the snapshot.
@@ -57,8 +60,8 @@ impl Log {
             .transpose()?;
         let rows = store.open_log(snapshot.map_or(0, |last| last.index + 1))?;
         let entries = rows.iter().map(decode_entry);
-        let entries: VecDeque<Entry> = entries.collect::<Result<_, _>>()?;
-        let last = entries.back().map(|entry| entry.log_id);
+        let entries: VecDeque<(Entry, usize)> = entries.collect::<Result<_, _>>()?;
+        let last = entries.back().map(|(entry, _)| entry.log_id);
         let memory = Memory {
             purged: snapshot,
             last: last.or(snapshot),
@@ -89,7 +92,7 @@ impl Memory {
         let first = self
             .entries
             .front()
-            .map_or(index, |entry| entry.log_id.index);
+            .map_or(index, |(entry, _)| entry.log_id.index);
         let place = usize::try_from(index.saturating_sub(first));
         place.map_or(self.entries.len(), |place| place.min(self.entries.len()))
     }
@@ -97,23 +100,38 @@ impl Memory {
     fn read(&self, from: u64, before: u64) -> Vec<Entry> {
         let (from, before) = (self.place(from), self.place(before));
         let wanted = self.entries.range(from..before.max(from));
-        wanted.cloned().collect()
+        wanted.map(|(entry, _)| entry.clone()).collect()
     }
 
-    fn push(&mut self, entry: Entry) {
-        if let Some(back) = self.entries.back() {
+    /// As many as go to another node at once.
+    fn read_some(&self, from: u64, before: u64) -> Vec<Entry> {
+        let (from, before) = (self.place(from), self.place(before));
+        let mut bytes = 0;
+        let mut some = Vec::new();
+        for (entry, length) in self.entries.range(from..before.max(from)) {
+            bytes += length;
+            if bytes > GROUP_BYTES_MAX && !some.is_empty() {
+                break;
+            }
+            some.push(entry.clone());
+        }
+        some
+    }
+
+    fn push(&mut self, entry: Entry, length: usize) {
+        if let Some((back, _)) = self.entries.back() {
             let next = back.log_id.index + 1;
             assert_eq!(next, entry.log_id.index, "the log has no holes");
         }
         self.last = Some(entry.log_id);
-        self.entries.push_back(entry);
+        self.entries.push_back((entry, length));
     }
 }
 
-fn decode_entry((index, bytes): &EntryRow) -> Result<Entry, StoreError> {
+fn decode_entry((index, bytes): &EntryRow) -> Result<(Entry, usize), StoreError> {
     let entry: Entry = decode(bytes, "an entry of the log")?;
     if entry.log_id.index == *index {
-        Ok(entry)
+        Ok((entry, bytes.len()))
     } else {
         Err(StoreError::damaged(format!(
             "the entry {} of the log is in the place of {index}",
@@ -138,6 +156,14 @@ impl RaftLogReader<Types> for Log {
             Bound::Unbounded => u64::MAX,
         };
         Ok(self.memory().read(from, before))
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
+        Ok(self.memory().read_some(start, end))
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -188,12 +214,15 @@ impl RaftLogStorage<Types> for Log {
         {
             let mut memory = self.memory();
             for entry in entries {
+                let mut length = 0;
                 if is_written {
-                    rows.push((entry.index(), encode(&entry)));
+                    let bytes = encode(&entry);
+                    length = bytes.len();
+                    rows.push((entry.index(), bytes));
                 }
                 let (index, term) = place(&entry.log_id);
                 self.probe.raft(RaftEvent::Appended { index, term });
-                memory.push(entry);
+                memory.push(entry, length);
             }
         }
         let done = move |result: Result<(), StoreError>| {

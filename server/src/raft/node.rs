@@ -301,7 +301,7 @@ async fn lead_alone(raft: &Raft, owner: &Owner, is_there: bool) -> Result<(), St
             .initialize(BTreeMap::from([(owner.node, member)]))
             .await;
         made.map_err(|error| error.to_string())?;
-    } else if !raft.is_leader() {
+    } else {
         // Nobody else can lead: there is no need to wait for somebody.
         let asked = raft.trigger().elect(false).await;
         asked.map_err(|error| error.to_string())?;
@@ -366,6 +366,9 @@ fn raft_config(config: &ServerConfig) -> Config {
         // The server asks for them itself, as it knows how much there is to write.
         snapshot_policy: SnapshotPolicy::Never,
         purge_batch_size: 1,
+        // A leader that lost power may have lost entries that others have. If it led on in the same
+        // term it would make other entries with the same index and term.
+        enable_leader_restore: Some(false),
         ..Config::default()
     };
     let raft = match &config.cluster {
