@@ -36,7 +36,12 @@ ALLOWED = {
         "lockwright-client",
         "lockwright-server",
     },
-    "bug-finder": {"lockwright-sim", "lockwright-engine"},
+    "bug-finder": {
+        "lockwright-sim",
+        "lockwright-engine",
+        "lockwright-client",
+        "lockwright-env",
+    },
 }
 
 PURE = "lockwright-engine"

@@ -40,7 +40,7 @@ fi
 step "the bug finder"
 # A quick build: linking all as one would take longer than what it saves here.
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
-cargo build --release --locked -q -p bug-finder
+cargo build --release --locked -q -p bug-finder -p lockwright
 finder="${CARGO_TARGET_DIR:-target}/release/bug-finder"
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
@@ -80,6 +80,19 @@ status=0
     --out "$out" || status=$?
 if [ "$status" -ne 3 ]; then
     echo "a world that is not deterministic was not found: exit $status instead of 3" >&2
+    exit 1
+fi
+
+# Real processes and real sockets: what the simulator cannot run.
+for nodes in 1 3; do
+    step "real servers that are killed, stopped and cut off: $nodes"
+    "$finder" live --nodes "$nodes" --for 20s --out findings
+done
+step "the canary must be found: a server that loses its data"
+status=0
+"$finder" live --for 20s --forget --out "$out" || status=$?
+if [ "$status" -ne 1 ]; then
+    echo "data that was lost on purpose was not missed: exit $status instead of 1" >&2
     exit 1
 fi
 

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::canary::Canary;
-use crate::commands::{explain, model, regress, replay, run, script, shrink};
+use crate::commands::{explain, live, model, regress, replay, run, script, shrink};
 use clap::{Parser, Subcommand, ValueEnum};
 use lockwright_sim::plan::Profile;
 
@@ -40,6 +40,8 @@ Exit codes:
 pub enum Command {
     /// Hunt, until a rule is broken
     Run(run::Args),
+    /// Hunt among real servers that are killed, stopped and cut off
+    Live(live::Args),
     /// Check every order of events in a small world
     Model(model::Args),
     /// Run a trace, or one seed, again

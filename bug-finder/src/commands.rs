@@ -8,6 +8,7 @@ use crate::world::SimWorld;
 use std::io::Write;
 
 pub mod explain;
+pub mod live;
 pub mod model;
 pub mod regress;
 pub mod replay;
@@ -31,6 +32,7 @@ pub struct Context {
 pub fn execute(command: &Command, context: &Context) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run::execute(args, context),
+        Command::Live(args) => live::execute(args, context),
         Command::Model(args) => model::execute(args, context),
         Command::Replay(args) => replay::execute(args, context),
         Command::Shrink(args) => shrink::execute(args, context),

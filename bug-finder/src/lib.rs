@@ -3,7 +3,7 @@
 //! Read [`sweep`] first, the hunt itself, and [`world`], all that it knows of what it hunts in.
 //! A hunt forks children ([`pool`], [`os`]) that run seeds ([`worker`]) and answer over a pipe
 //! ([`frame`]); what they find is looked into as a [`case`], with [`shrink`] and [`trials`].
-//! [`commands`] holds one file per subcommand.
+//! [`live`] hunts among real processes instead. [`commands`] holds one file per subcommand.
 //!
 //! It is a library only so that its tests can hunt in worlds of their own.
 
@@ -13,6 +13,7 @@ pub mod cli;
 pub mod commands;
 pub mod error;
 pub mod frame;
+pub mod live;
 pub mod os;
 pub mod pool;
 pub mod queue;

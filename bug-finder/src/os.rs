@@ -8,6 +8,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::unistd::{ForkResult, Pid};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// Which side of a fork this is.
@@ -99,6 +101,12 @@ impl Interrupts {
     /// Whether this process was asked to end.
     #[must_use]
     pub fn pending(&self) -> bool {
+        Interrupts::asked()
+    }
+
+    /// The same, for whoever has nothing to wait for.
+    #[must_use]
+    pub fn asked() -> bool {
         INTERRUPTS.load(Ordering::Relaxed) > 0
     }
 
@@ -116,4 +124,52 @@ pub fn default_interrupts() {
         // SAFETY: the default action runs no code of ours. It cannot fail for these signals.
         let _ = unsafe { sigaction(signal, &action) };
     }
+}
+
+/// Has a command die when this process does. Call it from the thread that starts the command, which
+/// must live as long as the command is to.
+pub fn die_with_us(command: &mut Command) {
+    let us = Pid::this();
+    // Ctrl-C on a terminal is for this process.
+    command.process_group(0);
+    // SAFETY: between fork and exec only system calls are made: nothing is allocated, and no lock
+    // is taken.
+    unsafe {
+        command.pre_exec(move || {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            if nix::unistd::getppid() != us {
+                // It died before it could be said.
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            Ok(())
+        });
+    }
+}
+
+/// The inode of the socket that is bound to a local port, and connected.
+#[must_use]
+pub fn socket_inode(port: u16) -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    table.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let local = fields.nth(1)?;
+        // The listening sockets of others have no remote address.
+        let remote = fields.next()?;
+        let (_, local_port) = local.rsplit_once(':')?;
+        let inode: u64 = fields.nth(6)?.parse().ok()?;
+        let is_it = u16::from_str_radix(local_port, 16) == Ok(port) && !remote.ends_with(":0000");
+        (is_it && inode > 0).then_some(inode)
+    })
+}
+
+/// Whether a process has a socket.
+#[must_use]
+pub fn has_socket(process: u32, inode: u64) -> bool {
+    let wanted = format!("socket:[{inode}]");
+    let Ok(files) = std::fs::read_dir(format!("/proc/{process}/fd")) else {
+        return false;
+    };
+    files.flatten().any(|file| {
+        std::fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str())
+    })
 }
