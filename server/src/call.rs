@@ -70,6 +70,8 @@ pub(crate) enum CallAnswer {
         refusal: Refusal,
         in_the_way: Option<Found>,
     },
+    /// Nothing can be done here now, and nothing was.
+    NotTaken,
 }
 
 /// What a caller has to wait for, or finds instead of its lock.
@@ -122,9 +124,11 @@ impl HeldBy {
     }
 }
 
-/// The server stops, or knows of no majority: whether it has done what it was asked to is unknown.
+/// The server stops, or knows of no majority: it may have done what it was asked to, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unavailable {
+    /// False when it has not done it.
+    pub(crate) done: Option<bool>,
     /// Where clients reach the leader, if it is known and another node.
     pub(crate) leader: Option<String>,
 }
@@ -216,7 +220,14 @@ impl<E: Env> Gate<E> {
         };
         let sent = self.inputs().send(Input::Called(call)).await;
         sent.map_err(|_| self.unavailable())?;
-        answer.await.map_err(|_| self.unavailable())
+        match answer.await {
+            Ok(CallAnswer::NotTaken) => Err(Unavailable {
+                done: Some(false),
+                ..self.unavailable()
+            }),
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(self.unavailable()),
+        }
     }
 }
 

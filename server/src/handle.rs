@@ -45,7 +45,10 @@ impl ServerHandle {
 pub(crate) async fn usage(inputs: &mpsc::Sender<Input>) -> Result<Usage, Unavailable> {
     let (reply, answer) = oneshot::channel();
     let sent = inputs.send(Input::Usage { reply }).await;
-    let gone = || Unavailable { leader: None };
+    let gone = || Unavailable {
+        done: Some(false),
+        leader: None,
+    };
     sent.map_err(|_| gone())?;
     answer.await.map_err(|_| gone())
 }

@@ -1,6 +1,7 @@
 //! The HTTP API: routes, and who serves them.
 
 mod body;
+mod cluster;
 mod connection;
 mod error;
 mod fence;
@@ -21,7 +22,7 @@ use crate::{
 };
 use axum::{
     Router,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 use error::ApiError;
 use lockwright_engine::{Name, Path};
@@ -64,6 +65,14 @@ fn routes<E: Env>() -> Vec<(&'static str, MethodRouter<Arc<Gate<E>>>)> {
         ("/v1/stats", get(inspect::stats::<E>)),
         ("/v1/watch", get(watch::watch::<E>)),
         ("/v1/break", post(operator::break_lock::<E>)),
+        ("/v1/cluster", get(cluster::view::<E>)),
+        ("/v1/cluster/nodes", post(cluster::add::<E>)),
+        ("/v1/cluster/nodes/{id}", delete(cluster::remove::<E>)),
+        (
+            "/v1/cluster/nodes/{id}/promote",
+            post(cluster::promote::<E>),
+        ),
+        ("/v1/cluster/leader", post(cluster::lead::<E>)),
         ("/lock/{*name}", name),
         (HEALTH_PATH, get(probes::is_alive)),
         ("/readyz", get(probes::is_ready::<E>)),

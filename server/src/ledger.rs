@@ -20,7 +20,7 @@ use crate::{
     machine::{Machine, Outcome},
     peer::Dialer,
     proposal::{Action, Origin, Proposal},
-    raft::{Leadership, Maker, Node, NodeEvent, RaftDoor, Stopped},
+    raft::{Leadership, Maker, Members, Node, NodeEvent, RaftDoor, Stopped},
     replica::Look,
     store::{Store, StoreError},
 };
@@ -365,6 +365,11 @@ impl<E: Env, C> Ledger<E, C> {
     /// Serves the calls of other replicas.
     pub(crate) fn door(&self) -> RaftDoor {
         self.node.door()
+    }
+
+    /// The nodes of the cluster.
+    pub(crate) fn members(&self) -> Members {
+        self.node.members()
     }
 
     /// How links are opened, if there are other nodes.

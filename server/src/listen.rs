@@ -100,6 +100,7 @@ impl<E: Env> Server<E> {
                 metrics,
                 replica.sightings(),
                 replica.leader(),
+                replica.members(),
             )),
             peers,
             replica,

@@ -12,7 +12,7 @@ use crate::{
     metrics::Metrics,
     peer::Dialer,
     proposal::{Action, Attachment, SecretHash},
-    raft::{RaftDoor, Stopped},
+    raft::{Members, RaftDoor, Stopped},
     sighting::{self, Sighting},
     switchboard::{Link, Standing, Switchboard},
     translate::{self, OwnEffect, Rejection},
@@ -155,6 +155,11 @@ impl<E: Env> Replica<E> {
     /// Serves the calls of other replicas.
     pub(crate) fn door(&self) -> RaftDoor {
         self.ledger.door()
+    }
+
+    /// The nodes of the cluster.
+    pub(crate) fn members(&self) -> Members {
+        self.ledger.members()
     }
 
     /// How links to other nodes are opened, if there are some.
@@ -322,8 +327,10 @@ impl<E: Env> Replica<E> {
                 self.ledger.propose(Action::Tick, Waiter::Usage(reply));
             }
             Input::Called(call) if self.ledger.is_joined() => self.called(call),
+            // It fails when the caller has gone, which it tells of itself.
+            Input::Called(call) => drop(call.reply.send(CallAnswer::NotTaken)),
             // Dropping it tells whoever waits.
-            Input::Usage { .. } | Input::Called(_) => {}
+            Input::Usage { .. } => {}
             Input::Look { look, stale: true } => {
                 let now = self.ledger.now();
                 self.ledger.with_machine(|machine| look(machine, now));

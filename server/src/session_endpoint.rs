@@ -7,6 +7,7 @@ use crate::{
     idle::Idle,
     listen::CLOSE_GRACE,
     metrics::Metrics,
+    raft::Members,
     replica::{Ask, Gone, Input},
     sighting::Sighting,
     translate::Rejection,
@@ -61,6 +62,8 @@ pub(crate) struct Gate<E> {
     sightings: broadcast::WeakSender<Arc<Sighting>>,
     /// Where clients reach the leader, if it is another node.
     leader: watch::Receiver<Option<String>>,
+    members: Members,
+    is_alone: bool,
     next_id: AtomicU64,
     /// What the ids of requests begin with that come without one.
     id_prefix: OnceLock<String>,
@@ -75,6 +78,7 @@ impl<E: Env> Gate<E> {
         metrics: Arc<Metrics>,
         sightings: broadcast::WeakSender<Arc<Sighting>>,
         leader: watch::Receiver<Option<String>>,
+        members: Members,
     ) -> Gate<E> {
         Gate {
             env,
@@ -86,6 +90,8 @@ impl<E: Env> Gate<E> {
             metrics,
             sightings,
             leader,
+            members,
+            is_alone: config.cluster.is_none(),
             next_id: AtomicU64::new(0),
             id_prefix: OnceLock::new(),
         }
@@ -117,10 +123,20 @@ impl<E: Env> Gate<E> {
         self.gone.clone()
     }
 
+    /// The nodes of the cluster.
+    pub(crate) fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Whether this server is a cluster of one, for ever.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
     /// Nothing can be done here now.
     pub(crate) fn unavailable(&self) -> Unavailable {
         let leader = self.leader.borrow().clone();
-        Unavailable { leader }
+        Unavailable { done: None, leader }
     }
 
     /// A number that no other connection, caller or link of this server has.

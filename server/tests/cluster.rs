@@ -7,7 +7,11 @@ use common::within;
 use lockwright_env::{Env, TokioEnv, sleep, timeout};
 use lockwright_server::{ClusterConfig, Member, Server, ServerConfig, ServerHandle, Storage};
 use serde_json::{Value, json};
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::Runtime,
@@ -30,14 +34,7 @@ struct Node {
 
 impl Cluster {
     async fn start(name: &str, count: u64) -> Cluster {
-        let mut members = Vec::new();
-        for id in 1..=count {
-            members.push(Member {
-                id,
-                address: free_address().await,
-                client_address: free_address().await,
-            });
-        }
+        let members = members(count);
         let directory =
             std::env::temp_dir().join(format!("lockwright-cluster-{name}-{}", std::process::id()));
         let mut cluster = Cluster {
@@ -52,12 +49,52 @@ impl Cluster {
         cluster
     }
 
+    /// A node that waits to be added.
+    async fn newcomer(&mut self) -> u64 {
+        let id = self.members.len() as u64 + 1;
+        let (network, first) = self.members[0].address.rsplit_once('.').unwrap();
+        let (first, _) = first.split_once(':').unwrap();
+        let host = format!("{network}.{}", first.parse::<u64>().unwrap() + id - 1);
+        self.members.push(Member {
+            id,
+            address: format!("{host}:7401"),
+            client_address: format!("{host}:7301"),
+        });
+        let node = self.node_of(id, Vec::new()).await;
+        self.nodes.push(Some(node));
+        id
+    }
+
+    /// Asks every node, until the leader does it.
+    async fn change(&self, method: &str, path: &str, body: &Value) -> Value {
+        within(async {
+            loop {
+                for (place, node) in self.nodes.iter().enumerate() {
+                    if node.is_none() {
+                        continue;
+                    }
+                    let address = &self.members[place].client_address;
+                    match request(address, method, path, body).await {
+                        Ok((200, answer)) => return answer,
+                        other => println!("{method} {path} at node {}: {other:?}", place + 1),
+                    }
+                }
+                sleep(&TokioEnv, Duration::from_millis(100)).await;
+            }
+        })
+        .await
+    }
+
     async fn node(&self, id: u64) -> Node {
+        self.node_of(id, self.members.clone()).await
+    }
+
+    async fn node_of(&self, id: u64, members: Vec<Member>) -> Node {
         let member = &self.members[usize::try_from(id).unwrap() - 1];
         let mut config = ServerConfig::new(member.client_address.clone());
         config.storage = Storage::Directory(self.directory.join(id.to_string()));
         let listen = member.address.clone();
-        let mut cluster = ClusterConfig::new(id, listen, self.members.clone());
+        let mut cluster = ClusterConfig::new(id, listen, members);
         cluster.heartbeat = Duration::from_millis(50);
         cluster.election_timeout = Duration::from_millis(300);
         config.cluster = Some(cluster);
@@ -122,18 +159,39 @@ async fn stop(runtime: Runtime) {
     tokio::task::spawn_blocking(stopping).await.unwrap();
 }
 
-async fn free_address() -> String {
-    use lockwright_env::Listener;
-    let listener = TokioEnv.listen("127.0.0.1:0").await.unwrap();
-    listener.local_address().unwrap().to_string()
+/// The number of clusters that this process has started.
+static CLUSTERS: AtomicU64 = AtomicU64::new(0);
+
+/// Nodes of a new cluster. Its hosts are loopback addresses that nothing else uses, not even to
+/// connect from, so that a node finds its ports free when it starts again.
+fn members(count: u64) -> Vec<Member> {
+    let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+    let process = u64::from(std::process::id());
+    let (high, low) = (process / 200 % 200, process % 200);
+    let host = |id| format!("127.{}.{}.{}", 20 + high, low, 20 * cluster + id);
+    let member = |id| Member {
+        id,
+        address: format!("{}:7401", host(id)),
+        client_address: format!("{}:7301", host(id)),
+    };
+    (1..=count).map(member).collect()
 }
 
 async fn post(address: &str, path: &str, body: &Value) -> std::io::Result<(u16, Value)> {
+    let method = if body.is_null() { "GET" } else { "POST" };
+    request(address, method, path, body).await
+}
+
+async fn request(
+    address: &str,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> std::io::Result<(u16, Value)> {
     let mut stream = TokioEnv.connect(address).await?;
-    let body = body.to_string();
-    let (method, body) = match body.as_str() {
-        "null" => ("GET", String::new()),
-        _ => ("POST", body),
+    let body = match body {
+        Value::Null => String::new(),
+        body => body.to_string(),
     };
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
@@ -269,4 +327,92 @@ async fn a_leader_that_stops_hands_over_first() {
         cluster.nodes[round] = Some(node);
         cluster.surely(round, "/lock/a", &Value::Null).await;
     }
+}
+
+fn voters(view: &Value) -> Vec<u64> {
+    let nodes = view["nodes"].as_array().unwrap().iter();
+    let voters = nodes.filter(|node| node["role"] == "voter");
+    voters.map(|node| node["id"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_grows_and_shrinks_while_it_serves() {
+    let mut cluster = Cluster::start("members", 3).await;
+    let ask = acquire("a", "alice", "1");
+    let held = cluster.surely(0, "/v1/acquire", &ask).await;
+    let id = cluster.newcomer().await;
+    let member = &cluster.members[3];
+    let new = json!({
+        "id": id, "address": member.address, "client_address": member.client_address,
+    });
+    let view = cluster.change("POST", "/v1/cluster/nodes", &new).await;
+    assert_eq!(voters(&view), [1, 2, 3]);
+    let promote = format!("/v1/cluster/nodes/{id}/promote");
+    let view = cluster.change("POST", &promote, &Value::Null).await;
+    assert_eq!(voters(&view), [1, 2, 3, 4]);
+    let seen = cluster.surely(3, "/lock/a", &Value::Null).await;
+    assert_eq!(token(&seen), token(&held));
+    let view = cluster
+        .change("POST", "/v1/cluster/leader", &json!({"id": id}))
+        .await;
+    assert_eq!(view["leader"], id);
+    let view = cluster
+        .change("DELETE", "/v1/cluster/nodes/1", &Value::Null)
+        .await;
+    assert_eq!(voters(&view), [2, 3, 4]);
+    cluster.kill(0).await;
+    cluster.kill(1).await;
+    let granted = cluster
+        .surely(2, "/v1/acquire", &acquire("b", "bob", "2"))
+        .await;
+    assert!(token(&granted) > token(&held));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_lost_its_disk_does_not_count_until_it_is_added_again() {
+    let mut cluster = Cluster::start("lost-disk", 3).await;
+    cluster
+        .surely(0, "/v1/acquire", &acquire("a", "alice", "1"))
+        .await;
+    cluster.surely(2, "/lock/a", &Value::Null).await;
+    cluster.kill(2).await;
+    std::fs::remove_dir_all(cluster.directory.join("3")).unwrap();
+    let node = cluster.node(3).await;
+    cluster.nodes[2] = Some(node);
+    // With one more dead there is no majority: who has forgotten is none.
+    cluster.kill(1).await;
+    let asked = cluster
+        .ask(0, "/v1/acquire", &acquire("b", "bob", "2"))
+        .await;
+    assert_eq!(asked.expect("it answers").0, 503);
+    let node = cluster.node(2).await;
+    cluster.nodes[1] = Some(node);
+    cluster
+        .surely(1, "/v1/acquire", &acquire("b", "bob", "2"))
+        .await;
+    let asked = cluster.ask(2, "/lock/a", &Value::Null).await;
+    assert_eq!(
+        asked.expect("it answers").0,
+        503,
+        "it is refused by the others"
+    );
+
+    cluster
+        .change("DELETE", "/v1/cluster/nodes/3", &Value::Null)
+        .await;
+    let member = &cluster.members[2];
+    let again = json!({
+        "id": 3, "address": member.address, "client_address": member.client_address,
+    });
+    cluster.change("POST", "/v1/cluster/nodes", &again).await;
+    let view = cluster
+        .change("POST", "/v1/cluster/nodes/3/promote", &Value::Null)
+        .await;
+    assert_eq!(voters(&view), [1, 2, 3]);
+    let seen = cluster.surely(2, "/lock/a", &Value::Null).await;
+    assert_eq!(seen["holder"], "alice");
+    cluster.kill(0).await;
+    cluster
+        .surely(2, "/v1/acquire", &acquire("c", "carol", "3"))
+        .await;
 }

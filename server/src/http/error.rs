@@ -107,17 +107,21 @@ impl ApiError {
 
 impl From<Unavailable> for ApiError {
     fn from(unavailable: Unavailable) -> ApiError {
+        let why = match unavailable.done {
+            Some(false) => "this node can do nothing now, and has done nothing",
+            _ => "this node cannot answer now, and what it was asked to do may be done or not",
+        };
         let message = match &unavailable.leader {
             Some(leader) => format!(
-                "this node cannot answer now, and whether it did what it was asked to is unknown: \
-                 ask again with the same `request_id`, here or at the leader, {leader}"
+                "{why}: ask again, with the same `request_id`, the leader, {leader}, or this node"
             ),
-            None => "this node stops, or knows of no majority, and whether it did what it was \
-                     asked to is unknown: ask again with the same `request_id`, here or at another \
-                     node"
-                .to_owned(),
+            None => format!(
+                "{why}: it stops, or knows of no majority. Ask again, with the same `request_id`, \
+                 this node or another"
+            ),
         };
         let mut error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        error.body.done = unavailable.done;
         error.body.leader = unavailable.leader;
         error
     }

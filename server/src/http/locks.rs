@@ -74,7 +74,9 @@ pub(super) async fn lock<E: Env>(gate: &Gate<E>, body: AcquireBody) -> Result<Ac
             };
             Err(error)
         }
-        answer @ CallAnswer::Done { .. } => panic!("{answer:?} is no answer to an acquire"),
+        answer @ (CallAnswer::Done { .. } | CallAnswer::NotTaken) => {
+            panic!("{answer:?} is no answer to an acquire")
+        }
     }
 }
 

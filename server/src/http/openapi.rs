@@ -5,6 +5,7 @@
 #![expect(dead_code, reason = "descriptions are for a macro to read")]
 
 use axum::Json;
+use lockwright_protocol::cluster::{ClusterView, NewLeader, NewNode};
 use lockwright_protocol::http::{
     AcquireBody, Acquired, BreakBody, Broken, ErrorBody, FenceAnswer, LockPage, Locked, Namespaces,
     ReleaseBody, Released, RenewBody, Renewed, ResourceView, SessionPage, Stats, WatchLine,
@@ -33,6 +34,11 @@ use utoipa::OpenApi;
         stats,
         watch,
         break_lock,
+        cluster,
+        add_node,
+        remove_node,
+        promote_node,
+        lead,
         metrics,
         healthz,
         readyz,
@@ -46,6 +52,50 @@ struct Description;
 pub(super) async fn describe() -> Json<utoipa::openapi::OpenApi> {
     Json(Description::openapi())
 }
+
+/// The nodes of the cluster, as the one that is asked sees them.
+#[utoipa::path(get, path = "/v1/cluster",
+    responses((status = 200, description = "The nodes", body = ClusterView))
+)]
+fn cluster() {}
+
+/// Adds a node, which gets a copy of all and does not vote. Only the leader does it.
+#[utoipa::path(post, path = "/v1/cluster/nodes", request_body = NewNode, responses(
+    (status = 200, description = "The nodes from now on", body = ClusterView),
+    (status = 409, description = "`conflict`: it cannot be as the cluster is", body = ErrorBody),
+    (status = 503, description = "`unavailable`: another node leads, or none", body = ErrorBody)
+))]
+fn add_node() {}
+
+/// Removes a node. Only the leader does it, and not itself.
+#[utoipa::path(delete, path = "/v1/cluster/nodes/{id}",
+    params(("id" = u64, Path, description = "The node")),
+    responses(
+        (status = 200, description = "The nodes from now on", body = ClusterView),
+        (status = 409, description = "`conflict`: it cannot be as the cluster is", body = ErrorBody),
+        (status = 503, description = "`unavailable`: another node leads, or none", body = ErrorBody)
+    )
+)]
+fn remove_node() {}
+
+/// Has a node vote that has a copy of nearly all. Only the leader does it.
+#[utoipa::path(post, path = "/v1/cluster/nodes/{id}/promote",
+    params(("id" = u64, Path, description = "The node")),
+    responses(
+        (status = 200, description = "The nodes from now on", body = ClusterView),
+        (status = 409, description = "`conflict`: it cannot be as the cluster is", body = ErrorBody),
+        (status = 503, description = "`unavailable`: another node leads, or none", body = ErrorBody)
+    )
+)]
+fn promote_node() {}
+
+/// Has a voter lead. Only the leader does it.
+#[utoipa::path(post, path = "/v1/cluster/leader", request_body = NewLeader, responses(
+    (status = 200, description = "It leads", body = ClusterView),
+    (status = 409, description = "`conflict`: it cannot be as the cluster is", body = ErrorBody),
+    (status = 503, description = "`unavailable`: another node leads, or none", body = ErrorBody)
+))]
+fn lead() {}
 
 /// Asks for a lock, or for several at once: all or none.
 #[utoipa::path(post, path = "/v1/acquire", request_body = AcquireBody, responses(

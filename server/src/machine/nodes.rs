@@ -96,7 +96,7 @@ impl Step<'_> {
         let is_meant = record
             .life
             .is_none_or(|life| life.incarnation == incarnation);
-        if !is_meant {
+        if !is_meant && !forget {
             return;
         }
         record.life = None;

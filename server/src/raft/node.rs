@@ -3,6 +3,7 @@
 use super::{
     calls, formation,
     log::Log,
+    members::Members,
     network::Network,
     state::{News, State},
     ticket::{Maker, Ticket},
@@ -160,6 +161,11 @@ impl Node {
     /// Serves the calls of other replicas.
     pub(crate) fn door(&self) -> RaftDoor {
         RaftDoor(self.raft.clone())
+    }
+
+    /// The nodes of the cluster.
+    pub(crate) fn members(&self) -> Members {
+        Members(self.raft.clone())
     }
 
     /// Proposes something; only a leader can.

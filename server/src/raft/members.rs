@@ -1,0 +1,187 @@
+//! Which nodes a cluster has, and changing that: one node at a time, each change agreed on by those
+//! who vote before it and those who vote after it (joint consensus).
+
+use super::types::{Raft, Types};
+use crate::Member;
+use lockwright_env::{Env, timeout};
+use lockwright_protocol::cluster::{ClusterView, NodeRole, NodeView};
+use openraft::{
+    ChangeMembers,
+    async_runtime::WatchReceiver,
+    errors::{ClientWriteError, RaftError},
+    metrics::RaftMetrics,
+    raft::ClientWriteResponse,
+};
+use std::{collections::BTreeSet, future::Future, time::Duration};
+
+/// How long a change may take to be agreed on.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A learner may be this many entries behind when it is to vote: then those who voted before it need
+/// not wait for it for long.
+const BEHIND_MAX: u64 = 10_000;
+
+/// The nodes of the cluster.
+#[derive(Clone)]
+pub(crate) struct Members(pub(super) Raft);
+
+/// Why the nodes of a cluster were not changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotChanged {
+    /// It makes no sense as the cluster is.
+    Conflict(String),
+    /// Another node leads: nothing was done.
+    NotLeader,
+    /// Nobody knows what became of it.
+    Unknown,
+}
+
+impl Members {
+    /// The cluster, as this node sees it.
+    pub(crate) fn view(&self) -> ClusterView {
+        let metrics = self.metrics();
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let matched = |id: &u64| {
+            let replication = metrics.replication.as_ref()?;
+            replication.get(id)?.map(|last| last.index)
+        };
+        let nodes = membership.nodes().map(|(id, member)| NodeView {
+            id: *id,
+            address: member.address.clone(),
+            client_address: member.client_address.clone(),
+            role: match voters.contains(id) {
+                true => NodeRole::Voter,
+                false => NodeRole::Learner,
+            },
+            matched: matched(id),
+        });
+        ClusterView {
+            id: metrics.id,
+            leader: metrics.current_leader,
+            term: metrics.current_term,
+            nodes: nodes.collect(),
+            last_applied: metrics.last_applied.map_or(0, |last| last.index),
+        }
+    }
+
+    fn metrics(&self) -> RaftMetrics<Types> {
+        self.0.metrics().borrow_watched().clone()
+    }
+
+    /// Adds a learner.
+    pub(crate) async fn add<E: Env>(&self, env: &E, member: Member) -> Result<(), NotChanged> {
+        if member.id == 0 {
+            return conflict("the id of a node is 1 or more");
+        }
+        let view = self.view();
+        for node in &view.nodes {
+            let is_same = node.address == member.address;
+            if node.id == member.id && !is_same {
+                return conflict(format!("there is a node {} at {}", node.id, node.address));
+            }
+            if node.id != member.id && is_same {
+                return conflict(format!("node {} is at {} already", node.id, node.address));
+            }
+        }
+        agreed(env, self.0.add_learner(member.id, member, false)).await
+    }
+
+    /// Makes a learner a voter.
+    pub(crate) async fn promote<E: Env>(&self, env: &E, id: u64) -> Result<(), NotChanged> {
+        let view = self.view();
+        let node = node(&view, id)?;
+        if node.role == NodeRole::Voter {
+            return Ok(());
+        }
+        if view.leader != Some(view.id) {
+            return Err(NotChanged::NotLeader);
+        }
+        let behind = view.last_applied.saturating_sub(node.matched.unwrap_or(0));
+        if node.matched.is_none() || behind > BEHIND_MAX {
+            return conflict(format!(
+                "node {id} is {behind} entries behind: it can vote when it is at most {BEHIND_MAX} \
+                 behind; does it run?"
+            ));
+        }
+        let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
+        agreed(env, self.0.change_membership(voters, true)).await
+    }
+
+    /// Removes a node.
+    pub(crate) async fn remove<E: Env>(&self, env: &E, id: u64) -> Result<(), NotChanged> {
+        let view = self.view();
+        let node = node(&view, id)?;
+        let change = match node.role {
+            NodeRole::Voter => {
+                let voters = view.nodes.iter();
+                let voters = voters.filter(|node| node.role == NodeRole::Voter);
+                if voters.count() == 1 {
+                    return conflict(format!("node {id} is the only one that votes"));
+                }
+                if view.leader == Some(id) {
+                    return conflict(format!(
+                        "node {id} leads: hand leadership over to another node first"
+                    ));
+                }
+                ChangeMembers::RemoveVoters(BTreeSet::from([id]))
+            }
+            NodeRole::Learner => ChangeMembers::RemoveNodes(BTreeSet::from([id])),
+        };
+        agreed(env, self.0.change_membership(change, false)).await
+    }
+
+    /// Has a voter lead from now on.
+    pub(crate) async fn transfer<E: Env>(&self, env: &E, to: u64) -> Result<(), NotChanged> {
+        let view = self.view();
+        if node(&view, to)?.role == NodeRole::Learner {
+            return conflict(format!("node {to} does not vote, so it cannot lead"));
+        }
+        match view.leader {
+            Some(leader) if leader == to => return Ok(()),
+            Some(leader) if leader == view.id => {}
+            _ => return Err(NotChanged::NotLeader),
+        }
+        let asked = self.0.trigger().transfer_leader(to).await;
+        asked.map_err(|_| NotChanged::Unknown)?;
+        let mut metrics = self.0.metrics();
+        let transferred = async {
+            while metrics.borrow_watched().current_leader != Some(to) {
+                metrics.changed().await.map_err(|_| NotChanged::Unknown)?;
+            }
+            Ok(())
+        };
+        let transferred = timeout(env, PATIENCE, transferred).await;
+        transferred.unwrap_or(Err(NotChanged::Unknown))
+    }
+}
+
+fn node(view: &ClusterView, id: u64) -> Result<&NodeView, NotChanged> {
+    let found = view.nodes.iter().find(|node| node.id == id);
+    found.ok_or_else(|| NotChanged::Conflict(format!("the cluster has no node {id}")))
+}
+
+fn conflict<T>(why: impl Into<String>) -> Result<T, NotChanged> {
+    Err(NotChanged::Conflict(why.into()))
+}
+
+type Written = Result<ClientWriteResponse<Types>, RaftError<Types, ClientWriteError<Types>>>;
+
+async fn agreed<E: Env>(
+    env: &E,
+    changing: impl Future<Output = Written>,
+) -> Result<(), NotChanged> {
+    let Ok(written) = timeout(env, PATIENCE, changing).await else {
+        return Err(NotChanged::Unknown);
+    };
+    match written {
+        Ok(_) => Ok(()),
+        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
+            Err(NotChanged::NotLeader)
+        }
+        Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
+            conflict(format!("not now: {error}"))
+        }
+        Err(_) => Err(NotChanged::Unknown),
+    }
+}
