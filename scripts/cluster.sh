@@ -123,6 +123,17 @@ for pid in $pids; do
     id=$((id + 1))
 done
 
+tries=0
+until "$program" cluster status --server "$servers" >"$dir/status" 2>&1; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt 300 ]; then
+        echo "the nodes do not agree on a leader:" >&2
+        cat "$dir/status" >&2
+        exit 1
+    fi
+    sleep 0.1
+done
+head -n 1 "$dir/status"
 echo "ready: export LOCKWRIGHT_SERVER=$servers"
 # A node that is killed leaves the others at work.
 wait

@@ -23,7 +23,7 @@ use happening::Who;
 use judge::Broken;
 use link::{Link, Proxy};
 use lockwright_client::Client;
-use lockwright_env::{TokioEnv, timeout};
+use lockwright_env::{TokioEnv, sleep};
 use programs::{draw, ms};
 use servers::{Servers, Setup};
 pub use stage::Counts;
@@ -127,8 +127,15 @@ fn watch(
     interrupted: impl Fn() -> bool + 'static,
 ) -> JoinHandle<bool> {
     const PERIOD: Duration = Duration::from_millis(50);
+    const HELD_UP: Duration = Duration::from_millis(500);
     spawn_local(async move {
+        let mut looked = stage.now();
         while stage.phase() != Phase::Over {
+            let since = stage.now().saturating_sub(looked);
+            looked = stage.now();
+            if since > HELD_UP {
+                stage.fault(format!("this process was held up: it slept for {since:?}"));
+            }
             servers.look(&stage);
             if interrupted() {
                 stage.enter(Phase::Over);
@@ -157,7 +164,7 @@ impl World {
             for node in &servers.nodes {
                 let link = Link::new();
                 links.push(link.clone());
-                let proxy = Proxy::start(node.address.clone(), move |_| Some(link.clone()));
+                let proxy = Proxy::of_link(node.address.clone(), link);
                 addresses.push(proxy.await?.address);
             }
             clients.push((addresses, links));
@@ -230,7 +237,7 @@ impl World {
         programs: Vec<JoinHandle<Client<TokioEnv>>>,
         visitors: Vec<JoinHandle<()>>,
     ) {
-        let drained = timeout(&TokioEnv, DRAIN, async {
+        let drained = within_drain(async {
             let mut clients = Vec::new();
             for program in programs {
                 clients.push(expect(program).await);
@@ -240,12 +247,11 @@ impl World {
             }
             clients
         });
-        let Ok(clients) = drained.await else {
+        let Some(clients) = drained.await else {
             return self.stuck("these requests are neither granted nor over");
         };
         clients::close(clients).await;
-        let empty = timeout(&TokioEnv, DRAIN, self.emptied()).await;
-        if empty.is_err() {
+        if within_drain(self.emptied()).await.is_none() {
             return self.stuck("all sessions were closed, and a list still shows some, or locks");
         }
         if self.stage.phase() != Phase::Over {
@@ -279,6 +285,23 @@ impl World {
                 left.join("; ")
             ),
         });
+    }
+}
+
+/// What comes within [`DRAIN`]. The time in which this process was held up itself does not count: then
+/// neither did the links carry anything.
+async fn within_drain<T>(coming: impl Future<Output = T>) -> Option<T> {
+    const STEP: Duration = Duration::from_millis(50);
+    let steps = DRAIN.as_millis() / STEP.as_millis();
+    let patience = async {
+        for _ in 0..steps {
+            sleep(&TokioEnv, STEP).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        come = coming => Some(come),
+        () = patience => None,
     }
 }
 

@@ -145,31 +145,3 @@ pub fn die_with_us(command: &mut Command) {
         });
     }
 }
-
-/// The inode of the socket that is bound to a local port, and connected.
-#[must_use]
-pub fn socket_inode(port: u16) -> Option<u64> {
-    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    table.lines().skip(1).find_map(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        let local = fields.nth(1)?;
-        // The listening sockets of others have no remote address.
-        let remote = fields.next()?;
-        let (_, local_port) = local.rsplit_once(':')?;
-        let inode: u64 = fields.nth(6)?.parse().ok()?;
-        let is_it = u16::from_str_radix(local_port, 16) == Ok(port) && !remote.ends_with(":0000");
-        (is_it && inode > 0).then_some(inode)
-    })
-}
-
-/// Whether a process has a socket.
-#[must_use]
-pub fn has_socket(process: u32, inode: u64) -> bool {
-    let wanted = format!("socket:[{inode}]");
-    let Ok(files) = std::fs::read_dir(format!("/proc/{process}/fd")) else {
-        return false;
-    };
-    files.flatten().any(|file| {
-        std::fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str())
-    })
-}

@@ -56,7 +56,7 @@ pub enum NodeRole {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewNode {
-    /// Its id, 1 or more, and never that of another node, nor of one that was lost.
+    /// Its id, 1 or more, and never that of another node.
     pub id: u64,
     /// Where other nodes reach it, written `host:port`.
     pub address: String,

@@ -1,11 +1,14 @@
 //! Links between processes, which can be cut and silenced: a small proxy for each.
 
-use lockwright_env::{Env, Listener, TokioEnv};
+use lockwright_env::{Env, Listener, TokioEnv, sleep, timeout};
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::spawn_local;
 
 /// What a link does with what is sent over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,22 +59,37 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one. `link` says over which link a connection from a port goes; without one it is
-    /// refused. Called within a local set.
-    pub(super) async fn start(
-        target: String,
-        link: impl Fn(Option<u16>) -> Option<Link> + 'static,
+    /// Starts one for what goes over one link. Called within a local set.
+    pub(super) async fn of_link(target: String, link: Link) -> io::Result<Proxy> {
+        Proxy::start(move |stream| carry(stream, target.clone(), link.clone())).await
+    }
+
+    /// Starts one for what nodes say to the one that listens at `target`. `links` are those that it
+    /// comes over, by the place of the node that calls.
+    pub(super) async fn of_node(target: String, links: Vec<Link>) -> io::Result<Proxy> {
+        Proxy::start(move |stream| {
+            let (target, links) = (target.clone(), links.clone());
+            async move {
+                let from = timeout(&TokioEnv, HELLO, caller(&stream)).await;
+                let link = from.ok().flatten().and_then(|node| links.get(node - 1));
+                if let Some(link) = link {
+                    carry(stream, target, link.clone()).await;
+                }
+            }
+        })
+        .await
+    }
+
+    async fn start<C: Future<Output = ()> + 'static>(
+        carry: impl Fn(TcpStream) -> C + 'static,
     ) -> io::Result<Proxy> {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
-        tokio::task::spawn_local(async move {
+        spawn_local(async move {
             loop {
-                let Ok((stream, from)) = listener.accept().await else {
-                    lockwright_env::sleep(&TokioEnv, std::time::Duration::from_millis(10)).await;
-                    continue;
-                };
-                if let Some(link) = link(Some(from.port())) {
-                    tokio::task::spawn_local(carry(stream, target.clone(), link));
+                match listener.accept().await {
+                    Ok((stream, _)) => drop(spawn_local(carry(stream))),
+                    Err(_) => sleep(&TokioEnv, Duration::from_millis(10)).await,
                 }
             }
         });
@@ -79,8 +97,36 @@ impl Proxy {
     }
 }
 
+/// How long a node that calls may take to say who it is.
+const HELLO: Duration = Duration::from_secs(1);
+
+/// The number of the node that calls: it says so before it is told anything. What it says is left
+/// for the one that it calls.
+async fn caller(stream: &TcpStream) -> Option<usize> {
+    let mut bytes = [0; 64];
+    loop {
+        let read = stream.peek(&mut bytes).await.ok()?;
+        if let Some(node) = named(&bytes[..read]) {
+            return Some(node);
+        }
+        if read == 0 || read == bytes.len() {
+            return None;
+        }
+        sleep(&TokioEnv, Duration::from_millis(1)).await;
+    }
+}
+
+/// The number of the node in its hello: after what this is, the version and the length, there are
+/// the name of the cluster and the number, in postcard, and both are short.
+fn named(hello: &[u8]) -> Option<usize> {
+    let hello = hello.get(12..)?;
+    let (&name, rest) = hello.split_first()?;
+    let number = rest.get(usize::from(name))?;
+    (1..=127).contains(number).then(|| usize::from(*number))
+}
+
 /// Carries one connection until either side or the link ends it.
-async fn carry(from: tokio::net::TcpStream, target: String, link: Link) {
+async fn carry(from: TcpStream, target: String, link: Link) {
     let mut mode = link.mode.subscribe();
     if !open(&mut mode).await {
         return;
@@ -135,4 +181,18 @@ pub(super) async fn free_port() -> io::Result<u16> {
         .await?
         .local_address()?
         .port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_known_by_its_hello() {
+        let hello = b"LWPL\x01\0\0\0\x20\0\0\0\x0alockwright\x03\x02";
+        assert_eq!(named(hello), Some(3));
+        for length in 0..hello.len() - 1 {
+            assert_eq!(named(&hello[..length]), None, "{length}");
+        }
+    }
 }

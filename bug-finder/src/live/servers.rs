@@ -59,15 +59,10 @@ impl Servers {
             clients.push(free_port().await?);
             peers.push(free_port().await?);
         }
-        let servers: Rc<std::cell::OnceCell<Rc<Servers>>> = Rc::default();
         let mut members = Vec::new();
         for (to, port) in peers.iter().enumerate() {
-            let servers = servers.clone();
-            let proxy = Proxy::start(format!("127.0.0.1:{port}"), move |from| {
-                let servers = servers.get()?;
-                let from = servers.who_has(from?)?;
-                Some(servers.link(from, to).clone())
-            });
+            let to_it = links.iter().map(|from| from[to].clone()).collect();
+            let proxy = Proxy::of_node(format!("127.0.0.1:{port}"), to_it);
             let address = proxy.await?.address;
             members.push(format!("{}={address}/127.0.0.1:{}", to + 1, clients[to]));
         }
@@ -100,8 +95,6 @@ impl Servers {
             nodes,
             links,
         });
-        // The proxies have waited for it.
-        let _ = servers.set(started.clone());
         for node in &started.nodes {
             started.run(node)?;
         }
@@ -169,17 +162,6 @@ impl Servers {
                 });
             }
         }
-    }
-
-    /// The place of the node that a local connection comes from.
-    fn who_has(&self, port: u16) -> Option<usize> {
-        let inode = os::socket_inode(port)?;
-        self.nodes.iter().position(|node| {
-            let child = node.child.borrow();
-            child
-                .as_ref()
-                .is_some_and(|child| os::has_socket(child.id(), inode))
-        })
     }
 }
 

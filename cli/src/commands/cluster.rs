@@ -51,7 +51,10 @@ enum What {
         #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         id: u64,
     },
-    /// Remove a node; stop it when that is done, and do not use its number again
+    /// Remove a node; stop it when that is done
+    ///
+    /// A node that has lost its disk is removed, and added again with an empty one: until then the
+    /// others do not listen to it, since it has forgotten what it has promised.
     Remove {
         /// Its number
         #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

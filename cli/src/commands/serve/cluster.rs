@@ -15,8 +15,8 @@ const HEARTBEATS: u32 = 3;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Cluster")]
 pub(super) struct Cluster {
-    /// Be node N of a cluster: 1 or more, and never the number of another node, nor of one that
-    /// was lost. Needs --data, a directory of its own
+    /// Be node N of a cluster: 1 or more, and never the number of another node. Needs --data, a
+    /// directory of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     id: Option<u64>,
 
