@@ -26,12 +26,12 @@ use crate::{
 };
 use clock::{ClusterClock, whole_ms};
 use followers::Followers;
-use lockwright_engine::{Limits, TimeMs, Token};
+use lockwright_engine::{DurationMs, Limits, TimeMs, Token};
 use lockwright_env::{Env, timeout};
 use reads::Reads;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How many tokens are set aside for each millisecond that the machine is up: more than an engine
 /// can grant in that time.
@@ -39,6 +39,13 @@ const TOKENS_PER_MS: u64 = 1 << 16;
 
 /// How long the file is given to be closed when the server stops.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The leader writes the time down after this many election timeouts at the latest, as long as
+/// something is to happen at some time.
+const TICK_FACTOR: u32 = 2;
+
+/// The leader writes down how far all have come after so many entries.
+const WITNESS_EVERY: u64 = 256;
 
 /// After this many election timeouts without progress a node cannot vouch for its connections.
 const PATIENCE_FACTOR: u32 = 4;
@@ -93,6 +100,8 @@ pub(crate) struct Ledger<E: Env, C> {
     /// The last entry when a snapshot was asked for.
     snapshot_asked: u64,
     snapshot_is_due: bool,
+    /// The last entry when it was written down how far all have come.
+    witnessed: u64,
 }
 
 /// How patient a node is.
@@ -189,6 +198,7 @@ impl<E: Env, C> Ledger<E, C> {
             snapshot_entries: config.snapshot_entries,
             snapshot_asked: snapshot_index,
             snapshot_is_due: false,
+            witnessed: snapshot_index,
             env,
         };
         ledger.begin_life();
@@ -404,6 +414,8 @@ impl<E: Env, C> Ledger<E, C> {
     /// Stops the replica, and lets go of what is stored, so that another server can have it.
     pub(crate) async fn shutdown(self) {
         let store = self.node.store().clone();
+        // All that knows of the store.
+        drop((self.route, self.dialer, self.reads));
         self.node.shutdown().await;
         // If something is stuck, whoever starts the next server is told that this one has it.
         let _ = timeout(&self.env, CLOSE_PATIENCE, store.closed()).await;
@@ -636,12 +648,28 @@ impl<E: Env, C> Ledger<E, C> {
 
     /// Proposes the time.
     fn tick(&mut self) {
-        if let (Route::Leading { term }, false) = (&self.route, self.is_ticking) {
+        let is_held_back = self.retry_at > self.env.monotonic();
+        if let (Route::Leading { term }, false, false) =
+            (&self.route, self.is_ticking, is_held_back)
+        {
             let term = *term;
             self.is_ticking = true;
             let at = self.now();
             self.stamp(at, term, None, Arc::new(Action::Tick), Maker::Own);
         }
+    }
+
+    /// When the time is written down though nothing is due: a leader that comes after this one goes
+    /// on from there, and leases live longer by what was not written down.
+    fn next_tick(&self) -> TimeMs {
+        if self.node.is_alone() {
+            return TimeMs::LATEST;
+        }
+        let applied = self.with_machine(|machine| machine.engine().now());
+        let pause = TICK_FACTOR * self.timing.election_timeout;
+        let pause = u64::try_from(pause.as_millis()).ok();
+        let pause = pause.and_then(|ms| DurationMs::new(ms).ok());
+        pause.map_or(TimeMs::LATEST, |pause| applied.after(pause))
     }
 
     /// When to look at the clock again.
@@ -655,7 +683,7 @@ impl<E: Env, C> Ledger<E, C> {
             self.next_deadline,
             self.is_ticking,
         ) {
-            at(clock.when(next));
+            at(clock.when(next.min(self.next_tick())).max(self.retry_at));
         }
         if self.node.is_alone() {
             return wake;
@@ -702,7 +730,10 @@ impl<E: Env, C> Ledger<E, C> {
 
     fn on_time(&mut self) -> Turn<C> {
         let now = self.env.monotonic();
-        if self.next_deadline.is_some_and(|next| next <= self.now()) {
+        if self
+            .next_deadline
+            .is_some_and(|next| next.min(self.next_tick()) <= self.now())
+        {
             self.tick();
         }
         if self.node.is_alone() {
@@ -762,7 +793,47 @@ impl<E: Env, C> Ledger<E, C> {
         }
     }
 
+    /// Writes down how far this leader has come, and how far others have.
+    fn witness(&mut self, term: u64) {
+        let digest = self.with_machine(Machine::digest);
+        if let Some((index, digest)) = digest {
+            let witness = Action::Witness {
+                index,
+                digest,
+                acknowledged: self.node.acknowledged(),
+            };
+            let at = self.now();
+            self.stamp(at, term, None, Arc::new(witness), Maker::Own);
+        }
+    }
+
+    /// Tells all who has lost what it had acknowledged.
+    fn distrust(&mut self, term: u64) {
+        while let Some(node) = self.node.take_lost() {
+            error!(
+                node,
+                "a node has lost entries that it had acknowledged: it is shut out"
+            );
+            let at = self.now();
+            self.stamp(
+                at,
+                term,
+                None,
+                Arc::new(Action::Distrust { node }),
+                Maker::Own,
+            );
+        }
+    }
+
     fn note(&mut self, outcome: &Outcome) {
+        if let (Route::Leading { term }, false) = (&self.route, self.node.is_alone()) {
+            let term = *term;
+            if outcome.index.saturating_sub(self.witnessed) >= WITNESS_EVERY {
+                self.witnessed = outcome.index;
+                self.witness(term);
+            }
+            self.distrust(term);
+        }
         self.next_deadline = outcome.next_deadline;
         // A snapshot costs as much as the state is large: so each entry bears a bounded share.
         let enough = self.snapshot_entries.max(outcome.size);

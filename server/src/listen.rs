@@ -138,7 +138,6 @@ impl<E: Env> Server<E> {
         let mut stopped = self.stop.subscribe();
         // Other nodes are served as long as this one can do something for them.
         let (halt, halted) = watch::channel(false);
-        let halt = StopOnDrop(halt);
         if let (Some(peers), Some(cluster)) = (self.peers.take(), &self.config.cluster) {
             let doors = PeerDoors {
                 env: self.env.clone(),
@@ -149,12 +148,14 @@ impl<E: Env> Server<E> {
             let dialer = self.replica.dialer().expect("a cluster has links");
             let listening = peer::listen(self.env.clone(), peers, dialer.identity, doors, halted);
             tokio::spawn(listening);
+        } else {
+            drop(halted);
         }
-        let mut replica = tokio::spawn(self.replica.run(
-            self.inputs,
-            self.gone,
-            self.stop.subscribe(),
-        ));
+        let mut replica =
+            tokio::spawn(
+                self.replica
+                    .run(self.inputs, self.gone, self.stop.subscribe(), halt),
+            );
         let router = http::router(self.gate.clone());
         loop {
             let accepted = tokio::select! {
@@ -190,7 +191,7 @@ impl<E: Env> Server<E> {
         drop(self.listener);
         info!("the server stops: it takes no more connections");
         let served = rethrow(replica.await);
-        drop((stop, halt));
+        drop(stop);
         // All slots come back when all connections have ended. If one is stuck it is left alone.
         let all = u32::try_from(self.config.connections_max).unwrap_or(u32::MAX);
         let _ = timeout(&self.env, 2 * CLOSE_GRACE, self.slots.acquire_many(all)).await;
@@ -228,7 +229,7 @@ impl<E: Env> Clone for PeerDoors<E> {
 
 impl<E: Env> Doors<E> for PeerDoors<E> {
     async fn raft(self, _from: u64, link: Link<E>) {
-        self.raft.serve(self.env, link, self.patience).await;
+        self.raft.serve(self.env, link).await;
     }
 
     async fn forward(self, from: u64, link: Link<E>) {

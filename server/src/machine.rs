@@ -1,13 +1,15 @@
 //! The state that the log makes: the engine, and the sessions' secrets and connections.
 
 mod calls;
+mod digests;
 mod named;
 mod nodes;
 
 use crate::{
     Probe,
-    proposal::{Action, Attachment, Ignored, Origin, Proposal, SecretHash},
+    proposal::{Action, Attachment, Diverged, Ignored, Origin, Proposal, SecretHash},
 };
+use digests::Digests;
 use lockwright_engine::{
     Claim, Command, DurationMs, Engine, EngineConfig, Event, EventKind, HashKey, Limits, LockInfo,
     LockKey, LockState, Name, Refusal, Reply, SessionChange, SessionKey, Snapshot, SnapshotError,
@@ -31,6 +33,9 @@ pub(crate) struct Machine {
     nodes: BTreeMap<u64, NodeRecord>,
     /// The nodes at which somebody waits for the request of a named holder.
     waiting: BTreeMap<LockKey, BTreeSet<u64>>,
+    digests: Digests,
+    /// The first entry after which the leader's state was another one.
+    diverged: Option<Diverged>,
     probe: Arc<dyn Probe>,
 }
 
@@ -67,6 +72,8 @@ pub(crate) struct Saved {
     sessions: Vec<(SessionKey, SessionRecord)>,
     nodes: BTreeMap<u64, NodeRecord>,
     waiting: BTreeMap<LockKey, BTreeSet<u64>>,
+    /// The last entry that was applied, and the digest after it.
+    digest: Option<(u64, u64)>,
 }
 
 /// Why a saved state is none.
@@ -135,6 +142,8 @@ impl Machine {
             named: Named::default(),
             nodes: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            digests: Digests::default(),
+            diverged: None,
             probe,
         }
     }
@@ -158,6 +167,8 @@ impl Machine {
             sessions,
             nodes: saved.nodes,
             waiting: saved.waiting,
+            digests: Digests::from(saved.digest),
+            diverged: None,
             probe,
         })
     }
@@ -172,6 +183,7 @@ impl Machine {
                 .collect(),
             nodes: self.nodes.clone(),
             waiting: self.waiting.clone(),
+            digest: self.digests.now(),
         }
     }
 
@@ -208,7 +220,29 @@ impl Machine {
     }
 
     /// Applies the entry at `index` of the log, which a leader appended in `term`.
+    ///
+    /// # Errors
+    /// When this state is not the leader's any more.
     pub(crate) fn apply(
+        &mut self,
+        index: u64,
+        term: u64,
+        proposal: &Proposal,
+    ) -> Result<Result<Outcome, Ignored>, Diverged> {
+        let result = self.apply_if_admitted(index, term, proposal);
+        self.digests.add(index, &result);
+        match self.diverged {
+            Some(diverged) => Err(diverged),
+            None => Ok(result),
+        }
+    }
+
+    /// The last entry that was applied, and the [digest](Digests) after it.
+    pub(crate) fn digest(&self) -> Option<(u64, u64)> {
+        self.digests.now()
+    }
+
+    fn apply_if_admitted(
         &mut self,
         index: u64,
         term: u64,
@@ -326,6 +360,18 @@ impl Machine {
                 forget,
             } => {
                 step.gone(*node, *incarnation, *forget);
+                Ok(Reply::Done)
+            }
+            Action::Witness {
+                index,
+                digest,
+                acknowledged,
+            } => {
+                step.machine.witness(*index, *digest, acknowledged);
+                Ok(Reply::Done)
+            }
+            Action::Distrust { node } => {
+                step.machine.witness_all_of(*node);
                 Ok(Reply::Done)
             }
         };

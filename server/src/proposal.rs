@@ -129,6 +129,21 @@ pub(crate) enum Action {
         /// Whether it may come back with another disk.
         forget: bool,
     },
+    /// The leader writes down how far it has come, and how far others have, so that whoever has
+    /// come elsewhere, or goes back, is found out.
+    Witness {
+        /// An entry that the leader has applied.
+        index: u64,
+        /// Its [digest](crate::machine::Digests) then.
+        digest: u64,
+        /// The nodes that have acknowledged entries, and the last one of each.
+        acknowledged: Vec<(u64, u64)>,
+    },
+    /// A node has lost what it had acknowledged.
+    Distrust {
+        /// Which.
+        node: u64,
+    },
 }
 
 /// Names the disk of a node: drawn at random when its data is made.
@@ -177,6 +192,18 @@ pub(crate) enum Ignored {
     OutOfOrder,
     /// Its node has begun another life since, or has not begun this one.
     OtherLife,
+}
+
+/// A replica's state is not that of the leader, though both have applied the same entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the state of this node after entry {index} is not that of the leader: one of the two is \
+     damaged. Look at the machine's memory and disk; rebuild this node from the others with \
+     `lockwright cluster remove` and `lockwright cluster add`"
+)]
+pub(crate) struct Diverged {
+    /// The entry.
+    pub(crate) index: u64,
 }
 
 /// The SHA-256 of a session's secret: what is kept and sent to others proves nothing to anybody.

@@ -4,13 +4,14 @@
 //! the order of the log. `types` ties openraft to our types, `log` keeps the log in the
 //! [`Store`](crate::store::Store), `state` applies it to the [`Machine`](crate::machine::Machine)
 //! and keeps its snapshots, `ticket` notices what is not taken, `network` calls other replicas and
-//! `calls` answers them, `formation` makes a cluster of those who start together, `members` changes it, `codec` writes
-//! rows.
+//! `calls` answers them, `formation` makes a cluster of those who start together, `members` changes it, `lost` notices
+//! who has lost something, `codec` writes rows.
 
 mod calls;
 mod codec;
 mod formation;
 mod log;
+mod lost;
 mod members;
 mod network;
 mod node;

@@ -167,12 +167,14 @@ impl<E: Env> Replica<E> {
         self.ledger.dialer()
     }
 
-    /// Serves until it is told to stop, or cannot go on; then closes all connections.
+    /// Serves until it is told to stop, or cannot go on; then closes all connections, and has `links`
+    /// closed.
     pub(crate) async fn run(
         mut self,
         inputs: mpsc::Receiver<Input>,
         gone: mpsc::UnboundedReceiver<Gone>,
         stop: watch::Receiver<bool>,
+        links: watch::Sender<bool>,
     ) -> Result<(), ServerError> {
         let mut served = self.serve(inputs, gone, stop).await;
         if served.is_ok() {
@@ -188,6 +190,9 @@ impl<E: Env> Replica<E> {
         };
         self.switchboard.close_all(reason);
         let failure = self.ledger.failure();
+        // Other nodes were served as long as this one could do something for them.
+        links.send_replace(true);
+        links.closed().await;
         self.ledger.shutdown().await;
         served.map_err(|stopped| {
             let error = match failure.borrow().clone() {

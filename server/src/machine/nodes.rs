@@ -2,7 +2,7 @@
 //! them.
 
 use super::{Machine, Step, named};
-use crate::proposal::{Action, DiskId, Ignored, Origin, Proposal};
+use crate::proposal::{Action, DiskId, Diverged, Ignored, Origin, Proposal};
 use lockwright_engine::{Command, LockKey, LockState, Reply, SessionKey};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct NodeRecord {
     /// The disk that it keeps its vote and its log on.
     pub(crate) disk: DiskId,
+    /// The last entry that it is known to have acknowledged with this disk. With a log that ends
+    /// earlier it has lost some; no log is long enough for one that was found to have done so.
+    pub(crate) acknowledged: u64,
     /// The life that it is in; none when it was taken for dead.
     pub(crate) life: Option<Life>,
 }
@@ -32,6 +35,25 @@ impl Machine {
     /// What is known of a node.
     pub(crate) fn node(&self, node: u64) -> Option<NodeRecord> {
         self.nodes.get(&node).copied()
+    }
+
+    /// The leader has come so far, and these nodes too.
+    pub(super) fn witness(&mut self, index: u64, digest: u64, acknowledged: &[(u64, u64)]) {
+        if self.digests.after(index).is_some_and(|own| own != digest) {
+            self.diverged.get_or_insert(Diverged { index });
+        }
+        for (node, last) in acknowledged {
+            if let Some(record) = self.nodes.get_mut(node) {
+                record.acknowledged = record.acknowledged.max(*last);
+            }
+        }
+    }
+
+    /// A node has lost what it had acknowledged: it is not listened to any more.
+    pub(super) fn witness_all_of(&mut self, node: u64) {
+        if let Some(record) = self.nodes.get_mut(&node) {
+            record.acknowledged = u64::MAX;
+        }
     }
 
     /// Whether a proposal counts; from then on it is applied.
@@ -85,7 +107,15 @@ impl Step<'_> {
             incarnation,
             last: 0,
         });
-        self.machine.nodes.insert(node, NodeRecord { disk, life });
+        let before = self.machine.nodes.get(&node);
+        let before = before.filter(|record| record.disk == disk);
+        let acknowledged = before.map_or(0, |record| record.acknowledged);
+        let record = NodeRecord {
+            disk,
+            acknowledged,
+            life,
+        };
+        self.machine.nodes.insert(node, record);
     }
 
     /// A life of a node has ended, as the leader says.

@@ -8,7 +8,7 @@
 //! as itself it could break what was promised, so nobody listens to it.
 
 use super::wire;
-use crate::proposal::DiskId;
+use crate::{machine::NodeRecord, proposal::DiskId};
 use serde::{Deserialize, Serialize};
 use std::{fmt, io, sync::Arc};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -38,10 +38,10 @@ pub(crate) struct Identity {
     pub(crate) node: u64,
     /// Its disk.
     pub(crate) disk: DiskId,
-    /// The disk with which another node has joined, as far as is known here.
-    pub(crate) joined_with: Arc<dyn Fn(u64) -> Option<DiskId> + Send + Sync>,
-    /// Whether it has formed a cluster, or was taken into one.
-    pub(crate) is_formed: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// What is known here of another node.
+    pub(crate) known: Arc<dyn Fn(u64) -> Option<NodeRecord> + Send + Sync>,
+    /// The last entry of its log. 0 without one: then it is in no cluster yet.
+    pub(crate) last_entry: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// What the one that called says.
@@ -51,13 +51,14 @@ struct Hello {
     from: u64,
     to: u64,
     disk: DiskId,
+    last_entry: u64,
     purpose: Purpose,
 }
 
 /// What the other one answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Answer {
-    Welcome { disk: DiskId, is_formed: bool },
+    Welcome { disk: DiskId, last_entry: u64 },
     Refused(String),
 }
 
@@ -80,15 +81,18 @@ pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
         from: identity.node,
         to,
         disk: identity.disk,
+        last_entry: (identity.last_entry)(),
         purpose,
     };
     stream.write_all(&preface()).await?;
     wire::write(stream, &hello).await?;
     check_preface(stream).await?;
     match wire::read(stream).await? {
-        Answer::Welcome { disk, is_formed } => {
-            check_disk(identity, to, disk)?;
-            Ok(Known { is_formed })
+        Answer::Welcome { disk, last_entry } => {
+            check_disk(identity, to, disk, last_entry)?;
+            Ok(Known {
+                is_formed: last_entry > 0,
+            })
         }
         Answer::Refused(why) => Err(refused(format!("node {to} refuses: {why}"))),
     }
@@ -108,7 +112,7 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     }
     let welcome = Answer::Welcome {
         disk: identity.disk,
-        is_formed: (identity.is_formed)(),
+        last_entry: (identity.last_entry)(),
     };
     wire::write(stream, &welcome).await?;
     Ok((hello.from, hello.purpose))
@@ -133,17 +137,32 @@ fn check(identity: &Identity, hello: &Hello) -> io::Result<()> {
             hello.from
         )));
     }
-    check_disk(identity, hello.from, hello.disk)
+    check_disk(identity, hello.from, hello.disk, hello.last_entry)
 }
 
-fn check_disk(identity: &Identity, node: u64, disk: DiskId) -> io::Result<()> {
-    match (identity.joined_with)(node) {
-        Some(joined) if joined != disk => Err(refused(format!(
-            "node {node} has joined with the disk {joined:?}, and comes with {disk:?}: what it \
-             promised is lost. Remove it from the cluster, and add it again"
-        ))),
-        _ => Ok(()),
-    }
+fn check_disk(identity: &Identity, node: u64, disk: DiskId, last_entry: u64) -> io::Result<()> {
+    let Some(known) = (identity.known)(node) else {
+        return Ok(());
+    };
+    let lost = if known.disk != disk {
+        format!(
+            "has joined with the disk {:?}, and comes with {disk:?}",
+            known.disk
+        )
+    } else if known.acknowledged == u64::MAX {
+        "was found to have lost entries that it had acknowledged".to_owned()
+    } else if known.acknowledged > last_entry {
+        format!(
+            "has acknowledged entry {}, and comes with a log that ends at {last_entry}",
+            known.acknowledged
+        )
+    } else {
+        return Ok(());
+    };
+    Err(refused(format!(
+        "node {node} {lost}: what it promised is lost. Remove it from the cluster, and add it again \
+         with an empty directory"
+    )))
 }
 
 fn preface() -> [u8; 8] {
@@ -198,8 +217,8 @@ mod tests {
             cluster: "c".to_owned(),
             node,
             disk: DiskId(node),
-            joined_with: Arc::new(|_| None),
-            is_formed: Arc::new(|| true),
+            known: Arc::new(|_| None),
+            last_entry: Arc::new(|| 5),
         }
     }
 
@@ -232,13 +251,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_disk_is_refused_on_both_sides() {
+    async fn who_lost_something_is_refused() {
         let mut remembers = identity(2);
-        remembers.joined_with = Arc::new(|_| Some(DiskId(7)));
-        let (known, answered) = meet(&identity(1), 2, &remembers).await;
-        assert!(!answered && known.unwrap_err().to_string().contains("disk"));
-        let (known, _) = meet(&remembers, 1, &identity(1)).await;
-        assert!(known.unwrap_err().to_string().contains("disk"));
+        let known = |disk, acknowledged| NodeRecord {
+            disk,
+            acknowledged,
+            life: None,
+        };
+        remembers.known = Arc::new(move |_| Some(known(DiskId(7), 0)));
+        let (answer, answered) = meet(&identity(1), 2, &remembers).await;
+        assert!(!answered && answer.unwrap_err().to_string().contains("disk"));
+        let (answer, _) = meet(&remembers, 1, &identity(1)).await;
+        assert!(answer.unwrap_err().to_string().contains("disk"));
+        for (acknowledged, what) in [(6, "ends at 5"), (u64::MAX, "was found")] {
+            remembers.known = Arc::new(move |_| Some(known(DiskId(1), acknowledged)));
+            let (answer, _) = meet(&identity(1), 2, &remembers).await;
+            assert!(answer.unwrap_err().to_string().contains(what));
+        }
+        remembers.known = Arc::new(move |_| Some(known(DiskId(1), 5)));
+        let (answer, _) = meet(&identity(1), 2, &remembers).await;
+        assert!(answer.is_ok());
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ pub(crate) trait Doors<E: Env>: Clone + Send + 'static {
     fn forward(self, from: u64, link: Link<E>) -> impl Future<Output = ()> + Send;
 }
 
-/// Takes links until it is told to stop.
+/// Takes links until it is told to stop, or nobody could tell it any more.
 pub(crate) async fn listen<E: Env, D: Doors<E>>(
     env: E,
     mut listener: E::Listener,

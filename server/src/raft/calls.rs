@@ -16,6 +16,12 @@ pub(super) const PART_BYTES: usize = 1 << 20;
 /// The largest snapshot that is taken from another node.
 const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 
+/// After this long without a call a link is used to say that this side is still there.
+pub(super) const QUIET_MAX: Duration = Duration::from_secs(10);
+
+/// A link on which nothing came for this long is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
 /// What is asked for.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Call {
@@ -23,8 +29,10 @@ pub(super) enum Call {
     Vote(VoteRequest<Types>),
     PreVote(VoteRequest<Types>),
     TransferLeader(TransferLeaderRequest<Types>),
-    /// A snapshot of so many bytes follows in parts, each answered by [`Answer::Taken`] but the
-    /// last.
+    /// Is the other side there?
+    Ping,
+    /// A snapshot of so many bytes follows in parts. This and each part is answered by
+    /// [`Answer::Taken`], but the last.
     Snapshot {
         vote: Vote,
         meta: SnapshotMeta,
@@ -45,13 +53,20 @@ pub(super) enum Answer {
     Failed(String),
 }
 
-/// Answers the calls of another node until it goes, or says nothing for `patience`.
-pub(crate) async fn serve<E: Env>(env: E, raft: Raft, mut link: Link<E>, patience: Duration) {
+impl Call {
+    /// Whether it makes sense without a call before it.
+    pub(super) fn is_whole(&self) -> bool {
+        !matches!(self, Call::SnapshotPart(_))
+    }
+}
+
+/// Answers the calls of another node until it goes, or says nothing any more.
+pub(crate) async fn serve<E: Env>(env: E, raft: Raft, mut link: Link<E>) {
     // What goes wrong here is told to the other side by the end of the link.
-    while let Ok(Ok(call)) = timeout(&env, patience, wire::read::<Call, _>(&mut link)).await {
+    while let Ok(Ok(call)) = timeout(&env, SILENCE_MAX, wire::read::<Call, _>(&mut link)).await {
         let answer = match call {
             Call::Snapshot { vote, meta, bytes } => {
-                let taken = take_snapshot(&env, &mut link, bytes, patience).await;
+                let taken = take_snapshot(&env, &mut link, bytes).await;
                 let Ok(snapshot) = taken else { return };
                 let installed = raft.install_full_snapshot(vote, Snapshot { meta, snapshot });
                 answer_of(installed.await, Answer::Snapshot)
@@ -73,6 +88,7 @@ async fn answer(raft: &Raft, call: Call) -> Answer {
             let taken = raft.handle_transfer_leader(request).await;
             answer_of(taken, Answer::TransferLeader)
         }
+        Call::Ping => Answer::Taken,
         Call::Snapshot { .. } | Call::SnapshotPart(_) => {
             Answer::Failed("a part of a snapshot came alone".to_owned())
         }
@@ -86,18 +102,14 @@ fn answer_of<T, E: ToString>(result: Result<T, E>, of: impl FnOnce(T) -> Answer)
     }
 }
 
-async fn take_snapshot<E: Env>(
-    env: &E,
-    link: &mut Link<E>,
-    bytes: u64,
-    patience: Duration,
-) -> io::Result<Vec<u8>> {
+async fn take_snapshot<E: Env>(env: &E, link: &mut Link<E>, bytes: u64) -> io::Result<Vec<u8>> {
     if bytes > SNAPSHOT_BYTES_MAX {
         return Err(io::Error::other("a snapshot that is too large"));
     }
     let mut snapshot = Vec::new();
+    wire::write(link, &Answer::Taken).await?;
     while (snapshot.len() as u64) < bytes {
-        let part = timeout(env, patience, wire::read::<Call, _>(link)).await;
+        let part = timeout(env, SILENCE_MAX, wire::read::<Call, _>(link)).await;
         let Call::SnapshotPart(part) = part.map_err(io::Error::other)?? else {
             return Err(io::Error::other("something else than a part of a snapshot"));
         };

@@ -11,11 +11,12 @@ use crate::{
 };
 use lockwright_env::{Env, sleep};
 use std::collections::BTreeMap;
+use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 /// Tries until there is a cluster, made here or by another member.
-pub(super) fn start<E: Env>(raft: Raft, dialer: Dialer<E>, cluster: ClusterConfig) {
-    tokio::spawn(async move {
+pub(super) fn start<E: Env>(raft: Raft, dialer: Dialer<E>, cluster: ClusterConfig) -> AbortHandle {
+    let forming = tokio::spawn(async move {
         while let Ok(false) = raft.is_initialized().await {
             if all_are_new(&dialer, &cluster).await {
                 form(&raft, &cluster).await;
@@ -23,6 +24,7 @@ pub(super) fn start<E: Env>(raft: Raft, dialer: Dialer<E>, cluster: ClusterConfi
             sleep(&dialer.env, cluster.election_timeout).await;
         }
     });
+    forming.abort_handle()
 }
 
 async fn all_are_new<E: Env>(dialer: &Dialer<E>, cluster: &ClusterConfig) -> bool {

@@ -75,9 +75,9 @@ impl Log {
         })
     }
 
-    /// Whether it ever had an entry.
-    pub(super) fn is_begun(&self) -> bool {
-        self.memory().last.is_some()
+    /// The index of its last entry; 0 without one.
+    pub(super) fn last_entry(&self) -> u64 {
+        self.memory().last.map_or(0, |last| last.index)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -4,7 +4,8 @@
 //! a call fails or is not answered in time: nobody knows then where in it the other side is.
 
 use super::{
-    calls::{Answer, Call, PART_BYTES},
+    calls::{self, Answer, Call, PART_BYTES},
+    lost::Lost,
     types::{Snapshot, Types, Vote},
 };
 use crate::{
@@ -15,98 +16,169 @@ use lockwright_env::{Env, timeout};
 use openraft::{
     OptionalSend, RaftNetworkFactory,
     errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
-    network::{RPCOption, v2::RaftNetworkV2},
+    network::{Backoff, RPCOption, v2::RaftNetworkV2},
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
         TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
-use std::{future::Future, io, sync::Mutex, time::Duration};
+use std::{future::Future, io, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+};
 
 /// Opens links to other replicas; none in a cluster of one.
 pub(super) struct Network<E> {
+    pub(super) lost: Lost,
     pub(super) dialer: Option<Dialer<E>>,
     /// How long an answer may take.
     pub(super) patience: Duration,
+    /// How long to wait before another try when a node cannot be reached.
+    pub(super) pause: Duration,
 }
 
-/// A link to another replica, open or not.
-pub(super) struct RaftLink<E: Env> {
-    dialer: Option<Dialer<E>>,
-    patience: Duration,
+/// A link to another replica, which a task of its own keeps. openraft gives calls up that take
+/// long, and a link that was given up with each of them would never be open for long enough where
+/// messages are slow.
+pub(super) struct RaftLink {
+    lost: Lost,
     to: u64,
-    address: String,
-    /// In a lock, which is never waited for, since openraft wants to share it.
-    link: Mutex<Option<Link<E>>>,
+    pause: Duration,
+    calls: mpsc::UnboundedSender<Asked>,
+    keeper: Option<AbortHandle>,
+}
+
+/// A call on its way to whoever keeps the link.
+struct Asked {
+    call: Call,
+    answer: oneshot::Sender<io::Result<Answer>>,
 }
 
 impl<E: Env> RaftNetworkFactory<Types> for Network<E> {
-    type Network = RaftLink<E>;
+    type Network = RaftLink;
 
-    async fn new_client(&mut self, target: u64, node: &Member) -> RaftLink<E> {
+    async fn new_client(&mut self, target: u64, node: &Member) -> RaftLink {
+        let (calls, asked) = mpsc::unbounded_channel();
+        let keeper = self.dialer.clone().map(|dialer| {
+            let keeper = Keeper {
+                dialer,
+                patience: self.patience,
+                to: target,
+                address: node.address.clone(),
+                link: None,
+            };
+            tokio::spawn(keeper.keep(asked)).abort_handle()
+        });
         RaftLink {
-            dialer: self.dialer.clone(),
-            patience: self.patience,
+            lost: self.lost.clone(),
             to: target,
-            address: node.address.clone(),
-            link: Mutex::new(None),
+            pause: self.pause,
+            calls,
+            keeper,
         }
     }
 }
 
-impl<E: Env> RaftLink<E> {
-    fn link(&mut self) -> &mut Option<Link<E>> {
-        let link = self.link.get_mut();
-        link.expect("nobody panics while it is locked")
+impl Drop for RaftLink {
+    fn drop(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.abort();
+        }
+    }
+}
+
+/// Keeps a link.
+struct Keeper<E: Env> {
+    dialer: Dialer<E>,
+    patience: Duration,
+    to: u64,
+    address: String,
+    link: Option<Link<E>>,
+}
+
+impl<E: Env> Keeper<E> {
+    async fn keep(mut self, mut asked: mpsc::UnboundedReceiver<Asked>) {
+        let env = self.dialer.env.clone();
+        loop {
+            match timeout(&env, calls::QUIET_MAX, asked.recv()).await {
+                // What was given up meanwhile need not be said.
+                Ok(Some(Asked { answer, .. })) if answer.is_closed() => {}
+                Ok(Some(Asked { call, answer })) => {
+                    // It fails when the call was given up.
+                    let _ = answer.send(self.call(&call).await);
+                }
+                Ok(None) => return,
+                // The other side need not wonder whether this one is still there.
+                Err(_) => {
+                    if self.link.is_some() && self.call(&Call::Ping).await.is_err() {
+                        self.link = None;
+                    }
+                }
+            }
+        }
     }
 
-    async fn call(&mut self, call: &Call, is_answered: bool) -> io::Result<Option<Answer>> {
-        let Some(dialer) = self.dialer.clone() else {
-            return Err(io::Error::other("this server is a cluster of one"));
+    async fn call(&mut self, call: &Call) -> io::Result<Answer> {
+        let was_open = self.link.is_some();
+        let answer = match self.call_once(call).await {
+            // The other side may have closed it long ago, and has not heard of the call then.
+            Err(error)
+                if was_open && call.is_whole() && error.kind() != io::ErrorKind::TimedOut =>
+            {
+                self.call_once(call).await
+            }
+            answer => answer,
         };
-        let patience = self.patience;
-        let asking = async {
-            // A call that fails or is given up leaves no link.
-            let mut link = match self.link().take() {
-                Some(link) => link,
-                None => {
-                    let opened = dialer.open(self.to, &self.address, Purpose::Raft).await?;
-                    opened.0
-                }
-            };
-            wire::write(&mut link, call).await?;
-            let answer = match is_answered {
-                true => Some(wire::read(&mut link).await?),
-                false => None,
-            };
-            *self.link() = Some(link);
-            Ok::<_, io::Error>(answer)
-        };
-        let answer = timeout(&dialer.env, patience, asking).await;
-        match answer.map_err(|elapsed| io::Error::new(io::ErrorKind::TimedOut, elapsed))?? {
-            Some(Answer::Failed(why)) => Err(io::Error::other(why)),
+        match answer? {
+            Answer::Failed(why) => Err(io::Error::other(why)),
             answer => Ok(answer),
         }
     }
 
+    /// A call that fails leaves no link.
+    async fn call_once(&mut self, call: &Call) -> io::Result<Answer> {
+        let env = self.dialer.env.clone();
+        let asking = async {
+            let mut link = match self.link.take() {
+                Some(link) => link,
+                None => {
+                    let (to, address) = (self.to, &self.address);
+                    self.dialer.open(to, address, Purpose::Raft).await?.0
+                }
+            };
+            wire::write(&mut link, call).await?;
+            let answer = wire::read(&mut link).await?;
+            self.link = Some(link);
+            Ok(answer)
+        };
+        let answered = timeout(&env, self.patience, asking).await;
+        answered.unwrap_or_else(|elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)))
+    }
+}
+
+impl RaftLink {
+    async fn call(&self, call: Call) -> io::Result<Answer> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || io::Error::other("there is no link to other nodes");
+        let asked = self.calls.send(Asked { call, answer });
+        asked.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
     async fn ask<T>(
-        &mut self,
+        &self,
         call: Call,
         answer_of: impl FnOnce(Answer) -> Option<T>,
     ) -> Result<T, Unreachable<Types>> {
-        let answer = self.call(&call, true).await;
-        let answer = answer.and_then(|answer| {
-            let answer = answer.and_then(answer_of);
-            answer.ok_or_else(|| io::Error::other("an answer to something else"))
+        let answer = self.call(call).await.and_then(|answer| {
+            answer_of(answer).ok_or_else(|| io::Error::other("an answer to something else"))
         });
-        answer.map_err(|error| {
-            *self.link() = None;
-            Unreachable::new(&error)
-        })
+        answer.map_err(|error| Unreachable::new(&error))
     }
 
     async fn send_snapshot(
-        &mut self,
+        &self,
         vote: Vote,
         snapshot: Snapshot,
     ) -> Result<SnapshotResponse<Types>, Unreachable<Types>> {
@@ -116,11 +188,11 @@ impl<E: Env> RaftLink<E> {
             meta: snapshot.meta,
             bytes: bytes.len() as u64,
         };
-        self.tell(&begin).await?;
+        let taken = |answer| matches!(answer, Answer::Taken).then_some(());
+        self.ask(begin, taken).await?;
         let mut parts = bytes.chunks(PART_BYTES).collect::<Vec<_>>();
         let last = parts.pop().expect("a snapshot has bytes");
         for part in parts {
-            let taken = |answer| matches!(answer, Answer::Taken).then_some(());
             self.ask(Call::SnapshotPart(part.to_vec()), taken).await?;
         }
         let installed = |answer| match answer {
@@ -129,16 +201,9 @@ impl<E: Env> RaftLink<E> {
         };
         self.ask(Call::SnapshotPart(last.to_vec()), installed).await
     }
-
-    /// Says something that is not answered.
-    async fn tell(&mut self, call: &Call) -> Result<(), Unreachable<Types>> {
-        let told = self.call(call, false).await;
-        told.map_err(|error| Unreachable::new(&error))?;
-        Ok(())
-    }
 }
 
-impl<E: Env> RaftNetworkV2<Types> for RaftLink<E> {
+impl RaftNetworkV2<Types> for RaftLink {
     type SnapshotData = Vec<u8>;
 
     async fn append_entries(
@@ -146,11 +211,26 @@ impl<E: Env> RaftNetworkV2<Types> for RaftLink<E> {
         request: AppendEntriesRequest<Types>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        let term = request.vote.leader_id.term;
+        let before = request.prev_log_id.map(|id| id.index);
+        let last = request.entries.last().map(|entry| entry.log_id.index);
         let answer = self.ask(Call::Append(request), |answer| match answer {
             Answer::Append(response) => Some(response),
             _ => None,
         });
-        Ok(answer.await?)
+        let answer = answer.await?;
+        match (&answer, before) {
+            (AppendEntriesResponse::Conflict, Some(before)) => {
+                self.lost.misses(self.to, term, before);
+            }
+            (AppendEntriesResponse::Success, before) => {
+                if let Some(last) = last.or(before) {
+                    self.lost.acknowledged(self.to, term, last);
+                }
+            }
+            _ => {}
+        }
+        Ok(answer)
     }
 
     async fn vote(
@@ -178,12 +258,13 @@ impl<E: Env> RaftNetworkV2<Types> for RaftLink<E> {
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         tokio::select! {
             biased;
-            closed = cancel => {
-                *self.link() = None;
-                Err(closed.into())
-            }
+            closed = cancel => Err(closed.into()),
             sent = self.send_snapshot(vote, snapshot) => Ok(sent?),
         }
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(self.pause)))
     }
 
     async fn transfer_leader(

@@ -3,6 +3,7 @@
 use super::{
     calls, formation,
     log::Log,
+    lost::Lost,
     members::Members,
     network::Network,
     state::{News, State},
@@ -23,7 +24,7 @@ use openraft::{
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::AbortHandle};
 
 /// The id of the only member of a cluster of one that was never told another.
 const ALONE: u64 = 1;
@@ -68,6 +69,9 @@ pub(crate) struct Node {
     store: Store,
     owner: Owner,
     is_alone: bool,
+    lost: Lost,
+    /// Forms the cluster, when it starts for the first time.
+    former: Option<AbortHandle>,
     refused_in: mpsc::UnboundedSender<Maker>,
     refused: mpsc::UnboundedReceiver<Maker>,
     news: mpsc::UnboundedReceiver<News>,
@@ -98,9 +102,12 @@ impl Node {
             identity: identity(&owner, &state, &log),
             patience: cluster.election_timeout,
         });
+        let lost = Lost::default();
         let network = Network {
+            lost: lost.clone(),
             dialer: dialer.clone(),
             patience: cluster.map_or(Duration::ZERO, |cluster| cluster.election_timeout),
+            pause: cluster.map_or(Duration::ZERO, |cluster| cluster.heartbeat),
         };
         let raft = Raft::new(
             owner.node,
@@ -114,10 +121,12 @@ impl Node {
         let is_there = is_there.map_err(|error| failure(error.to_string()))?;
         let metrics = raft.server_metrics();
         let voters: Vec<u64> = raft.voter_ids().collect();
+        let mut former = None;
         match (cluster, &dialer) {
             (Some(cluster), Some(dialer)) => {
                 if !is_there && !cluster.members.is_empty() {
-                    formation::start(raft.clone(), dialer.clone(), cluster.clone());
+                    let forming = formation::start(raft.clone(), dialer.clone(), cluster.clone());
+                    former = Some(forming);
                 }
             }
             _ if is_there && voters != [owner.node] => {
@@ -135,6 +144,8 @@ impl Node {
             store,
             is_alone: dialer.is_none(),
             owner,
+            lost,
+            former,
             refused_in,
             refused,
             news,
@@ -239,6 +250,21 @@ impl Node {
         }
     }
 
+    /// The last entry that each other node has acknowledged, as far as this one knows as the leader.
+    pub(crate) fn acknowledged(&self) -> Vec<(u64, u64)> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let others = metrics.replication.into_iter().flatten();
+        let others = others.filter(|(node, _)| *node != self.owner.node);
+        others
+            .filter_map(|(node, last)| Some((node, last?.index)))
+            .collect()
+    }
+
+    /// A node that was found to have lost entries that it had acknowledged.
+    pub(crate) fn take_lost(&self) -> Option<u64> {
+        self.lost.take()
+    }
+
     /// The last entry that was applied; 0 without one.
     pub(crate) fn applied_index(&self) -> u64 {
         self.state.applied_index()
@@ -280,6 +306,9 @@ impl Node {
 
     /// Stops.
     pub(crate) async fn shutdown(self) {
+        if let Some(former) = &self.former {
+            former.abort();
+        }
         // It fails when it has panicked, and that is known already.
         let _ = self.raft.shutdown().await;
     }
@@ -290,9 +319,9 @@ impl Node {
 pub(crate) struct RaftDoor(Raft);
 
 impl RaftDoor {
-    /// Serves those of one link. It is over when nothing comes for `patience`.
-    pub(crate) async fn serve<E: Env>(self, env: E, link: Link<E>, patience: Duration) {
-        calls::serve(env, self.0, link, patience).await;
+    /// Serves those of one link.
+    pub(crate) async fn serve<E: Env>(self, env: E, link: Link<E>) {
+        calls::serve(env, self.0, link).await;
     }
 }
 
@@ -357,11 +386,8 @@ fn identity(owner: &Owner, state: &State, log: &Log) -> Identity {
         cluster: owner.cluster.clone(),
         node: owner.node,
         disk: owner.disk,
-        joined_with: Arc::new(move |node| {
-            let record = state.with_machine(|machine| machine.node(node));
-            record.map(|record| record.disk)
-        }),
-        is_formed: Arc::new(move || log.is_begun()),
+        known: Arc::new(move |node| state.with_machine(|machine| machine.node(node))),
+        last_entry: Arc::new(move || log.last_entry()),
     }
 }
 
@@ -375,6 +401,8 @@ fn raft_config(config: &ServerConfig) -> Config {
         // A leader that lost power may have lost entries that others have. If it led on in the same
         // term it would make other entries with the same index and term.
         enable_leader_restore: Some(false),
+        // Who has lost entries is found out by us, and told to all: it need not be the leader's end.
+        allow_log_reversion: Some(true),
         ..Config::default()
     };
     let raft = match &config.cluster {
@@ -387,7 +415,9 @@ fn raft_config(config: &ServerConfig) -> Config {
             ..raft
         },
         Some(cluster) => Config {
-            heartbeat_interval: in_ms(cluster.heartbeat),
+            // openraft gives up an answer to a heartbeat that takes longer than until the next: so
+            // there must be as much time between them as there can be.
+            heartbeat_interval: in_ms(cluster.heartbeat.max(cluster.election_timeout / 3)),
             election_timeout_min: in_ms(cluster.election_timeout),
             election_timeout_max: 2 * in_ms(cluster.election_timeout),
             // A node that was cut off must not disturb those that were not when it comes back.

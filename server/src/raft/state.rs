@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Probe, RaftEvent,
     machine::{Machine, Outcome, Saved},
-    proposal::{Ignored, Proposal},
+    proposal::{Diverged, Ignored, Proposal},
     store::{Change, Store, StoreError},
 };
 use futures_util::{Stream, TryStreamExt};
@@ -174,9 +174,9 @@ impl State {
 }
 
 impl Inner {
-    fn apply(&mut self, entry: &Entry) -> Option<Applied> {
+    fn apply(&mut self, entry: &Entry) -> Result<Option<Applied>, Diverged> {
         self.applied = Some(entry.log_id);
-        match &entry.payload {
+        Ok(match &entry.payload {
             EntryPayload::Blank => None,
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
@@ -187,10 +187,10 @@ impl Inner {
                 Some(Applied {
                     term,
                     proposal: proposal.clone(),
-                    result: self.machine.apply(index, term, proposal).map(Box::new),
+                    result: self.machine.apply(index, term, proposal)?.map(Box::new),
                 })
             }
-        }
+        })
     }
 }
 
@@ -279,6 +279,7 @@ impl RaftStateMachine<Types> for State {
             let (index, term) = place(&entry.log_id);
             self.probe.raft(RaftEvent::Applies { index, term });
             let applied = self.inner().apply(&entry);
+            let applied = applied.map_err(io::Error::other)?;
             // Nobody listens any more when the server stops.
             let _ = self.news.send(applied.map_or(News::Passed, News::Applied));
             if let Some(responder) = responder {

@@ -173,6 +173,12 @@ async fn rows_are_written_as_ever() {
             incarnation: 9,
             forget: false,
         },
+        Action::Witness {
+            index: 7,
+            digest: 8,
+            acknowledged: vec![(2, 6)],
+        },
+        Action::Distrust { node: 2 },
     ];
     let rows = (4..).zip(actions);
     let rows: Vec<Vec<u8>> = rows
