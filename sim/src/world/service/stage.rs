@@ -643,6 +643,16 @@ impl Stage {
         if inner.busy.len() > SHOWN {
             let _ = write!(text, " and {} more", inner.busy.len() - SHOWN);
         }
+        if *self.phase.borrow() == Phase::Reporting {
+            let silent = (0..self.nodes.len()).find(|node| {
+                let said = inner.usage.get(node);
+                said.is_none_or(Option::is_none)
+            });
+            if let Some(node) = silent {
+                let name = &self.nodes[node].name;
+                let _ = write!(text, "whoever asks {name} what it has in hand");
+            }
+        }
         if let Some(lock) = inner.named.first() {
             let _ = write!(
                 text,
