@@ -206,7 +206,10 @@ async fn serve_once(
             .await
             .is_ok()
         {
-            stage.report(node, handle.usage().await);
+            // A node that has lost its leader may not know yet.
+            while !stage.report(node, handle.usage().await) {
+                tokio::time::sleep(RESTART_PAUSE).await;
+            }
         }
         std::future::pending::<()>().await;
     };

@@ -644,13 +644,13 @@ impl Stage {
             let _ = write!(text, " and {} more", inner.busy.len() - SHOWN);
         }
         if *self.phase.borrow() == Phase::Reporting {
-            let silent = (0..self.nodes.len()).find(|node| {
-                let said = inner.usage.get(node);
-                said.is_none_or(Option::is_none)
-            });
-            if let Some(node) = silent {
-                let name = &self.nodes[node].name;
-                let _ = write!(text, "whoever asks {name} what it has in hand");
+            for (index, node) in self.nodes.iter().enumerate() {
+                let name = &node.name;
+                let _ = match inner.usage.get(&index) {
+                    Some(Some(_)) => Ok(()),
+                    Some(None) => write!(text, "whoever asks {name}, which serves nobody; "),
+                    None => write!(text, "whoever asks {name}, which does not answer; "),
+                };
             }
         }
         if let Some(lock) = inner.named.first() {
@@ -681,9 +681,11 @@ impl Stage {
         self.found(liveness::kept(now, client, &format!("{usage:?}")));
     }
 
-    /// A server says what it has in hand; none if it cannot say.
-    pub(super) fn report(&self, node: usize, usage: Option<Usage>) {
+    /// A server says what it has in hand; none and false if it cannot say.
+    pub(super) fn report(&self, node: usize, usage: Option<Usage>) -> bool {
+        let has_said = usage.is_some();
         self.inner().usage.insert(node, usage);
+        has_said
     }
 
     /// What the servers have in hand, once all have said so.
