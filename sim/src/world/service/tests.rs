@@ -12,9 +12,21 @@ fn found<P>(
 where
     P: Future<Output = turmoil::Result> + 'static,
 {
+    found_in(Profile::Service, seeds, program)
+}
+
+/// As [`found`], in worlds of this profile.
+fn found_in<P>(
+    profile: Profile,
+    seeds: u64,
+    program: impl Fn(Arc<Stage>, usize) -> P + Clone + 'static,
+) -> Option<String>
+where
+    P: Future<Output = turmoil::Result> + 'static,
+{
     (0..seeds).find_map(|seed| {
-        let Plan::Service(plan) = generate(Profile::Service, seed) else {
-            panic!("profile `service` draws its own plans");
+        let (Plan::Service(plan) | Plan::Cluster(plan)) = generate(profile, seed) else {
+            panic!("the profile draws its own plans");
         };
         let stage = Stage::new(plan, false);
         let mut elapsed = Duration::default();
@@ -76,4 +88,50 @@ fn a_server_that_breaks_connections_for_no_reason_is_found() {
         }
     };
     assert_eq!(found(20, restless).as_deref(), Some("connections"));
+}
+
+#[test]
+fn nodes_that_do_not_know_each_other_are_found() {
+    let strangers = |stage: Arc<Stage>, node: usize| async move {
+        let mut config = server_host::config(&stage, node);
+        config.cluster = None;
+        let env = server_host::env(&stage, node);
+        server_host::serve(&stage, node, env, config).await
+    };
+    let found = found_in(Profile::Cluster, 5, strangers);
+    assert_eq!(found.as_deref(), Some("raft_invariants"));
+}
+
+#[test]
+fn a_node_that_decides_otherwise_than_the_others_is_found() {
+    let otherwise = |stage: Arc<Stage>, node: usize| async move {
+        let mut config = server_host::config(&stage, node);
+        if node == 1 {
+            config.limits.locks_per_owner = 1;
+        }
+        let env = server_host::env(&stage, node);
+        server_host::serve(&stage, node, env, config).await
+    };
+    let found = found_in(Profile::Cluster, 20, otherwise);
+    assert!(
+        ["replica_agreement", "exact_grants"].contains(&found.as_deref().unwrap_or_default()),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_cluster_whose_clocks_are_others_is_found() {
+    let other_clock = |stage: Arc<Stage>, node: usize| async move {
+        let cluster = stage.plan.cluster.as_ref().expect("it is a cluster");
+        let clock = ClockPlan {
+            drift_ppm: -cluster.nodes[node].clock.drift_ppm,
+            ..cluster.nodes[node].clock.clone()
+        };
+        let disk = stage.nodes[node].disk.clone().expect("nodes have disks");
+        let env = SimEnv::with_disk(Host::new(&clock), disk);
+        let config = server_host::config(&stage, node);
+        server_host::serve(&stage, node, env, config).await
+    };
+    let found = found_in(Profile::Cluster, 5, other_clock);
+    assert_eq!(found.as_deref(), Some("stamps"));
 }
