@@ -1,6 +1,6 @@
 //! Links between processes, which can be cut and silenced: a small proxy for each.
 
-use lockwright_env::{Env, Listener, TokioEnv, sleep, timeout};
+use lockwright_env::{Env, TokioEnv, sleep, timeout};
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
@@ -174,13 +174,22 @@ async fn pump(
     }
 }
 
-/// A port that is free now, and is likely to be for a while.
-pub(super) async fn free_port() -> io::Result<u16> {
-    Ok(TokioEnv
-        .listen("127.0.0.1:0")
-        .await?
-        .local_address()?
-        .port())
+/// So many ports that are free, and below those that the system gives to whoever wants any: so they
+/// stay so while a server is down.
+pub(super) async fn free_ports(count: usize) -> io::Result<Vec<u16>> {
+    const PORTS: u32 = 12_000;
+    let first = std::process::id().wrapping_mul(131) % PORTS;
+    let mut free = Vec::new();
+    for next in 0..PORTS {
+        if free.len() == count {
+            return Ok(free);
+        }
+        let port = u16::try_from(20_000 + (first + next) % PORTS).expect("it is one");
+        if TokioEnv.listen(&format!("127.0.0.1:{port}")).await.is_ok() {
+            free.push(port);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::happening::Happening;
 use super::judge::Broken;
-use super::link::{Link, Proxy, free_port};
+use super::link::{Link, Proxy, free_ports};
 use super::stage::Stage;
 use crate::os;
 use nix::sys::signal::{Signal, kill};
@@ -53,12 +53,8 @@ impl Servers {
     pub(super) async fn start(setup: Setup) -> io::Result<Rc<Servers>> {
         let count = setup.nodes;
         let links = vec_of(count, |_| vec_of(count, |_| Link::new()));
-        let mut clients = Vec::new();
-        let mut peers = Vec::new();
-        for _ in 0..count {
-            clients.push(free_port().await?);
-            peers.push(free_port().await?);
-        }
+        let mut clients = free_ports(2 * count).await?;
+        let peers = clients.split_off(count);
         let mut members = Vec::new();
         for (to, port) in peers.iter().enumerate() {
             let to_it = links.iter().map(|from| from[to].clone()).collect();

@@ -4,12 +4,14 @@ use crate::{
     cli,
     exit::{Exit, Failure},
     http::{Api, Table, understood},
-    output,
+    output, units,
 };
 use clap::Subcommand;
+use lockwright_client::DurationMs;
 use lockwright_protocol::cluster::{ClusterView, NewLeader, NewNode, NodeRole};
 use lockwright_server::Member;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 /// Show the nodes of a cluster, add and remove some, and say who leads.
 ///
@@ -38,20 +40,26 @@ enum What {
     Status,
     /// Add a node, which gets a copy of all and has no vote yet
     ///
-    /// Start it first, with --id and --peer-listen and without --peers. When it has caught up, as
-    /// MATCHED of `status` tells, promote it.
+    /// Start it first, with --id and --peer-listen and without --peers. Promote it when it has caught
+    /// up, as MATCHED of `status` tells.
     Add {
         /// The node: its number, where other nodes reach it, and where clients do
         #[arg(value_name = "N=ADDR/CLIENT_ADDR", value_parser = cli::member)]
         node: Member,
     },
     /// Give a node that was added a vote
+    ///
+    /// It has to have almost all that the leader has.
     Promote {
         /// Its number
         #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         id: u64,
+
+        /// Give it this long to be heard of first
+        #[arg(long, value_name = "D", default_value = "10s", value_parser = units::duration)]
+        wait: DurationMs,
     },
-    /// Remove a node; stop it when that is done
+    /// Remove a node that does not lead; stop it when that is done
     ///
     /// A node that has lost its disk is removed, and added again with an empty one: until then the
     /// others do not listen to it, since it has forgotten what it has promised.
@@ -93,7 +101,10 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
             };
             api.change("/v1/cluster/nodes", Some(&json!(node)))?
         }
-        What::Promote { id } => api.change(&format!("/v1/cluster/nodes/{id}/promote"), None)?,
+        What::Promote { id, wait } => {
+            wait_for(args, &api, *id, units::std(*wait))?;
+            api.change(&format!("/v1/cluster/nodes/{id}/promote"), None)?
+        }
         What::Remove { id } => api.remove(&format!("/v1/cluster/nodes/{id}"))?,
         What::TransferLeader { id } => {
             let leader = NewLeader { id: *id };
@@ -125,6 +136,22 @@ fn status(args: &Args, api: &Api) -> Result<Value, Failure> {
     };
     let asked = Api::of_cluster(vec![leader.client_address.clone()], args.json);
     Ok(asked.look_if_there(PATH).unwrap_or(answer))
+}
+
+/// Waits until the leader has heard of a node that was added. If it does not, the leader says why the
+/// node cannot be promoted.
+fn wait_for(args: &Args, api: &Api, id: u64, wait: Duration) -> Result<(), Failure> {
+    const AGAIN: Duration = Duration::from_millis(100);
+    let until = Instant::now() + wait;
+    while Instant::now() < until {
+        let view: ClusterView = understood(&status(args, api)?)?;
+        let node = view.nodes.iter().find(|node| node.id == id);
+        if node.is_none_or(|node| node.role == NodeRole::Voter || node.matched.is_some()) {
+            return Ok(());
+        }
+        std::thread::sleep(AGAIN);
+    }
+    Ok(())
 }
 
 fn show(view: &ClusterView) -> Result<(), Failure> {

@@ -83,7 +83,7 @@ fn changes_are_asked_of_the_leader() {
     let follower = Played::says("503 Service Unavailable", hint.to_string());
     for args in [
         &["add", "4=h:7401/h:9009"][..],
-        &["promote", "4"],
+        &["promote", "4", "--wait", "0ms"],
         &["remove", "1"],
         &["transfer-leader", "2"],
     ] {
@@ -105,7 +105,15 @@ fn changes_are_asked_of_the_leader() {
 fn what_is_refused_is_told() {
     let body = json!({"error": "conflict", "message": "node 9 is no learner"});
     let node = Played::says("409 Conflict", body.to_string());
-    let output = run(&["cluster", "promote", "9", "--server", &node.address]);
+    let output = run(&[
+        "cluster",
+        "promote",
+        "9",
+        "--wait",
+        "0ms",
+        "--server",
+        &node.address,
+    ]);
     assert_eq!(code(&output), 1);
     assert_eq!(stderr(&output), "error: conflict: node 9 is no learner\n");
     // Its answer gets lost: whether it was done is not known.

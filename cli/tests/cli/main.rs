@@ -3,6 +3,7 @@
 mod bench;
 mod cluster;
 mod lock;
+mod nodes;
 mod operators;
 mod played;
 mod serve;

@@ -7,7 +7,7 @@ use lockwright_env::{Env, timeout};
 use lockwright_protocol::cluster::{ClusterView, NodeRole, NodeView};
 use openraft::{
     ChangeMembers,
-    async_runtime::WatchReceiver,
+    async_runtime::{Instant, WatchReceiver},
     errors::{ClientWriteError, RaftError},
     metrics::RaftMetrics,
     raft::ClientWriteResponse,
@@ -56,9 +56,15 @@ impl Members {
             },
             matched: matched(id),
         });
+        // One that leads and hears of no majority may long have been replaced.
+        let own = metrics.id;
+        let patience = Duration::from_millis(2 * self.0.config().election_timeout_max);
+        let acked = metrics.last_quorum_acked.as_ref();
+        let is_followed = voters.len() == 1 || acked.is_some_and(|at| at.elapsed() < patience);
+        let leader = metrics.current_leader;
         ClusterView {
-            id: metrics.id,
-            leader: metrics.current_leader,
+            id: own,
+            leader: leader.filter(|leader| *leader != own || is_followed),
             term: metrics.current_term,
             nodes: nodes.collect(),
             last_applied: metrics.last_applied.map_or(0, |last| last.index),
