@@ -192,16 +192,30 @@ impl World<'_> {
         if !self.settle(elapsed, Stage::is_idle) {
             return;
         }
-        let forgotten = self.sim.elapsed() + self.forgetting();
-        while self.sim.elapsed() < forgotten {
-            if !self.step(elapsed) {
-                return;
-            }
+        if !self.wait_until_forgotten(elapsed) {
+            return;
         }
         self.stage.phase.send_replace(Phase::Reporting);
         if self.settle(elapsed, |stage| stage.usage().is_some()) {
             self.nothing_is_left();
         }
+    }
+
+    /// Lets everything be forgotten; false when the run is over, because a rule was broken.
+    fn wait_until_forgotten(&mut self, elapsed: &mut Duration) -> bool {
+        let mut forgotten = self.sim.elapsed() + self.forgetting();
+        let mut is_quiet = false;
+        while self.sim.elapsed() < forgotten {
+            if !self.step(elapsed) {
+                return false;
+            }
+            // Nodes may take long to find to each other, and then nothing more is to be waited for.
+            if !is_quiet && self.stage.plan.cluster.is_some() && self.stage.is_quiet() {
+                is_quiet = true;
+                forgotten = forgotten.min(self.sim.elapsed() + self.remembering());
+            }
+        }
+        true
     }
 
     /// One tick; false when the run is over, because a rule was broken.
@@ -266,6 +280,14 @@ impl World<'_> {
         let cluster = plan.cluster.as_ref();
         let recovery_ms = cluster.map_or(0, ClusterPlan::recovery_ms);
         Duration::from_millis(longest + self.visit_ms() + idle_ms + 3_000 + disks_ms + recovery_ms)
+    }
+
+    /// After this long nothing is remembered any more of what is over, and connections are given up.
+    fn remembering(&self) -> Duration {
+        let plan = &self.stage.plan;
+        let retention = plan.server.limits.to_limits().retention.as_ms();
+        let longest = retention + plan.server.idle_timeout_ms;
+        Duration::from_millis(longest + longest / 100 + 1_000)
     }
 
     /// After this long nothing is remembered any more, and sessions of dead clients have ended.

@@ -16,7 +16,7 @@ impl ServicePlan {
         let draw = &mut Draw::new(Profile::Cluster, seed, Stream::Cluster);
         let faults = &mut Draw::new(Profile::Cluster, seed, Stream::ClusterFaults);
         let seed_of_the_world = draw.word() >> 32;
-        let shape = Shape::draw(seed_of_the_world);
+        let shape = Shape::draw(seed_of_the_world).crowded();
         let mut plan = ServicePlan::with_sessions(&shape, seed_of_the_world);
         plan.http = http::draw(&shape, &plan, seed_of_the_world);
         plan.server.connections_max = None;

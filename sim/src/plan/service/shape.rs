@@ -80,6 +80,20 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// The same clients on fewer hosts, who ask more often: where each host costs as much as all that
+    /// its clients do, that is what a run is to be spent on.
+    pub(super) fn crowded(mut self) -> Shape {
+        const ATTEMPTS_MAX: u32 = 3_000;
+        self.hosts = self.hosts.min(2);
+        let pace_ms = self.active_ms * self.clients / ATTEMPTS_MAX;
+        self.pace_ms = (self.pace_ms / 4).max(pace_ms).max(1);
+        let attempts = self.active_ms / self.pace_ms * self.clients;
+        self.attempts = attempts.clamp(2, ATTEMPTS_MAX);
+        self
+    }
+}
+
 impl FaultShape {
     fn draw(draw: &mut Draw, active_ms: u32) -> FaultShape {
         let mut weight = |often: u32| {

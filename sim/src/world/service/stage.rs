@@ -632,6 +632,13 @@ impl Stage {
         self.inner().busy.is_empty()
     }
 
+    /// Whether the engine, as all servers have agreed on it, has no sessions and no requests.
+    pub(super) fn is_quiet(&self) -> bool {
+        let inner = self.inner();
+        let usage = inner.applied.shadow.as_ref().map(Engine::usage);
+        usage.is_some_and(|usage| usage.sessions == 0 && usage.live_requests == 0)
+    }
+
     /// A few of those who have something to do.
     pub(super) fn waiting(&self) -> String {
         const SHOWN: usize = 8;
