@@ -33,7 +33,9 @@ pub struct ClusterConfig {
     /// How often a leader says that it is there. At least 10 ms; default 100 ms.
     pub heartbeat: Duration,
     /// A node that hears of no leader for this long, or up to twice as long, tries to become one.
-    /// At least three heartbeats; default 600 ms.
+    /// At least three heartbeats, and ten times as long as a message and its answer and a sync of
+    /// the disk take: openraft gives up a heartbeat that is not answered within a third of it.
+    /// Default 400 ms.
     pub election_timeout: Duration,
     /// A node that the leader does not hear of for this long is taken for dead: the sessions of
     /// its connections count as detached. At least the election timeout; default 5 s.
@@ -61,7 +63,7 @@ impl ClusterConfig {
             listen: listen.into(),
             members,
             heartbeat: Duration::from_millis(100),
-            election_timeout: Duration::from_millis(600),
+            election_timeout: Duration::from_millis(400),
             node_timeout: Duration::from_secs(5),
         }
     }

@@ -51,10 +51,12 @@ pub(crate) enum Change {
         /// Its bytes.
         bytes: Vec<u8>,
     },
-    /// The parts of all other snapshots go.
+    /// All other parts of snapshots go.
     KeepSnapshot {
         /// The number of the one that stays.
         snapshot: u64,
+        /// How many parts it has. A crash may have left others under its number.
+        parts: u32,
     },
 }
 

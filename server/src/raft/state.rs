@@ -61,6 +61,9 @@ pub(super) struct State {
     store: Store,
     probe: Arc<dyn Probe>,
     news: mpsc::UnboundedSender<News>,
+    /// Held while a snapshot is written or read: one may be taken while another one comes from
+    /// another node, and the parts of the one before go as soon as the next one is there.
+    snapshots: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Inner {
@@ -73,6 +76,7 @@ struct Inner {
 /// Which snapshot counts, and what it is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
+    /// The number under which its parts are; it gets it when they are written.
     number: u64,
     applied: Option<LogId>,
     membership: StoredMembership,
@@ -110,6 +114,7 @@ impl State {
             store,
             probe,
             news,
+            snapshots: Arc::default(),
         })
     }
 
@@ -140,36 +145,38 @@ impl State {
             .expect("what panicked while it was locked is over, and all with it")
     }
 
-    async fn keep(&self, record: Record, bytes: &[u8]) -> Result<(), StoreError> {
+    /// Keeps a snapshot in the place of the one before, unless that has more.
+    async fn keep(&self, mut record: Record, bytes: &[u8]) -> Result<(), StoreError> {
+        let _writing = self.snapshots.lock().await;
+        let before = self.inner().snapshot.clone();
+        if before
+            .as_ref()
+            .is_some_and(|before| before.applied > record.applied)
+        {
+            return Ok(());
+        }
+        record.number = before.map_or(0, |before| before.number + 1);
         let snapshot = record.number;
-        for (part, bytes) in (0..).zip(bytes.chunks(PART_BYTES)) {
-            let bytes = bytes.to_vec();
+        let mut parts = 0;
+        for bytes in bytes.chunks(PART_BYTES) {
             let change = Change::PutPart {
                 snapshot,
-                part,
-                bytes,
+                part: parts,
+                bytes: bytes.to_vec(),
             };
             self.store.make(vec![change]).await?;
+            parts += 1;
         }
         let changes = vec![
             Change::PutMeta {
                 key: SNAPSHOT_KEY,
                 bytes: encode(&record),
             },
-            Change::KeepSnapshot { snapshot },
+            Change::KeepSnapshot { snapshot, parts },
         ];
         self.store.make(changes).await?;
         self.inner().snapshot = Some(record);
         Ok(())
-    }
-
-    /// A number that no snapshot had.
-    fn next_number(&self) -> u64 {
-        let inner = self.inner();
-        inner
-            .snapshot
-            .as_ref()
-            .map_or(0, |record| record.number + 1)
     }
 }
 
@@ -236,7 +243,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let mut record = Record {
-            number: self.state.next_number(),
+            number: 0,
             applied: self.applied,
             membership: self.membership.clone(),
             hash: [0; 32],
@@ -305,7 +312,7 @@ impl RaftStateMachine<Types> for State {
         snapshot: Vec<u8>,
     ) -> Result<(), io::Error> {
         let record = Record {
-            number: self.next_number(),
+            number: 0,
             applied: meta.last_log_id,
             membership: meta.last_membership.clone(),
             hash: hash(&snapshot),
@@ -330,6 +337,7 @@ impl RaftStateMachine<Types> for State {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        let _reading = self.snapshots.lock().await;
         let record = self.inner().snapshot.clone();
         let Some(record) = record else {
             return Ok(None);

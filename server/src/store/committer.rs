@@ -141,8 +141,11 @@ fn write_snapshot(transaction: &WriteTransaction, changes: &[Change]) -> Result<
             } => {
                 parts.insert((*snapshot, *part), bytes.as_slice())?;
             }
-            Change::KeepSnapshot { snapshot } => {
-                parts.retain(|(other, _), _| other == *snapshot)?;
+            Change::KeepSnapshot {
+                snapshot,
+                parts: count,
+            } => {
+                parts.retain(|(other, part), _| other == *snapshot && part < *count)?;
             }
             _ => unreachable!("a change of another table"),
         }

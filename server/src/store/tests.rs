@@ -150,7 +150,8 @@ async fn a_log_without_its_database_or_the_other_way_round_is_damage() {
 #[tokio::test]
 async fn of_two_snapshots_the_kept_one_stays() {
     let store = Store::in_memory().unwrap();
-    for (snapshot, part, byte) in [(1, 0, 1), (2, 0, 2), (2, 1, 3)] {
+    // One that was being written when the server died had the number, and more parts.
+    for (snapshot, part, byte) in [(1, 0, 1), (2, 2, 9), (2, 0, 2), (2, 1, 3)] {
         let bytes = vec![byte; 2];
         let part = Change::PutPart {
             snapshot,
@@ -160,7 +161,10 @@ async fn of_two_snapshots_the_kept_one_stays() {
         store.make(vec![part]).await.unwrap();
     }
     store
-        .make(vec![Change::KeepSnapshot { snapshot: 2 }])
+        .make(vec![Change::KeepSnapshot {
+            snapshot: 2,
+            parts: 2,
+        }])
         .await
         .unwrap();
     assert_eq!(store.snapshot(1).unwrap(), Vec::<u8>::new());

@@ -40,7 +40,7 @@ pub(super) struct Cluster {
     heartbeat: Option<DurationMs>,
 
     /// A node that hears of no leader for this long, or up to twice as long, tries to become one;
-    /// at least three heartbeats [default: 600ms]
+    /// at least three heartbeats [default: 400ms]
     #[arg(long, value_name = "D", value_parser = units::duration_above_zero)]
     election_timeout: Option<DurationMs>,
 
