@@ -67,7 +67,14 @@ fn note(info: &PanicHookInfo<'_>) {
         .payload_as_str()
         .unwrap_or("without a message")
         .to_owned();
-    PANICKED.replace(Some(Panicked { message, place }));
+    let panicked = Panicked { message, place };
+    PANICKED.with_borrow_mut(|first| {
+        // What panics while the first panic is cleaned up ends the process, and what was noted with it.
+        if let Some(first) = first {
+            eprintln!("{first}, and then {panicked}");
+        }
+        first.get_or_insert(panicked);
+    });
 }
 
 /// The end of a file's path that is the same on every machine.
