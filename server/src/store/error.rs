@@ -70,7 +70,9 @@ pub enum StoreError {
     #[error(
         "the data is damaged: {what}; keep the file, and start with a copy of it from before, or in \
          an empty directory: then all locks are forgotten and tokens start again at 1, so everything \
-         that checks tokens must be told"
+         that checks tokens must be told. A node of a cluster is rebuilt from the others instead: \
+         `lockwright cluster remove` it, start it with an empty directory, and `lockwright cluster \
+         add` it"
     )]
     Damaged {
         /// How that shows.
