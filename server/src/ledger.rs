@@ -486,8 +486,9 @@ impl<E: Env, C> Ledger<E, C> {
     fn follow(&mut self, leader: u64) {
         let member = self.node.member(leader);
         if let (Some(dialer), Some(member)) = (&self.dialer, member) {
-            let heartbeat = self.timing.heartbeat;
-            let forwarder = Forwarder::open(dialer, leader, member.address, heartbeat);
+            // More often would tell nothing more: after a whole timeout the link is given up.
+            let pause = self.timing.heartbeat.max(self.timing.election_timeout / 3);
+            let forwarder = Forwarder::open(dialer, leader, member.address, pause);
             self.route = Route::Following(forwarder);
         }
     }
