@@ -254,6 +254,9 @@ impl World {
         let Some(clients) = drained.await else {
             return self.stuck("these requests are neither granted nor over");
         };
+        if self.stage.phase() == Phase::Over {
+            return;
+        }
         let unclosed = self.unclosed.get() + clients::close(clients).await;
         self.unclosed.set(unclosed);
         if within_drain(self.emptied()).await.is_none() {

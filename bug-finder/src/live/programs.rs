@@ -53,7 +53,7 @@ impl Attempt {
                 ttl_ms,
                 waits,
             },
-            hold: ms(draw.between_skewed(1, 256) - 1),
+            hold: ms(draw.between_skewed(1, 64) - 1),
             cancel_after,
             renew: draw
                 .chance(1, 6)
