@@ -120,7 +120,7 @@ impl Step<'_> {
     }
 
     /// Lets everything happen that is due, so that what is looked at is the present.
-    fn pass_time(&mut self) {
+    pub(super) fn pass_time(&mut self) {
         let passed = self.run(&Command::Tick);
         assert_eq!(passed, Ok(Reply::Done), "time always passes");
     }

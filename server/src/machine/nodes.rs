@@ -163,14 +163,9 @@ impl Step<'_> {
     /// The sessions of a node's connections are detached, and what only its callers waited for is
     /// given up.
     fn lose_connections(&mut self, node: u64) {
-        let attached = self.machine.sessions.iter();
-        let attached: Vec<SessionKey> = attached
-            .filter(|(_, record)| record.attached.is_some_and(|(_, of)| of == node))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for session in attached {
-            self.take_off(&session);
-        }
+        // What is due before may grant what waits: that is held then, as if its caller had just been
+        // told so.
+        self.pass_time();
         let mut lost = Vec::new();
         self.machine.waiting.retain(|lock, nodes| {
             if nodes.remove(&node) && nodes.is_empty() {
@@ -178,15 +173,23 @@ impl Step<'_> {
             }
             !nodes.is_empty()
         });
-        if lost.is_empty() {
-            return;
-        }
-        // Nobody's end must grant another's request, which nobody would hear of.
-        for lock in named::latest_waiting(&self.machine.engine) {
-            if lost.binary_search(&lock).is_ok() {
-                let cancelled = self.run(&Command::Cancel { lock });
-                assert_eq!(cancelled, Ok(Reply::Done), "what waits can be given up");
+        if !lost.is_empty() {
+            // Nobody's end must grant another's request, which nobody would hear of. For the same
+            // reason this comes before sessions are detached, which may end some.
+            for lock in named::latest_waiting(&self.machine.engine) {
+                if lost.binary_search(&lock).is_ok() {
+                    let cancelled = self.run(&Command::Cancel { lock });
+                    assert_eq!(cancelled, Ok(Reply::Done), "what waits can be given up");
+                }
             }
+        }
+        let attached = self.machine.sessions.iter();
+        let attached: Vec<SessionKey> = attached
+            .filter(|(_, record)| record.attached.is_some_and(|(_, of)| of == node))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for session in attached {
+            self.take_off(&session);
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod liveness;
 pub mod news;
 pub mod prompt_news;
 pub mod raft_invariants;
+pub mod reads;
 pub mod real_time_order;
 pub mod replica_agreement;
 pub mod restarts;
@@ -185,6 +186,20 @@ pub enum Happening {
     HttpGone {
         /// The request.
         id: Text,
+    },
+    /// Somebody looks at what is locked.
+    LookAsked {
+        /// Names the look.
+        look: Text,
+    },
+    /// It got an answer.
+    Looked {
+        /// The look.
+        look: Text,
+        /// Where it looked.
+        namespace: Text,
+        /// The tokens of all that is held there.
+        tokens: Vec<u64>,
     },
     /// It asked for something about its lock.
     HttpCalled {
@@ -418,6 +433,12 @@ impl fmt::Display for Happening {
             Happening::HttpAsked {
                 id, holder, wanted, ..
             } => write!(f, "{id} asks over HTTP, for {holder}, for {wanted}"),
+            Happening::LookAsked { look } => write!(f, "{look} looks at what is locked"),
+            Happening::Looked {
+                look,
+                namespace,
+                tokens,
+            } => write!(f, "{look} sees in {namespace} the tokens {tokens:?}"),
             Happening::HttpAnswered { id, answer } => write!(f, "{id} is answered: {answer}"),
             Happening::HttpGone { id } => write!(f, "{id} has no answer, and hangs up"),
             Happening::HttpCalled { id, call, token } => {
@@ -700,6 +721,7 @@ impl ServicePanel {
             oracles.push(Box::new(replica_agreement::ReplicaAgreement));
             oracles.push(Box::new(raft_invariants::RaftInvariants::new(cluster)));
             oracles.push(Box::new(real_time_order::RealTimeOrder::default()));
+            oracles.push(Box::new(reads::Reads::default()));
         }
         if plan.server_clock_is_steady() {
             oracles.push(Box::new(client_lease::ClientLease));

@@ -12,7 +12,7 @@ mod shape;
 mod store;
 
 pub use cluster::{
-    ClusterFault, ClusterFaultKind, ClusterPlan, End, NODES_MAX, NodePlan, Way, Who,
+    ClusterFault, ClusterFaultKind, ClusterPlan, End, NODES_MAX, NodePlan, ReaderPlan, Way, Who,
 };
 pub use store::{AccessPlan, StoreFault, StoreFaultKind, StorePlan};
 

@@ -16,6 +16,7 @@ mod http_caller;
 mod http_wire;
 mod judged_time;
 mod network;
+mod reader;
 mod replicas;
 mod server_host;
 mod stage;

@@ -1,6 +1,7 @@
 //! The nodes of profile `cluster`, and what goes wrong with them and between them.
 
 use super::{ClockPlan, DiskPlan, PHASE_MS_MAX};
+use crate::op::Text;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -19,6 +20,27 @@ pub struct ClusterPlan {
     /// What goes wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<ClusterFault>,
+    /// Who looks at what is locked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub readers: Vec<ReaderPlan>,
+}
+
+/// Somebody who looks at what is locked in a namespace, again and again at the same node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReaderPlan {
+    /// When it looks for the first time.
+    pub at_ms: u64,
+    /// How long after that it looks again, and again.
+    pub every_ms: u64,
+    /// How often it looks.
+    pub times: u32,
+    /// The index of the clients' host that it is on.
+    pub host: usize,
+    /// The index of the node that it asks.
+    pub node: usize,
+    /// The namespace.
+    pub namespace: Text,
 }
 
 /// A plan has no more nodes.
@@ -216,6 +238,21 @@ impl ClusterFaultKind {
     }
 }
 
+impl ReaderPlan {
+    fn validate(&self, hosts: usize) -> Result<(), String> {
+        let last_ms = u64::from(self.times).saturating_mul(self.every_ms);
+        if self.host >= hosts {
+            return Err(format!("readers: host {} is not among {hosts}", self.host));
+        }
+        if self.at_ms.saturating_add(last_ms) > PHASE_MS_MAX || self.every_ms == 0 {
+            return Err(format!(
+                "readers: every_ms is at least 1, and the last look at most at {PHASE_MS_MAX}"
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl ClusterPlan {
     /// A sync of the slowest disk takes at most this long while nothing slows it, in ms.
     pub(crate) fn sync_ms_max(&self) -> u64 {
@@ -277,6 +314,9 @@ impl ClusterPlan {
             return Err(format!(
                 "cluster: node_timeout_ms is from election_timeout_ms to {PHASE_MS_MAX}"
             ));
+        }
+        for reader in &self.readers {
+            reader.validate(hosts)?;
         }
         let faults = self.faults.iter();
         faults.clone().try_for_each(|fault| {
@@ -354,6 +394,7 @@ mod tests {
             election_timeout_ms: 60,
             node_timeout_ms: 60,
             faults: faults.into_iter().map(fault).collect(),
+            readers: Vec::new(),
         }
     }
 

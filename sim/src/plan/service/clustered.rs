@@ -3,10 +3,11 @@
 
 use super::{
     ClockJump, ClockPlan, ClusterFault, ClusterFaultKind, ClusterPlan, DRIFT_PPM_MAX, DiskPlan,
-    End, Fault, FaultKind, NodePlan, Place, ServicePlan, Way, Who, http, shape::Shape,
+    End, Fault, FaultKind, NodePlan, Place, ReaderPlan, ServicePlan, Way, Who, http, shape::Shape,
 };
 use crate::{
     draw::{Draw, Stream},
+    op::Text,
     plan::Profile,
 };
 
@@ -36,9 +37,37 @@ impl ServicePlan {
         plan.shape += &format!(", {nodes} nodes, {} faults of theirs", drawn.len());
         let cluster = plan.cluster.as_mut().expect("it was drawn before");
         cluster.faults = drawn;
+        plan.look(faults);
         plan.validate()
             .expect("the generator draws plans that can be run");
         plan
+    }
+
+    /// Lets some look at what is locked.
+    fn look(&mut self, draw: &mut Draw) {
+        if draw.chance(1, 3) {
+            return;
+        }
+        let (hosts, active_ms) = (self.hosts.len(), self.active_ms);
+        let namespaces = self.clients.iter().map(|client| client.namespace.clone());
+        let of_http = self.http.iter().map(|attempt| attempt.namespace.clone());
+        let namespaces: Vec<Text> = namespaces.chain(of_http).collect();
+        let Some(cluster) = self.cluster.as_mut().filter(|_| !namespaces.is_empty()) else {
+            return;
+        };
+        for _ in 0..draw.between_skewed(1, 6) {
+            let at_ms = u64::from(draw.below(u32::try_from(active_ms).unwrap_or(u32::MAX)));
+            let every_ms = u64::from(draw.between_skewed(5, 200));
+            let times = (active_ms - at_ms) / every_ms;
+            cluster.readers.push(ReaderPlan {
+                at_ms,
+                every_ms,
+                times: u32::try_from(times).unwrap_or(u32::MAX).clamp(1, 100),
+                host: draw.index(hosts),
+                node: draw.index(cluster.nodes.len()),
+                namespace: namespaces[draw.index(namespaces.len())].clone(),
+            });
+        }
     }
 
     /// Everybody waits for as much longer as a request takes that is forwarded and replicated.
@@ -96,7 +125,8 @@ fn cluster(shape: &Shape, plan: &ServicePlan, draw: &mut Draw) -> ClusterPlan {
     let heartbeat_ms = u64::from(draw.between_skewed(20, 150));
     // Long enough that an undisturbed leader stays: what it says takes its time, and a vote is
     // synced before it is given.
-    let calm_ms = 3 * plan.latency.max_ms + 4 * slowest_ms.unwrap_or(0);
+    // An answer to a heartbeat that takes longer than a third of the timeout is given up.
+    let calm_ms = 8 * plan.latency.max_ms + 8 * slowest_ms.unwrap_or(0);
     let election_timeout_ms = 3 * heartbeat_ms + calm_ms + u64::from(draw.between_skewed(1, 1_000));
     ClusterPlan {
         nodes,
@@ -104,6 +134,7 @@ fn cluster(shape: &Shape, plan: &ServicePlan, draw: &mut Draw) -> ClusterPlan {
         election_timeout_ms,
         node_timeout_ms: election_timeout_ms + u64::from(draw.between_skewed(1, 4_000)),
         faults: Vec::new(),
+        readers: Vec::new(),
     }
 }
 

@@ -66,7 +66,7 @@ impl ServicePlan {
     /// Smaller plans, the boldest first; each weighs less than this one.
     pub(in crate::plan) fn reductions(&self) -> impl Iterator<Item = ServicePlan> + '_ {
         let weight = self.weight();
-        let steps: [fn(&ServicePlan) -> Candidates<'_>; 20] = [
+        let steps: [fn(&ServicePlan) -> Candidates<'_>; 21] = [
             // First what makes the rest easier: in a plain world, one message less does not change
             // when all others come.
             ServicePlan::with_simpler_world,
@@ -74,6 +74,7 @@ impl ServicePlan {
             ServicePlan::within_less_time,
             ServicePlan::without_clients,
             ServicePlan::without_faults,
+            ServicePlan::without_readers,
             ServicePlan::without_cluster_faults,
             ServicePlan::with_fewer_nodes,
             ServicePlan::without_strangers,
@@ -239,6 +240,23 @@ impl ServicePlan {
         }))
     }
 
+    fn without_readers(&self) -> Candidates<'_> {
+        let readers = self.cluster.as_ref().map_or(0, |one| one.readers.len());
+        let dropped = chunks(readers).map(|(from, to)| {
+            self.edited(|plan| {
+                let cluster = plan.cluster.iter_mut();
+                cluster.for_each(|cluster| drop(cluster.readers.drain(from..to)));
+            })
+        });
+        let seldom = (0..readers).map(|index| {
+            self.edited(|plan| {
+                let cluster = plan.cluster.iter_mut();
+                cluster.for_each(|cluster| cluster.readers[index].times /= 2);
+            })
+        });
+        Box::new(dropped.chain(seldom))
+    }
+
     /// Drops the last nodes, and what went wrong with them.
     fn with_fewer_nodes(&self) -> Candidates<'_> {
         Box::new((1..self.nodes()).map(|left| {
@@ -343,6 +361,7 @@ impl ServicePlan {
                     cluster
                         .faults
                         .retain(|fault| fault.at_ms < to && fault.at_ms + fault.for_ms >= from);
+                    cluster.readers.retain(|reader| reader.at_ms < to);
                 }
                 plan.http
                     .retain(|attempt| (from..to).contains(&attempt.at_ms));
@@ -385,6 +404,9 @@ impl ServicePlan {
         }
         for fault in self.cluster.iter_mut().flat_map(|one| &mut one.faults) {
             sooner(&mut fault.at_ms);
+        }
+        for reader in self.cluster.iter_mut().flat_map(|one| &mut one.readers) {
+            sooner(&mut reader.at_ms);
         }
         for attempt in &mut self.http {
             sooner(&mut attempt.at_ms);
@@ -446,6 +468,9 @@ impl ServicePlan {
                     .for_each(moved);
                 for attempt in &mut plan.http {
                     moved(&mut attempt.host);
+                }
+                for reader in plan.cluster.iter_mut().flat_map(|one| &mut one.readers) {
+                    moved(&mut reader.host);
                 }
                 let of_nodes = plan.cluster.iter_mut().flat_map(|one| &mut one.faults);
                 for end in of_nodes.flat_map(|fault| fault.kind.ends_mut()) {
@@ -710,6 +735,9 @@ impl ClusterPlan {
     /// Drops all but the first nodes, and what went wrong with the others.
     fn keep_nodes(&mut self, left: usize) {
         self.nodes.truncate(left);
+        for reader in &mut self.readers {
+            reader.node %= left;
+        }
         let is_left = |end: End| !matches!(end, End::Node(node) if node >= left);
         self.faults.retain_mut(|fault| {
             if let ClusterFaultKind::Cut { ways } = &mut fault.kind {
@@ -736,7 +764,7 @@ impl ClusterPlan {
                 + node.clock.jumps.len()
                 + usize::from(node.disk != PLAIN_DISK)
         });
-        faults.sum::<usize>() + nodes.sum::<usize>()
+        faults.sum::<usize>() + nodes.sum::<usize>() + self.readers.len()
     }
 
     /// How large its numbers are.
@@ -744,7 +772,9 @@ impl ClusterPlan {
         let offsets = self.nodes.iter().map(|node| node.clock.offset_ms);
         let faults = self.faults.iter();
         let faults = faults.map(|fault| fault.at_ms + fault.for_ms);
-        offsets.sum::<u64>() + faults.sum::<u64>()
+        let readers = self.readers.iter();
+        let readers = readers.map(|reader| reader.at_ms + u64::from(reader.times));
+        offsets.sum::<u64>() + faults.sum::<u64>() + readers.sum::<u64>()
     }
 }
 

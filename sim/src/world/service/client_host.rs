@@ -4,6 +4,7 @@ use super::{
     env::SimEnv,
     host::{Host, simulated},
     http_caller::Caller,
+    reader::Reader,
     server_host::address_of,
     stage::{Busy, Phase, Stage, Worker},
     stranger,
@@ -38,6 +39,12 @@ pub(super) async fn run(stage: Arc<Stage>, host: usize, start: u32) -> turmoil::
     for (index, attempt) in stage.plan.http.iter().enumerate() {
         if attempt.host == host && is_to_come(start, attempt.at_ms) {
             clients.spawn(Caller::new(&stage, index, start).run());
+        }
+    }
+    let cluster = stage.plan.cluster.iter();
+    for (index, plan) in cluster.flat_map(|one| &one.readers).enumerate() {
+        if plan.host == host && is_to_come(start, plan.at_ms) {
+            clients.spawn(Reader::new(&stage, index, plan, start).run());
         }
     }
     while let Some(ended) = clients.join_next().await {
