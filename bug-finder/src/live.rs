@@ -4,7 +4,7 @@
 //! machine does.
 //!
 //! A run is rounds: faults and work, then everything heals, and every queue must drain. Read
-//! [`judge`] for what is held against the servers, and [`faults`] for what is done to them.
+//! [`judge`] for what is held against the servers, and `faults` for what is done to them.
 
 mod clients;
 mod faults;

@@ -3,7 +3,7 @@
 use crate::{
     cli::{Format, Target},
     exit::{Exit, Failure},
-    http::{Api, pages},
+    http::Api,
     output,
 };
 
@@ -20,15 +20,12 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     let api = Api::new(&args.target, args.format.json);
-    pages(
-        &api,
-        "/v1/namespaces",
-        &[],
-        "namespaces",
-        |namespace| match namespace.as_str() {
-            Some(name) if !args.format.json => output::say(name),
-            _ => output::say(&namespace.to_string()),
-        },
-    )?;
+    let answer = api.get("/v1/namespaces", &[])?;
+    for namespace in answer["namespaces"].as_array().into_iter().flatten() {
+        match namespace.as_str() {
+            Some(name) if !args.format.json => output::say(name)?,
+            _ => output::say(&namespace.to_string())?,
+        }
+    }
     Ok(Exit::DONE)
 }

@@ -152,11 +152,17 @@ pub(super) async fn sessions<E: Env>(
 pub(super) struct How {
     #[serde(default)]
     consistency: Consistency,
+    /// It may be given everywhere; here it changes nothing.
+    #[serde(default)]
+    namespace: Option<Name>,
 }
 
 pub(super) async fn namespaces<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    Params(How { consistency }): Params<How>,
+    Params(How {
+        consistency,
+        namespace: _,
+    }): Params<How>,
 ) -> Result<Json<Namespaces>, ApiError> {
     let namespaces = gate
         .look_at(consistency, |machine, _| machine.engine().namespaces())

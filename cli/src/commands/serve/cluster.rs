@@ -219,6 +219,15 @@ mod tests {
         assert_eq!(ours, ClusterConfig::new(2, "b:1", ours.members.clone()));
         assert_eq!(ours.members.len(), 3);
         assert_eq!(ours.members[2].client_address, "[::1]:2");
+        // The help says what they are.
+        let mut command = Cluster::augment_args(clap::Command::new("serve"));
+        let help = command.render_long_help().to_string();
+        let help: Vec<&str> = help.split_whitespace().collect();
+        let help = help.join(" ");
+        for default in [ours.heartbeat, ours.election_timeout, ours.node_timeout] {
+            let told = format!("[default: {default:?}]");
+            assert_eq!(help.matches(&told).count(), 1, "{told}: {help}");
+        }
         let waits = config(&["--id", "4", "--peer-listen", "d:1"]).unwrap();
         assert_eq!(waits, Some(ClusterConfig::new(4, "d:1", Vec::new())));
     }
@@ -269,7 +278,7 @@ mod tests {
                 "three times",
             ),
             (
-                &["--id", "1", "--peers", THREE, "--node-timeout", "599ms"],
+                &["--id", "1", "--peers", THREE, "--node-timeout", "10ms"],
                 "--election-timeout",
             ),
             (
