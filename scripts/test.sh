@@ -56,6 +56,7 @@ step "determinism, and a short hunt"
 "$finder" run --profile engine --seeds 0..200 --check-determinism --out findings
 "$finder" run --profile service --seeds 0..120 --check-determinism --out findings
 "$finder" run --profile fencing --seeds 0..120 --check-determinism --out findings
+"$finder" run --profile cluster --seeds 0..60 --check-determinism --out findings
 
 # A hunt that cannot fail says nothing by its silence.
 for canary in violation abort; do

@@ -90,6 +90,13 @@ impl Shape {
         self.pace_ms = (self.pace_ms / 4).max(pace_ms).max(1);
         let attempts = self.active_ms / self.pace_ms * self.clients;
         self.attempts = attempts.clamp(2, ATTEMPTS_MAX);
+        // What all of them hold must be over soon after they have asked.
+        let paths = u32::try_from(self.paths.len()).unwrap_or(u32::MAX);
+        let share_ms = self.active_ms * paths / self.attempts;
+        self.hold_ms_max = self.hold_ms_max.min(share_ms).max(2);
+        if self.attempts > ATTEMPTS_MAX / 10 {
+            self.sitters = 0;
+        }
         self
     }
 }
