@@ -144,6 +144,7 @@ impl<E: Env> Server<E> {
                 raft: self.replica.door(),
                 gate: self.gate.clone(),
                 patience: cluster.node_timeout,
+                pause: cluster.heartbeat,
             };
             let dialer = self.replica.dialer().expect("a cluster has links");
             let listening = peer::listen(self.env.clone(), peers, dialer.identity, doors, halted);
@@ -214,6 +215,8 @@ struct PeerDoors<E: Env> {
     gate: Arc<Gate<E>>,
     /// How long a link may be silent.
     patience: Duration,
+    /// How often to say that one works.
+    pause: Duration,
 }
 
 impl<E: Env> Clone for PeerDoors<E> {
@@ -223,13 +226,14 @@ impl<E: Env> Clone for PeerDoors<E> {
             raft: self.raft.clone(),
             gate: self.gate.clone(),
             patience: self.patience,
+            pause: self.pause,
         }
     }
 }
 
 impl<E: Env> Doors<E> for PeerDoors<E> {
     async fn raft(self, _from: u64, link: Link<E>) {
-        self.raft.serve(self.env, link).await;
+        self.raft.serve(self.env, link, self.pause).await;
     }
 
     async fn forward(self, from: u64, link: Link<E>) {

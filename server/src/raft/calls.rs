@@ -2,13 +2,13 @@
 
 use super::types::{Raft, Snapshot, SnapshotMeta, Types, Vote};
 use crate::peer::{Link, wire};
-use lockwright_env::{Env, timeout};
+use lockwright_env::{Env, sleep, timeout};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use serde::{Deserialize, Serialize};
-use std::{io, time::Duration};
+use std::{future::Future, io, time::Duration};
 
 /// Bytes of a part of a snapshot on a link.
 pub(super) const PART_BYTES: usize = 1 << 20;
@@ -48,6 +48,8 @@ pub(super) enum Answer {
     Vote(VoteResponse<Types>),
     TransferLeader(TransferLeaderResponse<Types>),
     Taken,
+    /// It takes longer. Another answer follows.
+    Working,
     Snapshot(SnapshotResponse<Types>),
     /// The replica cannot go on.
     Failed(String),
@@ -60,21 +62,41 @@ impl Call {
     }
 }
 
-/// Answers the calls of another node until it goes, or says nothing any more.
-pub(crate) async fn serve<E: Env>(env: E, raft: Raft, mut link: Link<E>) {
+/// Answers the calls of another node until it goes, or says nothing any more. While something takes
+/// long it says so after each `pause`.
+pub(crate) async fn serve<E: Env>(env: E, raft: Raft, mut link: Link<E>, pause: Duration) {
     // What goes wrong here is told to the other side by the end of the link.
     while let Ok(Ok(call)) = timeout(&env, SILENCE_MAX, wire::read::<Call, _>(&mut link)).await {
         let answer = match call {
             Call::Snapshot { vote, meta, bytes } => {
                 let taken = take_snapshot(&env, &mut link, bytes).await;
                 let Ok(snapshot) = taken else { return };
-                let installed = raft.install_full_snapshot(vote, Snapshot { meta, snapshot });
-                answer_of(installed.await, Answer::Snapshot)
+                let installing = raft.install_full_snapshot(vote, Snapshot { meta, snapshot });
+                let installed = patiently(&env, &mut link, pause, installing).await;
+                let Ok(installed) = installed else { return };
+                answer_of(installed, Answer::Snapshot)
             }
             call => answer(&raft, call).await,
         };
         if wire::write(&mut link, &answer).await.is_err() {
             return;
+        }
+    }
+}
+
+/// Waits for what takes long, and tells the other side meanwhile that it does.
+async fn patiently<E: Env, T>(
+    env: &E,
+    link: &mut Link<E>,
+    pause: Duration,
+    work: impl Future<Output = T>,
+) -> io::Result<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            () = sleep(env, pause) => wire::write(link, &Answer::Working).await?,
         }
     }
 }

@@ -139,6 +139,7 @@ impl<E: Env> Keeper<E> {
     /// A call that fails leaves no link.
     async fn call_once(&mut self, call: &Call) -> io::Result<Answer> {
         let env = self.dialer.env.clone();
+        let patience = self.patience;
         let asking = async {
             let mut link = match self.link.take() {
                 Some(link) => link,
@@ -148,13 +149,28 @@ impl<E: Env> Keeper<E> {
                 }
             };
             wire::write(&mut link, call).await?;
-            let answer = wire::read(&mut link).await?;
-            self.link = Some(link);
-            Ok(answer)
+            Ok::<_, io::Error>(link)
         };
-        let answered = timeout(&env, self.patience, asking).await;
-        answered.unwrap_or_else(|elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)))
+        let mut link = in_time(&env, patience, asking).await?;
+        loop {
+            match in_time(&env, patience, wire::read(&mut link)).await? {
+                Answer::Working => {}
+                answer => {
+                    self.link = Some(link);
+                    return Ok(answer);
+                }
+            }
+        }
     }
+}
+
+async fn in_time<E: Env, T>(
+    env: &E,
+    patience: Duration,
+    work: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let done = timeout(env, patience, work).await;
+    done.unwrap_or_else(|elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)))
 }
 
 impl RaftLink {

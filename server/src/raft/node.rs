@@ -319,9 +319,9 @@ impl Node {
 pub(crate) struct RaftDoor(Raft);
 
 impl RaftDoor {
-    /// Serves those of one link.
-    pub(crate) async fn serve<E: Env>(self, env: E, link: Link<E>) {
-        calls::serve(env, self.0, link).await;
+    /// Serves those of one link, and says after each `pause` that it is there.
+    pub(crate) async fn serve<E: Env>(self, env: E, link: Link<E>, pause: Duration) {
+        calls::serve(env, self.0, link, pause).await;
     }
 }
 
