@@ -705,10 +705,10 @@ impl<E: Env, C> Ledger<E, C> {
         if let Some(since) = self.reads_since {
             at(since + patience);
         }
-        if let Route::Leading { .. } = self.route {
-            if let Some(when) = self.next_gone() {
-                at(when);
-            }
+        if let Route::Leading { .. } = self.route
+            && let Some(when) = self.next_gone()
+        {
+            at(when);
         }
         wake
     }

@@ -12,7 +12,8 @@ use crate::{
     metrics::Metrics,
     peer::Dialer,
     proposal::{Action, Attachment, SecretHash},
-    raft::{Members, RaftDoor, Stopped},
+    raft::{RaftDoor, Stopped},
+    session_endpoint::Shown,
     sighting::{self, Sighting},
     switchboard::{Link, Standing, Switchboard},
     translate::{self, OwnEffect, Rejection},
@@ -147,19 +148,18 @@ impl<E: Env> Replica<E> {
         })
     }
 
-    /// Where clients reach the leader, as long as it is another node.
-    pub(crate) fn leader(&self) -> watch::Receiver<Option<String>> {
-        self.leader.subscribe()
+    /// What it shows to connections.
+    pub(crate) fn shown(&self) -> Shown {
+        Shown {
+            sightings: self.sightings.downgrade(),
+            leader: self.leader.subscribe(),
+            members: self.ledger.members(),
+        }
     }
 
     /// Serves the calls of other replicas.
     pub(crate) fn door(&self) -> RaftDoor {
         self.ledger.door()
-    }
-
-    /// The nodes of the cluster.
-    pub(crate) fn members(&self) -> Members {
-        self.ledger.members()
     }
 
     /// How links to other nodes are opened, if there are some.
@@ -617,11 +617,6 @@ impl<E: Env> Replica<E> {
             }
             _ => {}
         }
-    }
-
-    /// Where watchers get what happens.
-    pub(crate) fn sightings(&self) -> broadcast::WeakSender<Arc<Sighting>> {
-        self.sightings.downgrade()
     }
 
     fn show(&self, outcome: &Outcome) {

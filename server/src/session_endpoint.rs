@@ -49,6 +49,16 @@ pub(crate) const BUFFER_BYTES: usize = 4096;
 #[expect(dead_code, reason = "it is held for what its drop does")]
 pub(crate) struct Slot(pub(crate) Arc<OwnedSemaphorePermit>);
 
+/// What the replica shows of itself.
+pub(crate) struct Shown {
+    /// What happens. The replica has the sender: watching ends with it.
+    pub(crate) sightings: broadcast::WeakSender<Arc<Sighting>>,
+    /// Where clients reach the leader, if it is another node.
+    pub(crate) leader: watch::Receiver<Option<String>>,
+    /// The nodes of the cluster.
+    pub(crate) members: Members,
+}
+
 /// What all connections share.
 pub(crate) struct Gate<E> {
     env: E,
@@ -76,9 +86,7 @@ impl<E: Env> Gate<E> {
         inputs: mpsc::Sender<Input>,
         gone: mpsc::UnboundedSender<Gone>,
         metrics: Arc<Metrics>,
-        sightings: broadcast::WeakSender<Arc<Sighting>>,
-        leader: watch::Receiver<Option<String>>,
-        members: Members,
+        shown: Shown,
     ) -> Gate<E> {
         Gate {
             env,
@@ -88,9 +96,9 @@ impl<E: Env> Gate<E> {
             inputs,
             gone,
             metrics,
-            sightings,
-            leader,
-            members,
+            sightings: shown.sightings,
+            leader: shown.leader,
+            members: shown.members,
             is_alone: config.cluster.is_none(),
             next_id: AtomicU64::new(0),
             id_prefix: OnceLock::new(),

@@ -154,6 +154,7 @@ impl Drop for Cluster {
 }
 
 /// Ends a runtime, and waits until nothing of it runs.
+#[expect(clippy::disallowed_methods, reason = "these servers are real")]
 async fn stop(runtime: Runtime) {
     let stopping = move || runtime.shutdown_timeout(Duration::from_secs(5));
     tokio::task::spawn_blocking(stopping).await.unwrap();

@@ -154,18 +154,18 @@ pub(super) struct How {
     consistency: Consistency,
     /// It may be given everywhere; here it changes nothing.
     #[serde(default)]
+    #[expect(dead_code, reason = "what is not known is refused, and this is known")]
     namespace: Option<Name>,
 }
 
 pub(super) async fn namespaces<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    Params(How {
-        consistency,
-        namespace: _,
-    }): Params<How>,
+    Params(asked): Params<How>,
 ) -> Result<Json<Namespaces>, ApiError> {
     let namespaces = gate
-        .look_at(consistency, |machine, _| machine.engine().namespaces())
+        .look_at(asked.consistency, |machine, _| {
+            machine.engine().namespaces()
+        })
         .await?;
     Ok(Json(Namespaces { namespaces }))
 }

@@ -35,7 +35,7 @@ pub(crate) async fn read<T: DeserializeOwned, R: AsyncRead + Unpin>(
     stream.read_exact(&mut length).await?;
     let length = u32::from_le_bytes(length);
     if usize::try_from(length).map_or(true, |length| length > FRAME_BYTES_MAX) {
-        return Err(invalid(format!("a frame of {length} bytes")));
+        return Err(invalid(&format!("a frame of {length} bytes")));
     }
     // It grows as bytes come: a length alone takes no memory.
     let mut frame = Vec::new();
@@ -48,12 +48,12 @@ pub(crate) async fn read<T: DeserializeOwned, R: AsyncRead + Unpin>(
     }
     match postcard::take_from_bytes(&frame) {
         Ok((message, [])) => Ok(message),
-        Ok((_, rest)) => Err(invalid(format!("{} bytes too many", rest.len()))),
-        Err(error) => Err(invalid(error.to_string())),
+        Ok((_, rest)) => Err(invalid(&format!("{} bytes too many", rest.len()))),
+        Err(error) => Err(invalid(&error.to_string())),
     }
 }
 
-fn invalid(what: String) -> io::Error {
+fn invalid(what: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
         format!("what another node sent cannot be read: {what}"),
