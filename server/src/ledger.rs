@@ -511,10 +511,13 @@ impl<E: Env, C> Ledger<E, C> {
                 // What came after it would come too early.
                 self.sent = 0;
                 self.is_ticking = false;
-                self.retry_at = self.env.monotonic() + self.timing.heartbeat;
+                let mut pause = self.timing.heartbeat;
                 if let Route::Preparing { .. } = self.route {
+                    // A leader takes nothing until its own vote is on its disk. All wait for it.
+                    pause /= 10;
                     self.route = Route::None;
                 }
+                self.retry_at = self.env.monotonic() + pause;
             }
         }
     }

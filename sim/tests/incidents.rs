@@ -8,7 +8,7 @@ use lockwright_sim::{
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 /// What is in the history of each, in this order.
-const HAPPENS: [(&str, &[&str]); 11] = [
+const HAPPENS: [(&str, &[&str]); 15] = [
     (
         "a-dead-waiter-at-the-head-does-not-stall",
         &[
@@ -18,6 +18,19 @@ const HAPPENS: [(&str, &[&str]); 11] = [
             r#""granted","id":"c0-0-1""#,
             r#""id":"c0-0-1","reason":"session_ended""#,
             "h1-1 is answered: granted",
+        ],
+    ),
+    (
+        "a-former-leader-that-is-stuck-ends-no-lease",
+        &[
+            "c0-0-1 is answered: renew done",
+            "Isolate { node: Leader, to: true, from: true } at node2 begins",
+            "the server leads from 10",
+            "c0-0-1 is answered: renew done",
+            "Isolate { node: Leader, to: true, from: true } at node2 ends",
+            "node 2: Truncated",
+            "c0-0-1 is answered: release done",
+            "c1-0-1 is told: granted with token 2",
         ],
     ),
     (
@@ -53,6 +66,16 @@ const HAPPENS: [(&str, &[&str]); 11] = [
         ],
     ),
     (
+        "a-lease-outlives-a-failover-by-no-more-than-that",
+        &[
+            "h0-1 is answered: granted with token 1",
+            "Crash { node: Leader }",
+            "the server leads from 10",
+            r#"{"at":2515,"event":"ended""#,
+            "h1-1 is answered: granted with token 2",
+        ],
+    ),
+    (
         "a-path-that-another-claim-covers-releases",
         &[
             "h0-1 asks over HTTP, for alice.h0-1, for [w a/b, w a]",
@@ -72,6 +95,19 @@ const HAPPENS: [(&str, &[&str]); 11] = [
         ],
     ),
     (
+        "a-session-that-died-while-it-waited-is-not-granted-by-the-next-leader",
+        &[
+            "c1-0-1 is told: queued",
+            "c2-0-1 is told: queued",
+            "host 1 dies",
+            "Crash { node: Leader }",
+            "the server leads from 12",
+            r#""id":"c1-0-1","reason":"session_ended""#,
+            "c0-0-1 calls release",
+            "c2-0-1 is told: granted with token 2",
+        ],
+    ),
+    (
         "a-storm-of-waiters-that-hang-up",
         &[
             "h1-1 has no answer, and hangs up",
@@ -79,6 +115,18 @@ const HAPPENS: [(&str, &[&str]); 11] = [
             "h61-1 asks over HTTP",
             "h0-1 calls release",
             "h61-1 is answered: granted with token 65537",
+        ],
+    ),
+    (
+        "a-storm-of-waiters-that-hang-up-while-the-leader-dies",
+        &[
+            "h0-1 is answered: granted with token 1",
+            "Crash { node: Leader }",
+            "h1-1 has no answer, and hangs up",
+            "the server leads from",
+            r#""reason":"cancelled""#,
+            "h0-1 calls release",
+            "h61-1 is answered: granted with token 2",
         ],
     ),
     (
