@@ -93,6 +93,8 @@ pub(crate) struct Ledger<E: Env, C> {
     reads: Reads,
     /// Since when a read waits.
     reads_since: Option<Duration>,
+    /// Reads are not asked for before.
+    reads_at: Duration,
     next_deadline: Option<TimeMs>,
     /// Whether the time was proposed and is not yet applied.
     is_ticking: bool,
@@ -193,6 +195,7 @@ impl<E: Env, C> Ledger<E, C> {
             followers: Followers::default(),
             reads: Reads::default(),
             reads_since: None,
+            reads_at: Duration::ZERO,
             next_deadline: None,
             is_ticking: false,
             snapshot_entries: config.snapshot_entries,
@@ -593,7 +596,7 @@ impl<E: Env, C> Ledger<E, C> {
 
     /// Asks for the reads that wait, if somebody can be asked.
     fn begin_reads(&mut self) {
-        if !self.reads.is_due() {
+        if !self.reads.is_due() || self.reads_at > self.env.monotonic() {
             return;
         }
         match &self.route {
@@ -630,8 +633,12 @@ impl<E: Env, C> Ledger<E, C> {
                 }
                 self.finish_reads();
             }
-            // Whoever leads is asked, when it is known who does.
-            _ => self.reads.ask_again(),
+            // Whoever leads is asked, when it is known who does. A leader that hands over says no at
+            // once, however often it is asked.
+            _ => {
+                self.reads.ask_again();
+                self.reads_at = self.env.monotonic() + self.timing.heartbeat / 2;
+            }
         }
     }
 
@@ -707,6 +714,9 @@ impl<E: Env, C> Ledger<E, C> {
         }
         if let Some(since) = self.reads_since {
             at(since + patience);
+        }
+        if self.reads.is_due() && self.reads_at > self.env.monotonic() {
+            at(self.reads_at);
         }
         if let Route::Leading { .. } = self.route
             && let Some(when) = self.next_gone()

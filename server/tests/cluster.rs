@@ -5,7 +5,9 @@ mod common;
 
 use common::within;
 use lockwright_env::{Env, TokioEnv, sleep, timeout};
-use lockwright_server::{ClusterConfig, Member, Server, ServerConfig, ServerHandle, Storage};
+use lockwright_server::{
+    BindError, ClusterConfig, Member, Server, ServerConfig, ServerHandle, Storage, StoreError,
+};
 use serde_json::{Value, json};
 use std::{
     path::PathBuf,
@@ -103,8 +105,19 @@ impl Cluster {
             .enable_all()
             .build()
             .unwrap();
-        let binding = runtime.spawn(Server::bind(TokioEnv, config));
-        let server = binding.await.unwrap().unwrap();
+        let server = within(async {
+            loop {
+                let binding = runtime.spawn(Server::bind(TokioEnv, config.clone()));
+                match binding.await.unwrap() {
+                    // The threads that wrote for the one that was killed end by themselves.
+                    Err(BindError::Store(StoreError::Locked { .. })) => {
+                        sleep(&TokioEnv, Duration::from_millis(10)).await;
+                    }
+                    bound => return bound.unwrap(),
+                }
+            }
+        })
+        .await;
         let handle = server.handle();
         let task = runtime.spawn(async move { server.run().await.unwrap() });
         Node {
