@@ -434,7 +434,6 @@ async fn a_node_that_lost_its_disk_does_not_count_until_it_is_added_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "in one of six runs nobody leads when a node dies as soon as another one is promoted"]
 async fn a_node_that_was_rebuilt_is_one_of_a_majority() {
     let mut cluster = with_a_node_that_was_rebuilt("rebuilt").await;
     cluster.kill(0).await;

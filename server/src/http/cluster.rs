@@ -51,8 +51,7 @@ pub(super) async fn remove<E: Env>(
 ) -> Answer {
     let mut removed = members(&gate)?.remove(gate.env(), id).await;
     // It may have been removed, and the answer lost before it was forgotten.
-    let is_there = gate.members().view().nodes.iter().any(|node| node.id == id);
-    if !is_there
+    if removed == Err(NotChanged::NoNode(id))
         && gate
             .look(move |machine, _| machine.node(id).is_some())
             .await?
@@ -98,6 +97,11 @@ fn after<E: Env>(gate: &Gate<E>, changed: Result<(), NotChanged>, what: &str) ->
             Ok(Json(gate.members().view()))
         }
         Err(NotChanged::Conflict(why)) => Err(ApiError::new(StatusCode::CONFLICT, "conflict", why)),
+        Err(NotChanged::NoNode(id)) => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "conflict",
+            format!("the cluster has no node {id}"),
+        )),
         Err(NotChanged::NotLeader) => Err(Unavailable {
             done: Some(false),
             ..gate.unavailable()

@@ -1,12 +1,15 @@
 //! Which nodes a cluster has, and changing that: one node at a time, each change agreed on by those
 //! who vote before it and those who vote after it (joint consensus).
+//!
+//! Only a leader that a majority has just followed says what there is to change: any other node may
+//! know the cluster as it was long ago.
 
 use super::types::{Raft, Types};
 use crate::Member;
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::cluster::{ClusterView, NodeRole, NodeView};
 use openraft::{
-    ChangeMembers,
+    ChangeMembers, ReadPolicy,
     async_runtime::{Instant, WatchReceiver},
     errors::{ClientWriteError, RaftError},
     metrics::RaftMetrics,
@@ -30,7 +33,9 @@ pub(crate) struct Members(pub(super) Raft);
 pub(crate) enum NotChanged {
     /// It makes no sense as the cluster is.
     Conflict(String),
-    /// Another node leads: nothing was done.
+    /// The cluster has no node of this id.
+    NoNode(u64),
+    /// Another node leads, or none: nothing was done.
     NotLeader,
     /// Nobody knows what became of it.
     Unknown,
@@ -71,6 +76,20 @@ impl Members {
         }
     }
 
+    /// The cluster as its leader sees it, and whether no change of its nodes is under way.
+    async fn leading<E: Env>(&self, env: &E) -> Result<(ClusterView, bool), NotChanged> {
+        let confirming = self.0.ensure_linearizable(ReadPolicy::ReadIndex);
+        match timeout(env, PATIENCE, confirming).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => return Err(NotChanged::NotLeader),
+        }
+        let metrics = self.metrics();
+        let stored = &metrics.membership_config;
+        let is_applied = metrics.last_applied >= *stored.log_id();
+        let is_uniform = stored.membership().get_joint_config().len() == 1;
+        Ok((self.view(), is_applied && is_uniform))
+    }
+
     fn metrics(&self) -> RaftMetrics<Types> {
         self.0.metrics().borrow_watched().clone()
     }
@@ -80,7 +99,7 @@ impl Members {
         if member.id == 0 {
             return conflict("the id of a node is 1 or more");
         }
-        let view = self.view();
+        let (view, _) = self.leading(env).await?;
         for node in &view.nodes {
             let is_same = node.address == member.address;
             if node.id == member.id && !is_same {
@@ -95,16 +114,15 @@ impl Members {
 
     /// Makes a learner a voter.
     pub(crate) async fn promote<E: Env>(&self, env: &E, id: u64) -> Result<(), NotChanged> {
-        let view = self.view();
+        let (view, is_settled) = self.leading(env).await?;
         let node = node(&view, id)?;
-        if node.role == NodeRole::Voter {
+        let is_voter = node.role == NodeRole::Voter;
+        if is_voter && is_settled {
             return Ok(());
         }
-        if view.leader != Some(view.id) {
-            return Err(NotChanged::NotLeader);
-        }
         let behind = view.last_applied.saturating_sub(node.matched.unwrap_or(0));
-        if node.matched.is_none() || behind > BEHIND_MAX {
+        // What a leader that died has begun is finished.
+        if !is_voter && (node.matched.is_none() || behind > BEHIND_MAX) {
             return conflict(format!(
                 "node {id} is {behind} entries behind: it can vote when it is at most {BEHIND_MAX} \
                  behind; does it run?"
@@ -116,7 +134,7 @@ impl Members {
 
     /// Removes a node.
     pub(crate) async fn remove<E: Env>(&self, env: &E, id: u64) -> Result<(), NotChanged> {
-        let view = self.view();
+        let (view, _) = self.leading(env).await?;
         let node = node(&view, id)?;
         let change = match node.role {
             NodeRole::Voter => {
@@ -139,14 +157,12 @@ impl Members {
 
     /// Has a voter lead from now on.
     pub(crate) async fn transfer<E: Env>(&self, env: &E, to: u64) -> Result<(), NotChanged> {
-        let view = self.view();
+        let (view, _) = self.leading(env).await?;
         if node(&view, to)?.role == NodeRole::Learner {
             return conflict(format!("node {to} does not vote, so it cannot lead"));
         }
-        match view.leader {
-            Some(leader) if leader == to => return Ok(()),
-            Some(leader) if leader == view.id => {}
-            _ => return Err(NotChanged::NotLeader),
+        if to == view.id {
+            return Ok(());
         }
         let asked = self.0.trigger().transfer_leader(to).await;
         asked.map_err(|_| NotChanged::Unknown)?;
@@ -164,7 +180,7 @@ impl Members {
 
 fn node(view: &ClusterView, id: u64) -> Result<&NodeView, NotChanged> {
     let found = view.nodes.iter().find(|node| node.id == id);
-    found.ok_or_else(|| NotChanged::Conflict(format!("the cluster has no node {id}")))
+    found.ok_or(NotChanged::NoNode(id))
 }
 
 fn conflict<T>(why: impl Into<String>) -> Result<T, NotChanged> {
