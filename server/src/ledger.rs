@@ -5,33 +5,35 @@
 //! and those of other nodes too. When who leads changes, or a link breaks, all that was not applied
 //! yet is sent again: what comes twice is applied once ([`Origin`]).
 //!
-//! `clock` is the cluster's time, `followers` the links of other nodes to this one while it leads,
-//! `reads` sees to it that nobody reads what is not true any more, `applied` takes what the log
-//! says.
+//! `route` finds the way of proposals, `followers` has the links of other nodes to this one while it
+//! leads, `applied` takes what the log says, `reading` and `reads` see to it that nobody reads what is
+//! not true any more, `timers` does what nobody asked for, `clock` is the cluster's time.
 
 mod applied;
 mod clock;
 mod followers;
+mod reading;
 mod reads;
+mod route;
+mod timers;
 
 use crate::{
     Probe, ServerConfig, Storage,
-    forward::{Forwarder, Heard, ToFollower, ToLeader, groups},
+    forward::{Forwarder, groups},
     machine::{Machine, Outcome},
     peer::Dialer,
     proposal::{Action, Origin, Proposal},
     raft::{Leadership, Maker, Members, Node, NodeEvent, RaftDoor, Stopped},
-    replica::Look,
     store::{Store, StoreError},
 };
 use clock::{ClusterClock, whole_ms};
 use followers::Followers;
-use lockwright_engine::{DurationMs, Limits, TimeMs, Token};
+use lockwright_engine::{Limits, TimeMs, Token};
 use lockwright_env::{Env, timeout};
 use reads::Reads;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 /// How many tokens are set aside for each millisecond that the machine is up: more than an engine
 /// can grant in that time.
@@ -39,16 +41,6 @@ const TOKENS_PER_MS: u64 = 1 << 16;
 
 /// How long the file is given to be closed when the server stops.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The leader writes the time down after this many election timeouts at the latest, as long as
-/// something is to happen at some time.
-const TICK_FACTOR: u32 = 2;
-
-/// The leader writes down how far all have come after so many entries.
-const WITNESS_EVERY: u64 = 256;
-
-/// After this many election timeouts without progress a node cannot vouch for its connections.
-const PATIENCE_FACTOR: u32 = 4;
 
 /// The first token of a server without a disk that starts when its machine has been up for
 /// `uptime`.
@@ -245,12 +237,6 @@ impl<E: Env, C> Ledger<E, C> {
         });
     }
 
-    /// Reads when it is certain that what is read is the present.
-    pub(crate) fn read(&mut self, look: Look) {
-        self.reads.add(look);
-        self.reads_since.get_or_insert(self.env.monotonic());
-    }
-
     /// Sends what is to be proposed.
     pub(crate) async fn flush(&mut self) -> Result<(), Stopped> {
         self.send_pending();
@@ -313,6 +299,14 @@ impl<E: Env, C> Ledger<E, C> {
         self.outbox.push_back((proposal, maker));
     }
 
+    /// Proposes something as the leader, which nobody asked for. Does nothing if another node leads.
+    fn decree(&mut self, action: Action) {
+        if let Route::Leading { term } = self.route {
+            let at = self.now();
+            self.stamp(at, term, None, Arc::new(action), Maker::Own);
+        }
+    }
+
     /// What happens next. Cancel safe.
     pub(crate) async fn turn(&mut self) -> Result<Turn<C>, Stopped> {
         let wake = self.wake_at();
@@ -343,7 +337,7 @@ impl<E: Env, C> Ledger<E, C> {
                 self.confirmed(index);
                 Ok(Turn::Nothing)
             }
-            () = due(&self.env, wake) => Ok(self.on_time()),
+            () = timers::due(&self.env, wake) => Ok(self.on_time()),
         }
     }
 
@@ -444,425 +438,6 @@ impl<E: Env, C> Ledger<E, C> {
         );
         self.begin_life();
         Turn::Void
-    }
-
-    /// Who leads may have changed.
-    fn find_route(&mut self) {
-        let Leadership {
-            term,
-            leader,
-            is_own,
-        } = self.node.leadership();
-        match (&self.route, leader) {
-            (Route::Preparing { term: now } | Route::Leading { term: now }, _)
-                if is_own && *now == term =>
-            {
-                return;
-            }
-            (Route::Following(forwarder), Some(leader))
-                if !is_own && forwarder.leader == leader =>
-            {
-                return;
-            }
-            _ => {}
-        }
-        self.lose_route();
-        if is_own {
-            self.route = Route::Preparing { term };
-            self.probe.raft(crate::RaftEvent::Leads { term });
-            let begin = Action::Begin {
-                limits: self.limits.clone(),
-                first_token: self.first_token,
-            };
-            let proposal = Proposal {
-                at: TimeMs::ZERO,
-                term,
-                origin: None,
-                action: Arc::new(begin),
-            };
-            self.outbox.push_back((proposal, Maker::Own));
-        } else if let Some(leader) = leader {
-            self.follow(leader);
-        }
-    }
-
-    fn follow(&mut self, leader: u64) {
-        let member = self.node.member(leader);
-        if let (Some(dialer), Some(member)) = (&self.dialer, member) {
-            // More often would tell nothing more: after a whole timeout the link is given up.
-            let pause = self.timing.heartbeat.max(self.timing.election_timeout / 3);
-            let forwarder = Forwarder::open(dialer, leader, member.address, pause);
-            self.route = Route::Following(forwarder);
-        }
-    }
-
-    /// What was sent goes again, when there is a way.
-    fn lose_route(&mut self) {
-        self.route = Route::None;
-        self.outbox.clear();
-        self.sent = 0;
-        self.is_ticking = false;
-        self.followers.clear();
-        self.reads.ask_again();
-        self.retry_at = self.env.monotonic() + self.timing.heartbeat.min(Duration::from_secs(1));
-    }
-
-    fn refused(&mut self, maker: Maker) {
-        match maker {
-            Maker::Link(link) => self.followers.close(link),
-            Maker::Own => {
-                // What came after it would come too early.
-                self.sent = 0;
-                self.is_ticking = false;
-                let mut pause = self.timing.heartbeat;
-                if let Route::Preparing { .. } = self.route {
-                    // A leader takes nothing until its own vote is on its disk. All wait for it.
-                    pause /= 10;
-                    self.route = Route::None;
-                }
-                self.retry_at = self.env.monotonic() + pause;
-            }
-        }
-    }
-
-    /// Another node says something to this one as the leader.
-    pub(crate) fn heard(&mut self, heard: Heard) {
-        let now = self.env.monotonic();
-        match heard {
-            Heard::Opened { link, node, out } => {
-                // Dropping `out` closes the link: the node tries again.
-                match self.route {
-                    Route::Leading { .. } => {
-                        self.followers.open(node, link, out);
-                        self.followers.hear(node, now);
-                        let at = self.now();
-                        self.followers.say(node, link, ToFollower::Welcome { at });
-                    }
-                    Route::Preparing { .. } => self.followers.open(node, link, out),
-                    _ => {}
-                }
-            }
-            Heard::Said {
-                link,
-                node,
-                message,
-            } => {
-                let Route::Leading { term } = self.route else {
-                    return;
-                };
-                if !self.followers.is_open(node, link) {
-                    return;
-                }
-                self.followers.hear(node, now);
-                let at = self.now();
-                match message {
-                    ToLeader::Propose(proposals) => {
-                        for (origin, action) in proposals {
-                            self.stamp(at, term, Some(origin), action, Maker::Link(link));
-                        }
-                    }
-                    ToLeader::Ping { sent } => {
-                        self.followers
-                            .say(node, link, ToFollower::Pong { sent, at });
-                    }
-                    ToLeader::Read { id } => self.reads.add_remote(node, link, id),
-                }
-            }
-        }
-    }
-
-    /// The leader says something to this node; none when the link is over.
-    fn hear_leader(&mut self, heard: Option<ToFollower>) {
-        let Route::Following(forwarder) = &mut self.route else {
-            return;
-        };
-        match heard {
-            None => self.lose_route(),
-            Some(ToFollower::Welcome { at }) => {
-                forwarder.is_welcome = true;
-                self.clock = Some(ClusterClock::start(at, forwarder.begun));
-            }
-            Some(ToFollower::Pong { sent, at }) => {
-                self.clock = Some(ClusterClock::start(at, sent));
-            }
-            Some(ToFollower::ReadAt { id, index, at }) => {
-                if self.reads.asked().is_some_and(|round| round.id == id) {
-                    self.reads.end(index, at);
-                    self.finish_reads();
-                }
-            }
-        }
-    }
-
-    /// Asks for the reads that wait, if somebody can be asked.
-    fn begin_reads(&mut self) {
-        if !self.reads.is_due() || self.reads_at > self.env.monotonic() {
-            return;
-        }
-        match &self.route {
-            Route::Leading { .. } => {
-                let at = self.now();
-                if self.next_deadline.is_some_and(|next| next <= at) {
-                    // What is due at this moment happens before anybody looks.
-                    return self.tick();
-                }
-                if self.node.is_alone() {
-                    self.reads.begin(Some(at), None);
-                    self.reads.end(0, at);
-                    return self.finish_reads();
-                }
-                let confirming = self.node.confirm();
-                self.reads.begin(Some(at), Some(Box::pin(confirming)));
-            }
-            Route::Following(forwarder) if forwarder.is_welcome => {
-                let id = self.reads.begin(None, None);
-                forwarder.say(ToLeader::Read { id });
-            }
-            _ => {}
-        }
-    }
-
-    /// It is known whether this node leads.
-    fn confirmed(&mut self, index: Option<u64>) {
-        let at = self.reads.asked().and_then(|round| round.at);
-        match (index, at) {
-            (Some(index), Some(at)) => {
-                for (node, link, id) in self.reads.end(index, at) {
-                    let answer = ToFollower::ReadAt { id, index, at };
-                    self.followers.say(node, link, answer);
-                }
-                self.finish_reads();
-            }
-            // Whoever leads is asked, when it is known who does. A leader that hands over says no at
-            // once, however often it is asked.
-            _ => {
-                self.reads.ask_again();
-                self.reads_at = self.env.monotonic() + self.timing.heartbeat / 2;
-            }
-        }
-    }
-
-    fn finish_reads(&mut self) {
-        let index = self.node.applied_index();
-        for (at, look) in self.reads.take_ready(index) {
-            let next = self.with_machine(|machine| machine.engine().next_deadline());
-            if next.is_some_and(|next| next <= at) {
-                // It was proposed before and is applied now: what it makes due has to happen first.
-                self.reads.add(look);
-                continue;
-            }
-            self.with_machine(|machine| look(machine, at.max(machine.engine().now())));
-        }
-        let is_idle = self.reads.count() == 0;
-        self.reads_since = self.reads_since.filter(|_| !is_idle);
-    }
-
-    /// Proposes the time.
-    fn tick(&mut self) {
-        let is_held_back = self.retry_at > self.env.monotonic();
-        if let (Route::Leading { term }, false, false) =
-            (&self.route, self.is_ticking, is_held_back)
-        {
-            let term = *term;
-            self.is_ticking = true;
-            let at = self.now();
-            self.stamp(at, term, None, Arc::new(Action::Tick), Maker::Own);
-        }
-    }
-
-    /// When the time is written down though nothing is due: a leader that comes after this one goes
-    /// on from there, and leases live longer by what was not written down.
-    fn next_tick(&self) -> TimeMs {
-        if self.node.is_alone() {
-            return TimeMs::LATEST;
-        }
-        let applied = self.with_machine(|machine| machine.engine().now());
-        let pause = TICK_FACTOR * self.timing.election_timeout;
-        let pause = u64::try_from(pause.as_millis()).ok();
-        let pause = pause.and_then(|ms| DurationMs::new(ms).ok());
-        pause.map_or(TimeMs::LATEST, |pause| applied.after(pause))
-    }
-
-    /// When to look at the clock again.
-    fn wake_at(&mut self) -> Option<Duration> {
-        let mut wake = None;
-        let mut at =
-            |when: Duration| wake = Some(wake.map_or(when, |wake: Duration| wake.min(when)));
-        if let (Route::Leading { .. }, Some(clock), Some(next), false) = (
-            &self.route,
-            &self.clock,
-            self.next_deadline,
-            self.is_ticking,
-        ) {
-            at(clock.when(next.min(self.next_tick())).max(self.retry_at));
-        }
-        if self.node.is_alone() {
-            return wake;
-        }
-        let has_way = match &self.route {
-            Route::Leading { .. } => self.sent == self.pending.len(),
-            Route::Following(_) | Route::Preparing { .. } => true,
-            Route::None => false,
-        };
-        if !has_way {
-            at(self.retry_at);
-        }
-        let patience = PATIENCE_FACTOR * self.timing.election_timeout;
-        let oldest = self.pending.front().map(|one| one.since);
-        if let Some(since) = oldest.filter(|_| self.is_joined) {
-            at(since + patience);
-        }
-        if let Some(since) = self.reads_since {
-            at(since + patience);
-        }
-        if self.reads.is_due() && self.reads_at > self.env.monotonic() {
-            at(self.reads_at);
-        }
-        if let Route::Leading { .. } = self.route
-            && let Some(when) = self.next_gone()
-        {
-            at(when);
-        }
-        wake
-    }
-
-    /// When the next node is taken for dead, unless it is heard of.
-    fn next_gone(&mut self) -> Option<Duration> {
-        let (now, me) = (self.env.monotonic(), self.node.id());
-        let nodes: Vec<u64> = self.node.with_machine(|machine| {
-            let alive = machine.nodes().filter(|(_, record)| record.life.is_some());
-            alive
-                .map(|(node, _)| node)
-                .filter(|node| *node != me)
-                .collect()
-        });
-        let timeout = self.timing.node_timeout;
-        let heard = nodes.into_iter();
-        let heard = heard.map(|node| self.followers.heard(node, now) + timeout);
-        heard.min()
-    }
-
-    fn on_time(&mut self) -> Turn<C> {
-        let now = self.env.monotonic();
-        if self
-            .next_deadline
-            .is_some_and(|next| next.min(self.next_tick()) <= self.now())
-        {
-            self.tick();
-        }
-        if self.node.is_alone() {
-            return Turn::Nothing;
-        }
-        if matches!(self.route, Route::None) && self.retry_at <= now {
-            self.retry_at = now + self.timing.heartbeat;
-            self.find_route();
-        }
-        if let Route::Leading { .. } = self.route {
-            self.bury(now);
-        }
-        let patience = PATIENCE_FACTOR * self.timing.election_timeout;
-        if self
-            .reads_since
-            .is_some_and(|since| since + patience <= now)
-        {
-            self.reads.clear();
-            self.reads_since = None;
-        }
-        let oldest = self.pending.front().map(|one| one.since);
-        match oldest {
-            Some(since) if self.is_joined && since + patience <= now => {
-                self.void("nothing was agreed on for too long")
-            }
-            _ => Turn::Nothing,
-        }
-    }
-
-    /// The connections of nodes that were not heard of do not count any more.
-    fn bury(&mut self, now: Duration) {
-        let Route::Leading { term } = self.route else {
-            return;
-        };
-        let me = self.node.id();
-        let lives: Vec<(u64, u64)> = self.node.with_machine(|machine| {
-            let lives = machine.nodes();
-            let lives = lives.filter_map(|(node, record)| Some((node, record.life?.incarnation)));
-            lives.filter(|(node, _)| *node != me).collect()
-        });
-        for (node, incarnation) in lives {
-            if self.followers.heard(node, now) + self.timing.node_timeout > now {
-                continue;
-            }
-            warn!(
-                node,
-                "a node was not heard of: its connections are taken for dead"
-            );
-            self.followers.hear(node, now);
-            let gone = Action::Gone {
-                node,
-                incarnation,
-                forget: false,
-            };
-            let at = self.now();
-            self.stamp(at, term, None, Arc::new(gone), Maker::Own);
-        }
-    }
-
-    /// Writes down how far this leader has come, and how far others have.
-    fn witness(&mut self, term: u64) {
-        let digest = self.with_machine(Machine::digest);
-        if let Some((index, digest)) = digest {
-            let witness = Action::Witness {
-                index,
-                digest,
-                acknowledged: self.node.acknowledged(),
-            };
-            let at = self.now();
-            self.stamp(at, term, None, Arc::new(witness), Maker::Own);
-        }
-    }
-
-    /// Tells all who has lost what it had acknowledged.
-    fn distrust(&mut self, term: u64) {
-        while let Some(node) = self.node.take_lost() {
-            error!(
-                node,
-                "a node has lost entries that it had acknowledged: it is shut out"
-            );
-            let at = self.now();
-            self.stamp(
-                at,
-                term,
-                None,
-                Arc::new(Action::Distrust { node }),
-                Maker::Own,
-            );
-        }
-    }
-
-    fn note(&mut self, outcome: &Outcome) {
-        if let (Route::Leading { term }, false) = (&self.route, self.node.is_alone()) {
-            let term = *term;
-            if outcome.index.saturating_sub(self.witnessed) >= WITNESS_EVERY {
-                self.witnessed = outcome.index;
-                self.witness(term);
-            }
-            self.distrust(term);
-        }
-        self.next_deadline = outcome.next_deadline;
-        // A snapshot costs as much as the state is large: so each entry bears a bounded share.
-        let enough = self.snapshot_entries.max(outcome.size);
-        if outcome.index.saturating_sub(self.snapshot_asked) >= enough {
-            self.snapshot_asked = outcome.index;
-            self.snapshot_is_due = true;
-        }
-    }
-}
-
-/// Waits until something is due; for ever if nothing is.
-async fn due<E: Env>(env: &E, when: Option<Duration>) {
-    match when {
-        Some(when) => env.sleep_until(when).await,
-        None => std::future::pending().await,
     }
 }
 
