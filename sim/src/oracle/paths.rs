@@ -73,6 +73,12 @@ fn overlap(one: &str, other: &str) -> bool {
     }
 }
 
+/// Whether whoever locks the first locks the second, too.
+pub(super) fn covers(above: &str, below: &str) -> bool {
+    let is_no_longer = above == "/" || (below != "/" && above.len() <= below.len());
+    is_no_longer && overlap(above, below)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +89,14 @@ mod tests {
         assert!(overlap("q", "/") && overlap("/", "q"));
         assert!(overlap("a", "a") && overlap("a", "a/b") && overlap("a/b/c", "a"));
         assert!(!overlap("a/b", "a/bc") && !overlap("ab", "a") && !overlap("a/b", "a/c"));
+    }
+
+    #[test]
+    fn a_path_covers_itself_and_what_is_below() {
+        assert!(covers("a", "a") && covers("a", "a/b") && covers("/", "a") && covers("/", "/"));
+        assert!(
+            !covers("a/b", "a") && !covers("a", "/") && !covers("a", "ab") && !covers("a", "b")
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod http_lease;
 pub mod http_prompt;
 pub mod http_retries;
 pub mod leader_time;
+pub mod linearizability;
 pub mod liveness;
 pub mod news;
 pub mod prompt_news;
@@ -722,6 +723,7 @@ impl ServicePanel {
             oracles.push(Box::new(raft_invariants::RaftInvariants::new(cluster)));
             oracles.push(Box::new(real_time_order::RealTimeOrder::default()));
             oracles.push(Box::new(reads::Reads::default()));
+            oracles.push(Box::new(linearizability::Linearizability::new(plan)));
         }
         if plan.server_clock_is_steady() {
             oracles.push(Box::new(client_lease::ClientLease));
