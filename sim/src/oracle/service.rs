@@ -6,6 +6,7 @@ pub mod client_lease;
 pub mod closing;
 pub mod connections;
 pub mod durability;
+pub mod failover;
 pub mod fencing;
 pub mod fidelity;
 pub mod http_answers;
@@ -124,6 +125,13 @@ pub enum Happening {
         /// Which, and where.
         what: String,
     },
+    /// A fault of the cluster begins at a node.
+    Struck {
+        /// The index of the fault in the plan.
+        fault: usize,
+        /// Which node.
+        node: usize,
+    },
     /// All faults are over.
     Healed,
     /// A client asked for locks.
@@ -169,6 +177,8 @@ pub enum Happening {
         id: Text,
         /// The host.
         host: usize,
+        /// The server that it asks.
+        node: usize,
         /// Since when the connection is being made.
         since: Duration,
         /// Who is to hold the lock.
@@ -399,6 +409,7 @@ impl fmt::Display for Happening {
             }
             Happening::HostDown { host } => write!(f, "host {host} dies"),
             Happening::Fault { what } => f.write_str(what),
+            Happening::Struck { fault, node } => write!(f, "fault {fault} strikes node {node}"),
             Happening::Healed => f.write_str("all faults are over"),
             Happening::Asked { id, client, wanted } => {
                 write!(f, "{id} on host {} asks for {wanted}", client.host)
@@ -724,6 +735,7 @@ impl ServicePanel {
             oracles.push(Box::new(real_time_order::RealTimeOrder::default()));
             oracles.push(Box::new(reads::Reads::default()));
             oracles.push(Box::new(linearizability::Linearizability::new(plan)));
+            oracles.push(Box::new(failover::Failover::new(plan, cluster)));
         }
         if plan.server_clock_is_steady() {
             oracles.push(Box::new(client_lease::ClientLease));

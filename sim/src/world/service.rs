@@ -423,6 +423,10 @@ impl World<'_> {
             Some(Who::Leader) => self.struck[&index],
             None => 0,
         };
+        if begins && kind.who().is_some() {
+            let (fault, node) = (index, struck);
+            self.happen(&Happening::Struck { fault, node });
+        }
         let host = &self.stage.nodes[struck].host;
         let machine = Machine::Node(struck);
         match kind {

@@ -238,6 +238,7 @@ mod tests {
         let asked = Happening::HttpAsked {
             id: "h1".into(),
             host: 0,
+            node: 0,
             since: Duration::ZERO,
             holder: "alice".into(),
             wanted: Wanted {

@@ -187,6 +187,7 @@ mod tests {
         Happening::HttpAsked {
             id: "h1".into(),
             host: 0,
+            node: 0,
             since: Duration::from_millis(1_000),
             holder: "alice".into(),
             wanted: wanted(),

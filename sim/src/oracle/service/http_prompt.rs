@@ -118,6 +118,7 @@ mod tests {
         let asked = Happening::HttpAsked {
             id: "h1".into(),
             host: 0,
+            node: 0,
             since: Duration::from_millis(1_000),
             holder: "alice".into(),
             wanted: Wanted {

@@ -125,6 +125,7 @@ impl Caller {
             self.happen(&Happening::HttpAsked {
                 id: self.id.clone(),
                 host: self.attempt.host,
+                node: self.server(),
                 since,
                 holder: self.holder.clone(),
                 wanted: self.wanted(),
@@ -327,8 +328,13 @@ impl Caller {
     }
 
     async fn connect(&self) -> io::Result<SimStream> {
-        let node = self.node.load(Ordering::Relaxed) % self.stage.nodes.len();
-        self.env().connect(&address_of(&self.stage, node)).await
+        let address = address_of(&self.stage, self.server());
+        self.env().connect(&address).await
+    }
+
+    /// The server that it asks.
+    fn server(&self) -> usize {
+        self.node.load(Ordering::Relaxed) % self.stage.nodes.len()
     }
 
     /// Whom it asked has no answer: it asks another one, if there is one.

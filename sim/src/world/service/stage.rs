@@ -277,6 +277,7 @@ impl Stage {
                 | Happening::Late { .. }
                 | Happening::Goes { .. }
                 | Happening::Fault { .. }
+                | Happening::Struck { .. }
                 | Happening::StoreUp { .. }
                 | Happening::NodeDown { .. }
                 | Happening::Raft { .. }
@@ -742,11 +743,12 @@ impl Inner {
     }
 
     fn see(&mut self, now: Duration, happening: &Happening) {
-        // Commands are in the history as ops and lines.
+        // Commands are in the history as ops and lines, and faults as such.
         let from_the_engine = matches!(
             happening,
             Happening::Stamped { .. }
                 | Happening::Late { .. }
+                | Happening::Struck { .. }
                 | Happening::Applied { .. }
                 | Happening::HttpApplied { .. }
                 | Happening::Renewed { .. }

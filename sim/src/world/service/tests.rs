@@ -1,7 +1,9 @@
 //! The world with servers that are not what the plan asks for: they must be found out.
 
 use super::{World, env::SimEnv, host::Host, server_host, stage::Stage};
-use crate::plan::{ClockPlan, Plan, Profile, generate};
+use crate::plan::{
+    ClockPlan, ClusterFault, ClusterFaultKind, Plan, Profile, ServicePlan, Who, generate,
+};
 use std::{sync::Arc, time::Duration};
 
 /// The oracle that speaks first when the seeds' worlds have this server; none if none does.
@@ -134,4 +136,68 @@ fn a_cluster_whose_clocks_are_others_is_found() {
     };
     let found = found_in(Profile::Cluster, 5, other_clock);
     assert_eq!(found.as_deref(), Some("stamps"));
+}
+
+/// A plan in which nothing goes wrong but that the leader dies, long after it began to lead and for
+/// good, while callers come and go.
+fn with_a_dead_leader(seed: u64) -> Option<ServicePlan> {
+    let Plan::Cluster(mut plan) = generate(Profile::Cluster, seed) else {
+        panic!("the profile draws its own plans");
+    };
+    plan.faults.clear();
+    plan.hosts.iter_mut().for_each(|clock| clock.jumps.clear());
+    let cluster = plan.cluster.as_mut()?;
+    for node in &mut cluster.nodes {
+        node.clock.jumps.clear();
+    }
+    if cluster.nodes.len() < 3 || cluster.election_timeout_ms > 300 || plan.http.is_empty() {
+        return None;
+    }
+    let dies_ms = 60 * cluster.election_timeout_ms;
+    cluster.faults = vec![ClusterFault {
+        at_ms: dies_ms,
+        for_ms: 100_000,
+        kind: ClusterFaultKind::Crash { node: Who::Leader },
+    }];
+    let callers = u64::try_from(plan.http.len()).ok()?;
+    for (attempt, place) in plan.http.iter_mut().zip(0..) {
+        attempt.at_ms = dies_ms + place * dies_ms / callers;
+    }
+    plan.active_ms = plan.active_ms.max(2 * dies_ms);
+    Some(plan)
+}
+
+/// The oracle that speaks first when the leader of a few worlds dies, and they have this server.
+fn found_when_the_leader_dies<P>(
+    program: impl Fn(Arc<Stage>, usize) -> P + Clone + 'static,
+) -> Option<String>
+where
+    P: Future<Output = turmoil::Result> + 'static,
+{
+    let plans = (0..).filter_map(with_a_dead_leader).take(3);
+    plans.into_iter().find_map(|plan| {
+        let stage = Stage::new(plan, false);
+        let mut elapsed = Duration::default();
+        World::with_server(&stage, program.clone()).play(&mut elapsed);
+        stage.finish().violation.map(|violation| violation.oracle)
+    })
+}
+
+#[test]
+fn a_cluster_whose_leader_dies_is_not_accused() {
+    assert_eq!(found_when_the_leader_dies(server_host::run), None);
+}
+
+#[test]
+fn a_cluster_that_is_slow_to_elect_another_leader_is_found() {
+    let slow = |stage: Arc<Stage>, node: usize| async move {
+        let mut config = server_host::config(&stage, node);
+        let cluster = config.cluster.as_mut().expect("it is a cluster");
+        cluster.election_timeout *= 8;
+        cluster.node_timeout *= 8;
+        let env = server_host::env(&stage, node);
+        server_host::serve(&stage, node, env, config).await
+    };
+    let found = found_when_the_leader_dies(slow);
+    assert_eq!(found.as_deref(), Some("failover"));
 }

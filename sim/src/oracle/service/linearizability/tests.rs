@@ -68,6 +68,7 @@ fn happenings(words: &str) -> Vec<Happening> {
             holder: id.clone(),
             id,
             host: 0,
+            node: 0,
             since: Duration::ZERO,
             wanted: Wanted {
                 namespace: "n".into(),
