@@ -1,6 +1,7 @@
 //! Watching what a server does.
 
 use lockwright_engine::{Command, Engine, Event, Refusal, Reply, TimeMs, Token};
+use std::collections::BTreeSet;
 
 /// Is told of what the server's engine does, in the order in which it does it. Every method does
 /// nothing unless it is overridden. They run in the server's own tasks: they must be quick.
@@ -23,6 +24,13 @@ pub trait Probe: Send + Sync + 'static {
     /// it has in its log again, and tells nothing of the log that it found.
     fn raft(&self, event: RaftEvent) {
         let _ = event;
+    }
+
+    /// The entry `index` of `term`, which the replica has appended to its log, says which nodes the
+    /// cluster has from there on. What is agreed on needs a majority of each of the sets `voters`:
+    /// there are two of them while they change.
+    fn members(&self, index: u64, term: u64, voters: &[BTreeSet<u64>], learners: &BTreeSet<u64>) {
+        let _ = (index, term, voters, learners);
     }
 
     /// A proposal has got the time `at`, which is the present.

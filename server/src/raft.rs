@@ -5,8 +5,9 @@
 //! [`Store`](crate::store::Store), `state` applies it to the [`Machine`](crate::machine::Machine)
 //! and keeps its snapshots, `ticket` notices what is not taken, `network` calls other replicas and
 //! `calls` answers them, `formation` makes a cluster of those who start together, `members` changes it, `lost` notices
-//! who has lost something, `codec` writes rows.
+//! who has lost something, `admission` keeps out of elections who has begun anew, `codec` writes rows.
 
+mod admission;
 mod calls;
 mod codec;
 mod formation;

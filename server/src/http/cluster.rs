@@ -41,7 +41,11 @@ pub(super) async fn promote<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
     UrlPath(id): UrlPath<u64>,
 ) -> Answer {
-    let promoted = members(&gate)?.promote(gate.env(), id).await;
+    let members = members(&gate)?;
+    let has_joined = gate
+        .look(move |machine, _| machine.node(id).is_some())
+        .await?;
+    let promoted = members.promote(gate.env(), id, has_joined).await;
     after(&gate, promoted, &format!("node {id} votes"))
 }
 

@@ -97,6 +97,8 @@ impl<E: Env, C> Ledger<E, C> {
             Heard::Opened { link, node, out } => {
                 // Dropping `out` closes the link: the node tries again.
                 match self.route {
+                    // Who was removed, and still runs, must not join again.
+                    _ if self.node.member(node).is_none() => {}
                     Route::Leading { .. } => {
                         self.followers.open(node, link, out);
                         self.followers.hear(node, now);
@@ -116,6 +118,10 @@ impl<E: Env, C> Ledger<E, C> {
                     return;
                 };
                 if !self.followers.is_open(node, link) {
+                    return;
+                }
+                if self.node.member(node).is_none() {
+                    self.followers.close(link);
                     return;
                 }
                 self.followers.hear(node, now);

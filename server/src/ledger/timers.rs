@@ -172,7 +172,12 @@ impl<E: Env, C> Ledger<E, C> {
 
     /// Tells all who has lost what it had acknowledged.
     fn distrust(&mut self) {
-        while let Some(node) = self.node.take_lost() {
+        while let Some((node, disk)) = self.node.take_lost() {
+            let known = self.node.with_machine(|machine| machine.node(node));
+            // It may have been removed since then, and have come back with another one.
+            if known.is_some_and(|known| known.disk != disk) {
+                continue;
+            }
             error!(
                 node,
                 "a node has lost entries that it had acknowledged: it is shut out"

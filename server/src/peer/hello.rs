@@ -5,7 +5,10 @@
 //! says [`Hello`], and the other one answers.
 //!
 //! A node whose disk is not the one that it joined with has forgotten its vote and its log: counted
-//! as itself it could break what was promised, so nobody listens to it.
+//! as itself it could break what was promised, so nobody listens to it. A node may have been given
+//! another disk the right way, and the one that it speaks with has not heard of it yet. So both say how
+//! far they have applied the log, and what it says of themselves up to there; the one that is further
+//! knows.
 
 use super::wire;
 use crate::{machine::NodeRecord, proposal::DiskId};
@@ -16,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const MAGIC: [u8; 4] = *b"LWPL";
 
 /// The version of what nodes say to each other.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a link is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,8 @@ pub(crate) struct Identity {
     pub(crate) disk: DiskId,
     /// What is known here of another node.
     pub(crate) known: Arc<dyn Fn(u64) -> Option<NodeRecord> + Send + Sync>,
+    /// How far it has applied the log.
+    pub(crate) applied: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The last entry of its log. 0 without one: then it is in no cluster yet.
     pub(crate) last_entry: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -50,15 +55,38 @@ struct Hello {
     cluster: String,
     from: u64,
     to: u64,
+    standing: Standing,
+    purpose: Purpose,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Standing {
     disk: DiskId,
     last_entry: u64,
-    purpose: Purpose,
+    /// How far it has applied the log.
+    applied: u64,
+    /// What the log says of it up to there.
+    own: Option<NodeRecord>,
+}
+
+impl Standing {
+    fn of(identity: &Identity) -> Standing {
+        // In this order: what it says of itself may be newer, and never older than this.
+        let applied = (identity.applied)();
+        Standing {
+            disk: identity.disk,
+            last_entry: (identity.last_entry)(),
+            applied,
+            own: (identity.known)(identity.node),
+        }
+    }
 }
 
 /// What the other one answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Answer {
-    Welcome { disk: DiskId, last_entry: u64 },
+    Welcome(Standing),
     Refused(String),
 }
 
@@ -67,6 +95,8 @@ enum Answer {
 pub(crate) struct Known {
     /// Whether it has formed a cluster, or was taken into one.
     pub(crate) is_formed: bool,
+    /// Its disk.
+    pub(crate) disk: DiskId,
 }
 
 /// Says hello to a node that was called.
@@ -80,18 +110,18 @@ pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
         cluster: identity.cluster.clone(),
         from: identity.node,
         to,
-        disk: identity.disk,
-        last_entry: (identity.last_entry)(),
+        standing: Standing::of(identity),
         purpose,
     };
     stream.write_all(&preface()).await?;
     wire::write(stream, &hello).await?;
     check_preface(stream).await?;
     match wire::read(stream).await? {
-        Answer::Welcome { disk, last_entry } => {
-            check_disk(identity, to, disk, last_entry)?;
+        Answer::Welcome(standing) => {
+            check_disk(identity, to, standing)?;
             Ok(Known {
-                is_formed: last_entry > 0,
+                is_formed: standing.last_entry > 0,
+                disk: standing.disk,
             })
         }
         Answer::Refused(why) => Err(refused(format!("node {to} refuses: {why}"))),
@@ -110,10 +140,7 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         wire::write(stream, &Answer::Refused(error.to_string())).await?;
         return Err(error);
     }
-    let welcome = Answer::Welcome {
-        disk: identity.disk,
-        last_entry: (identity.last_entry)(),
-    };
+    let welcome = Answer::Welcome(Standing::of(identity));
     wire::write(stream, &welcome).await?;
     Ok((hello.from, hello.purpose))
 }
@@ -137,11 +164,19 @@ fn check(identity: &Identity, hello: &Hello) -> io::Result<()> {
             hello.from
         )));
     }
-    check_disk(identity, hello.from, hello.disk, hello.last_entry)
+    check_disk(identity, hello.from, hello.standing)
 }
 
-fn check_disk(identity: &Identity, node: u64, disk: DiskId, last_entry: u64) -> io::Result<()> {
-    let Some(known) = (identity.known)(node) else {
+fn check_disk(identity: &Identity, node: u64, standing: Standing) -> io::Result<()> {
+    let Standing {
+        disk, last_entry, ..
+    } = standing;
+    let known = if standing.applied > (identity.applied)() {
+        standing.own
+    } else {
+        (identity.known)(node)
+    };
+    let Some(known) = known else {
         return Ok(());
     };
     let lost = if known.disk != disk {
@@ -218,6 +253,7 @@ mod tests {
             node,
             disk: DiskId(node),
             known: Arc::new(|_| None),
+            applied: Arc::new(|| 5),
             last_entry: Arc::new(|| 5),
         }
     }
@@ -234,7 +270,11 @@ mod tests {
     #[tokio::test]
     async fn nodes_of_one_cluster_meet() {
         let (known, answered) = meet(&identity(1), 2, &identity(2)).await;
-        assert_eq!(known.unwrap(), Known { is_formed: true });
+        let expected = Known {
+            is_formed: true,
+            disk: DiskId(2),
+        };
+        assert_eq!(known.unwrap(), expected);
         assert!(answered);
     }
 
@@ -274,9 +314,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_is_further_knows_whether_a_disk_was_replaced() {
+        let known = |disk| NodeRecord {
+            disk: DiskId(disk),
+            acknowledged: 0,
+            life: None,
+        };
+        let (mut remembers, mut rebuilt) = (identity(2), identity(1));
+        remembers.known = Arc::new(move |_| Some(known(7)));
+        for (applied, own, is_heard) in [
+            (6, None, true),
+            (6, Some(known(1)), true),
+            // It goes through the log again, in which it still has the former disk.
+            (6, Some(known(7)), false),
+            (5, Some(known(1)), false),
+            (4, None, false),
+        ] {
+            rebuilt.applied = Arc::new(move || applied);
+            rebuilt.known = Arc::new(move |node| own.filter(|_| node == 1));
+            let (answer, _) = meet(&rebuilt, 2, &remembers).await;
+            assert_eq!(answer.is_ok(), is_heard, "{applied} {own:?}");
+            let (answer, _) = meet(&remembers, 1, &rebuilt).await;
+            assert_eq!(answer.is_ok(), is_heard, "{applied} {own:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn another_version_and_another_program_are_refused() {
         for (bytes, what) in [
-            (*b"LWPL\x02\0\0\0", "version 2"),
+            (*b"LWPL\x01\0\0\0", "version 1"),
             (*b"GET / HT", "not a node"),
         ] {
             let (mut here, mut there) = tokio::io::duplex(1024);

@@ -60,11 +60,26 @@ impl Call {
     pub(super) fn is_whole(&self) -> bool {
         !matches!(self, Call::SnapshotPart(_))
     }
+
+    /// Whether it is about who leads.
+    fn is_of_elections(&self) -> bool {
+        matches!(
+            self,
+            Call::Vote(_) | Call::PreVote(_) | Call::TransferLeader(_)
+        )
+    }
 }
 
 /// Answers the calls of another node until it goes, or says nothing any more. While something takes
-/// long it says so after each `pause`.
-pub(crate) async fn serve<E: Env>(env: E, raft: Raft, mut link: Link<E>, pause: Duration) {
+/// long it says so after each `pause`. What has to do with elections is refused while this node may
+/// not take part in any.
+pub(crate) async fn serve<E: Env>(
+    env: E,
+    raft: Raft,
+    mut link: Link<E>,
+    pause: Duration,
+    may_elect: impl Fn() -> bool,
+) {
     // What goes wrong here is told to the other side by the end of the link.
     while let Ok(Ok(call)) = timeout(&env, SILENCE_MAX, wire::read::<Call, _>(&mut link)).await {
         let answer = match call {
@@ -75,6 +90,9 @@ pub(crate) async fn serve<E: Env>(env: E, raft: Raft, mut link: Link<E>, pause: 
                 let installed = patiently(&env, &mut link, pause, installing).await;
                 let Ok(installed) = installed else { return };
                 answer_of(installed, Answer::Snapshot)
+            }
+            call if call.is_of_elections() && !may_elect() => {
+                Answer::Failed("this node was added, and has not joined yet".to_owned())
             }
             call => answer(&raft, call).await,
         };

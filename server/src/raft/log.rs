@@ -5,6 +5,7 @@
 
 use super::state::place;
 use super::{
+    admission::Admission,
     codec::{decode, encode},
     types::{Entry, LogId, Types, Vote},
 };
@@ -13,7 +14,7 @@ use crate::{
     store::{Change, EntryRow, LogChange, Store, StoreError},
 };
 use openraft::{
-    LogState, OptionalSend, RaftLogReader,
+    EntryPayload, LogState, OptionalSend, RaftLogReader,
     entry::RaftEntry,
     storage::{IOFlushed, RaftLogStorage},
 };
@@ -32,6 +33,7 @@ const VOTE_KEY: &str = "vote";
 pub(super) struct Log {
     store: Store,
     memory: Arc<Mutex<Memory>>,
+    admission: Admission,
     probe: Arc<dyn Probe>,
 }
 
@@ -52,6 +54,7 @@ impl Log {
     pub(super) fn open(
         store: Store,
         snapshot: Option<LogId>,
+        admission: Admission,
         probe: Arc<dyn Probe>,
     ) -> Result<Log, StoreError> {
         let vote = store
@@ -61,6 +64,7 @@ impl Log {
         let rows = store.open_log(snapshot.map_or(0, |last| last.index + 1))?;
         let entries = rows.iter().map(decode_entry);
         let entries: VecDeque<(Entry, usize)> = entries.collect::<Result<_, _>>()?;
+        entries.iter().for_each(|(entry, _)| admission.note(entry));
         let last = entries.back().map(|(entry, _)| entry.log_id);
         let memory = Memory {
             purged: snapshot,
@@ -71,6 +75,7 @@ impl Log {
         Ok(Log {
             store,
             memory: Arc::new(Mutex::new(memory)),
+            admission,
             probe,
         })
     }
@@ -222,6 +227,12 @@ impl RaftLogStorage<Types> for Log {
                 }
                 let (index, term) = place(&entry.log_id);
                 self.probe.raft(RaftEvent::Appended { index, term });
+                if let EntryPayload::Membership(members) = &entry.payload {
+                    let learners = members.learner_ids().collect();
+                    let voters = members.get_joint_config();
+                    self.probe.members(index, term, voters, &learners);
+                }
+                self.admission.note(&entry);
                 memory.push(entry, length);
             }
         }

@@ -112,8 +112,13 @@ impl Members {
         agreed(env, self.0.add_learner(member.id, member, false)).await
     }
 
-    /// Makes a learner a voter.
-    pub(crate) async fn promote<E: Env>(&self, env: &E, id: u64) -> Result<(), NotChanged> {
+    /// Makes a learner a voter, if it has joined: before it has, it takes no part in elections.
+    pub(crate) async fn promote<E: Env>(
+        &self,
+        env: &E,
+        id: u64,
+        has_joined: bool,
+    ) -> Result<(), NotChanged> {
         let (view, is_settled) = self.leading(env).await?;
         let node = node(&view, id)?;
         let is_voter = node.role == NodeRole::Voter;
@@ -122,6 +127,11 @@ impl Members {
         }
         let behind = view.last_applied.saturating_sub(node.matched.unwrap_or(0));
         // What a leader that died has begun is finished.
+        if !is_voter && node.matched.is_some() && !has_joined {
+            return conflict(format!(
+                "node {id} has not joined yet, and is {behind} entries behind: does it run?"
+            ));
+        }
         if !is_voter && (node.matched.is_none() || behind > BEHIND_MAX) {
             return conflict(format!(
                 "node {id} is {behind} entries behind: it can vote when it is at most {BEHIND_MAX} \

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Member,
     peer::{Dialer, Link, Purpose, wire},
+    proposal::DiskId,
 };
 use lockwright_env::{Env, timeout};
 use openraft::{
@@ -49,10 +50,13 @@ pub(super) struct RaftLink {
     keeper: Option<AbortHandle>,
 }
 
+/// An answer, and the disk of the node that gave it.
+type Answered = (Answer, DiskId);
+
 /// A call on its way to whoever keeps the link.
 struct Asked {
     call: Call,
-    answer: oneshot::Sender<io::Result<Answer>>,
+    answer: oneshot::Sender<io::Result<Answered>>,
 }
 
 impl<E: Env> RaftNetworkFactory<Types> for Network<E> {
@@ -94,7 +98,8 @@ struct Keeper<E: Env> {
     patience: Duration,
     to: u64,
     address: String,
-    link: Option<Link<E>>,
+    /// With the disk of the node that it leads to.
+    link: Option<(Link<E>, DiskId)>,
 }
 
 impl<E: Env> Keeper<E> {
@@ -119,7 +124,7 @@ impl<E: Env> Keeper<E> {
         }
     }
 
-    async fn call(&mut self, call: &Call) -> io::Result<Answer> {
+    async fn call(&mut self, call: &Call) -> io::Result<Answered> {
         let was_open = self.link.is_some();
         let answer = match self.call_once(call).await {
             // The other side may have closed it long ago, and has not heard of the call then.
@@ -131,33 +136,35 @@ impl<E: Env> Keeper<E> {
             answer => answer,
         };
         match answer? {
-            Answer::Failed(why) => Err(io::Error::other(why)),
-            answer => Ok(answer),
+            (Answer::Failed(why), _) => Err(io::Error::other(why)),
+            answered => Ok(answered),
         }
     }
 
     /// A call that fails leaves no link.
-    async fn call_once(&mut self, call: &Call) -> io::Result<Answer> {
+    async fn call_once(&mut self, call: &Call) -> io::Result<Answered> {
         let env = self.dialer.env.clone();
         let patience = self.patience;
         let asking = async {
-            let mut link = match self.link.take() {
+            let (mut link, disk) = match self.link.take() {
                 Some(link) => link,
                 None => {
                     let (to, address) = (self.to, &self.address);
-                    self.dialer.open(to, address, Purpose::Raft).await?.0
+                    let opened = self.dialer.open(to, address, Purpose::Raft).await?;
+                    let (link, known) = opened;
+                    (link, known.disk)
                 }
             };
             wire::write(&mut link, call).await?;
-            Ok::<_, io::Error>(link)
+            Ok::<_, io::Error>((link, disk))
         };
-        let mut link = in_time(&env, patience, asking).await?;
+        let (mut link, disk) = in_time(&env, patience, asking).await?;
         loop {
             match in_time(&env, patience, wire::read(&mut link)).await? {
                 Answer::Working => {}
                 answer => {
-                    self.link = Some(link);
-                    return Ok(answer);
+                    self.link = Some((link, disk));
+                    return Ok((answer, disk));
                 }
             }
         }
@@ -174,7 +181,7 @@ async fn in_time<E: Env, T>(
 }
 
 impl RaftLink {
-    async fn call(&self, call: Call) -> io::Result<Answer> {
+    async fn call(&self, call: Call) -> io::Result<Answered> {
         let (answer, answered) = oneshot::channel();
         let gone = || io::Error::other("there is no link to other nodes");
         let asked = self.calls.send(Asked { call, answer });
@@ -187,10 +194,22 @@ impl RaftLink {
         call: Call,
         answer_of: impl FnOnce(Answer) -> Option<T>,
     ) -> Result<T, Unreachable<Types>> {
-        let answer = self.call(call).await.and_then(|answer| {
-            answer_of(answer).ok_or_else(|| io::Error::other("an answer to something else"))
+        let answered = self.ask_disk(call, answer_of).await;
+        answered.map(|(answer, _)| answer)
+    }
+
+    /// The answer, and the disk of the node that gave it.
+    async fn ask_disk<T>(
+        &self,
+        call: Call,
+        answer_of: impl FnOnce(Answer) -> Option<T>,
+    ) -> Result<(T, DiskId), Unreachable<Types>> {
+        let answered = self.call(call).await.and_then(|(answer, disk)| {
+            let answer = answer_of(answer);
+            let answer = answer.ok_or_else(|| io::Error::other("an answer to something else"))?;
+            Ok((answer, disk))
         });
-        answer.map_err(|error| Unreachable::new(&error))
+        answered.map_err(|error| Unreachable::new(&error))
     }
 
     async fn send_snapshot(
@@ -230,18 +249,18 @@ impl RaftNetworkV2<Types> for RaftLink {
         let term = request.vote.leader_id.term;
         let before = request.prev_log_id.map(|id| id.index);
         let last = request.entries.last().map(|entry| entry.log_id.index);
-        let answer = self.ask(Call::Append(request), |answer| match answer {
+        let answer = self.ask_disk(Call::Append(request), |answer| match answer {
             Answer::Append(response) => Some(response),
             _ => None,
         });
-        let answer = answer.await?;
+        let (answer, disk) = answer.await?;
         match (&answer, before) {
             (AppendEntriesResponse::Conflict, Some(before)) => {
-                self.lost.misses(self.to, term, before);
+                self.lost.misses(self.to, disk, (term, before));
             }
             (AppendEntriesResponse::Success, before) => {
                 if let Some(last) = last.or(before) {
-                    self.lost.acknowledged(self.to, term, last);
+                    self.lost.acknowledged(self.to, disk, (term, last));
                 }
             }
             _ => {}

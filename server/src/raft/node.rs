@@ -1,6 +1,7 @@
 //! A replica as the rest of the server sees it.
 
 use super::{
+    admission::Admission,
     calls, formation,
     log::Log,
     lost::Lost,
@@ -17,7 +18,7 @@ use crate::{
     proposal::{DiskId, Proposal},
     store::{Change, Store, StoreError},
 };
-use lockwright_env::Env;
+use lockwright_env::{Env, sleep};
 use openraft::{
     Config, ReadPolicy, ServerState, SnapshotPolicy, async_runtime::WatchReceiver,
     metrics::RaftServerMetrics,
@@ -70,6 +71,7 @@ pub(crate) struct Node {
     owner: Owner,
     is_alone: bool,
     lost: Lost,
+    admission: Admission,
     /// Forms the cluster, when it starts for the first time.
     former: Option<AbortHandle>,
     refused_in: mpsc::UnboundedSender<Maker>,
@@ -89,7 +91,12 @@ impl Node {
         let (news_in, news) = mpsc::unbounded_channel();
         let owner = own(&store, config).await?;
         let state = State::open(store.clone(), probe.clone(), news_in)?;
-        let log = Log::open(store.clone(), state.snapshot_id(), probe)?;
+        let is_newcomer = config
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.members.is_empty());
+        let admission = Admission::new(owner.node, owner.disk, is_newcomer);
+        let log = Log::open(store.clone(), state.snapshot_id(), admission.clone(), probe)?;
         // What was found is applied from now on, so all that was synced to keep it must be over.
         store.make(Vec::new()).await?;
         let failure = |error: String| {
@@ -124,6 +131,9 @@ impl Node {
         let mut former = None;
         match (cluster, &dialer) {
             (Some(cluster), Some(dialer)) => {
+                if is_newcomer {
+                    keep_out(env.clone(), &raft, &state, &admission, cluster.heartbeat);
+                }
                 if !is_there && !cluster.members.is_empty() {
                     let forming = formation::start(raft.clone(), dialer.clone(), cluster.clone());
                     former = Some(forming);
@@ -145,6 +155,7 @@ impl Node {
             is_alone: dialer.is_none(),
             owner,
             lost,
+            admission,
             former,
             refused_in,
             refused,
@@ -171,7 +182,11 @@ impl Node {
 
     /// Serves the calls of other replicas.
     pub(crate) fn door(&self) -> RaftDoor {
-        RaftDoor(self.raft.clone())
+        RaftDoor {
+            raft: self.raft.clone(),
+            state: self.state.clone(),
+            admission: self.admission.clone(),
+        }
     }
 
     /// The nodes of the cluster.
@@ -260,8 +275,8 @@ impl Node {
             .collect()
     }
 
-    /// A node that was found to have lost entries that it had acknowledged.
-    pub(crate) fn take_lost(&self) -> Option<u64> {
+    /// A node that was found to have lost entries that it had acknowledged, and the disk that has.
+    pub(crate) fn take_lost(&self) -> Option<(u64, DiskId)> {
         self.lost.take()
     }
 
@@ -316,13 +331,43 @@ impl Node {
 
 /// Where calls of other replicas are served.
 #[derive(Clone)]
-pub(crate) struct RaftDoor(Raft);
+pub(crate) struct RaftDoor {
+    raft: Raft,
+    state: State,
+    admission: Admission,
+}
 
 impl RaftDoor {
     /// Serves those of one link, and says after each `pause` that it is there.
     pub(crate) async fn serve<E: Env>(self, env: E, link: Link<E>, pause: Duration) {
-        calls::serve(env, self.0, link, pause).await;
+        let may_elect = || may_elect(&self.state, &self.admission);
+        calls::serve(env, self.raft, link, pause, may_elect).await;
     }
+}
+
+/// Whether a node may take part in elections.
+fn may_elect(state: &State, admission: &Admission) -> bool {
+    let own = state.with_machine(|machine| machine.node(admission.node()));
+    admission.is_given(own)
+}
+
+/// Asks for no votes until this node may.
+fn keep_out<E: Env>(env: E, raft: &Raft, state: &State, admission: &Admission, pause: Duration) {
+    if may_elect(state, admission) {
+        return;
+    }
+    raft.runtime_config().elect(false);
+    let (raft, state, admission) = (raft.clone(), state.clone(), admission.clone());
+    tokio::spawn(async move {
+        // It ends with the replica, whose state it would look at in vain.
+        while raft.metrics().borrow_watched().running_state.is_ok() {
+            if may_elect(&state, &admission) {
+                raft.runtime_config().elect(true);
+                return;
+            }
+            sleep(&env, pause).await;
+        }
+    });
 }
 
 /// Leads a cluster of one.
@@ -386,7 +431,11 @@ fn identity(owner: &Owner, state: &State, log: &Log) -> Identity {
         cluster: owner.cluster.clone(),
         node: owner.node,
         disk: owner.disk,
-        known: Arc::new(move |node| state.with_machine(|machine| machine.node(node))),
+        known: {
+            let state = state.clone();
+            Arc::new(move |node| state.with_machine(|machine| machine.node(node)))
+        },
+        applied: Arc::new(move || state.applied_index()),
         last_entry: Arc::new(move || log.last_entry()),
     }
 }

@@ -1,6 +1,7 @@
 //! openraft's own suite for storages, on both kinds of store; and what the rows look like.
 
 use super::{
+    admission::Admission,
     codec::encode,
     log::Log,
     state::State,
@@ -29,7 +30,8 @@ fn storages(store: &Store) -> (Log, State) {
     let (news, _) = mpsc::unbounded_channel();
     let probe = Arc::new(NoProbe);
     let state = State::open(store.clone(), probe.clone(), news).unwrap();
-    let log = Log::open(store.clone(), state.snapshot_id(), probe).unwrap();
+    let admission = Admission::new(1, DiskId(7), false);
+    let log = Log::open(store.clone(), state.snapshot_id(), admission, probe).unwrap();
     (log, state)
 }
 
