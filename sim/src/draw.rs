@@ -59,6 +59,8 @@ pub enum Stream {
     Cluster = 104,
     /// What goes wrong with them and between them.
     ClusterFaults = 105,
+    /// What an operator does with the nodes of profile `cluster`.
+    ClusterOperator = 106,
     /// Those who come to the server of profile `service` over HTTP, without a session.
     ServiceHttp = 72,
 }

@@ -13,8 +13,8 @@ pub(crate) use guard::catch as catch_panic;
 pub use service::{
     AccessPlan, Attempt, ClientPlan, ClockJump, ClockPlan, ClusterFault, ClusterFaultKind,
     ClusterPlan, DRIFT_PPM_MAX, DiskPlan, End, Fault, FaultKind, HttpAttempt, Knock, LatencyPlan,
-    NODES_MAX, NodePlan, Place, ReaderPlan, RenewPlan, ServerPlan, ServicePlan, StoreFault,
-    StoreFaultKind, StorePlan, Stranger, Way, Who,
+    NODES_MAX, NodePlan, OperatorDeed, OperatorPlan, OperatorStep, Place, ReaderPlan, RenewPlan,
+    ServerPlan, ServicePlan, StoreFault, StoreFaultKind, StorePlan, Stranger, Way, Who,
 };
 
 pub(crate) use service::RETRY_PAUSE_MS;

@@ -2,7 +2,8 @@
 //! and that the shipped servers and clients break no rule in them.
 
 use lockwright_sim::plan::{
-    self, ClusterFaultKind, ClusterPlan, End, Plan, Profile, RunOptions, ServicePlan, Who, generate,
+    self, ClusterFaultKind, ClusterPlan, End, OperatorDeed, OperatorPlan, OperatorStep, Plan,
+    Profile, RunOptions, ServicePlan, Who, generate,
 };
 use std::collections::BTreeSet;
 
@@ -24,7 +25,7 @@ fn every_kind_of_trouble_is_drawn() {
     let (mut undisturbed, mut leaders, mut jumps, mut http, mut to_hosts) = (0, 0, 0, 0, 0);
     for plan in (0..200).map(cluster_plan) {
         let cluster = cluster(&plan);
-        sizes.insert(cluster.nodes.len());
+        sizes.insert(cluster.founders());
         let faults = || cluster.faults.iter().map(|fault| &fault.kind);
         kinds.extend(faults().map(|kind| match kind {
             ClusterFaultKind::Cut { .. } => "cut".to_owned(),
@@ -147,4 +148,158 @@ fn no_rule_is_broken_and_everything_happens() {
         missing.retain(|what| !history.iter().any(|line| line.contains(what)));
     }
     assert!(missing.is_empty(), "never happened: {missing:?}");
+}
+
+#[test]
+fn operators_of_every_kind_are_drawn() {
+    let (mut operators, mut grow, mut shrink) = (0, 0, 0);
+    let mut deeds = [0; 4];
+    for plan in (0..300).map(cluster_plan) {
+        let Some(operator) = &cluster(&plan).operator else {
+            continue;
+        };
+        operators += 1;
+        let of = |deed: &OperatorDeed| match deed {
+            OperatorDeed::Transfer { .. } => 0,
+            OperatorDeed::Remove { .. } => 1,
+            OperatorDeed::Add { .. } => 2,
+            OperatorDeed::Rebuild { .. } => 3,
+        };
+        let mut here = [0; 4];
+        for step in &operator.steps {
+            here[of(&step.deed)] += 1;
+        }
+        let (founders, all) = (cluster(&plan).founders(), plan.nodes());
+        grow += usize::from((founders, all) == (3, 5) && here[2] >= 2);
+        shrink += usize::from(founders == 5 && here[1] >= 2);
+        for (all, here) in deeds.iter_mut().zip(here) {
+            *all += usize::from(here > 0);
+        }
+    }
+    assert!(
+        (80..=120).contains(&operators),
+        "a third, got {operators} of 300"
+    );
+    assert!(deeds.iter().all(|count| *count >= 20), "{deeds:?}");
+    assert!(grow >= 5 && shrink >= 5, "{grow} grow, {shrink} shrink");
+}
+
+/// A plan without faults, of so many nodes, of which the last ones wait to be added.
+fn operated(seed: u64, nodes: usize, newcomers: usize, deeds: &[OperatorDeed]) -> Plan {
+    let mut plan = (seed..)
+        .map(cluster_plan)
+        .find(|plan| plan.nodes() >= 3)
+        .expect("most have");
+    plan.faults.clear();
+    let from = plan.active_ms / 2;
+    let cluster = plan.cluster.as_mut().expect("the profile has nodes");
+    cluster.faults.clear();
+    let one = cluster.nodes[0].clone();
+    cluster.nodes.resize(nodes, one);
+    let step = |deed: &OperatorDeed| OperatorStep {
+        at_ms: from,
+        for_ms: 60_000,
+        deed: *deed,
+    };
+    cluster.operator = Some(OperatorPlan {
+        host: 0,
+        newcomers,
+        steps: deeds.iter().map(step).collect(),
+    });
+    for reader in &mut cluster.readers {
+        reader.node = 0;
+    }
+    Plan::Cluster(plan)
+}
+
+/// The history of a plan in which no rule is broken and every step of the operator is done.
+fn done(plan: &Plan) -> Vec<String> {
+    let outcome = plan::run(plan, RunOptions { keep_history: true });
+    assert_eq!(outcome.violation, None);
+    let history = outcome.history.expect("it is kept");
+    let Plan::Cluster(plan) = plan else {
+        panic!("it is of profile `cluster`")
+    };
+    let operator = cluster(plan).operator.as_ref().expect("there is one");
+    for number in 0..operator.steps.len() {
+        let line = format!("the operator's step {number} is done");
+        assert!(history.iter().any(|one| one.contains(&line)), "{line}");
+    }
+    history
+}
+
+/// Where something happens in a history, from a place on.
+fn place(history: &[String], from: usize, what: &str) -> usize {
+    let found = history[from..].iter().position(|line| line.contains(what));
+    from + found.unwrap_or_else(|| panic!("`{what}` never happens"))
+}
+
+#[test]
+fn a_transfer_moves_the_lead_to_each_node() {
+    let nodes = [0, 1, 2, 0];
+    let deeds = nodes.map(|node| OperatorDeed::Transfer { node });
+    let history = done(&operated(1, 3, 0, &deeds));
+    for (number, node) in nodes.iter().enumerate() {
+        let over = format!("the operator's step {number} is done");
+        let until = place(&history, 0, &over);
+        let led = history[..until]
+            .iter()
+            .rev()
+            .find(|line| line.contains("Leads"));
+        let led = led.expect("somebody leads");
+        assert!(
+            led.contains(&format!("node {node}: ")),
+            "{led}, then {over}"
+        );
+    }
+}
+
+#[test]
+fn a_node_that_was_rebuilt_votes_and_leads() {
+    let deeds = [
+        OperatorDeed::Rebuild { node: 2 },
+        // Of two nodes it takes both to agree on anything.
+        OperatorDeed::Remove {
+            node: 0,
+            linger_ms: 0,
+        },
+        OperatorDeed::Transfer { node: 2 },
+    ];
+    let history = done(&operated(3, 3, 0, &deeds));
+    let empty = place(&history, 0, "node 2 has an empty disk");
+    let votes = place(&history, empty, "node 2: Vote");
+    place(&history, votes, "node 2: Leads");
+}
+
+#[test]
+fn a_cluster_grows_from_one_node_to_five_and_shrinks_to_others() {
+    let mut deeds: Vec<OperatorDeed> = (1..5).map(|node| OperatorDeed::Add { node }).collect();
+    deeds.extend((0..3).map(|node| OperatorDeed::Remove { node, linger_ms: 7 }));
+    deeds.push(OperatorDeed::Add { node: 1 });
+    let history = done(&operated(5, 5, 4, &deeds));
+    let five = place(&history, 0, "done; ids 1 2 3 4 5");
+    let two = place(&history, five, "done; ids 4 5");
+    place(&history, two, "done; ids 2 4 5");
+}
+
+#[test]
+fn operators_get_done_what_they_want_under_faults() {
+    let mut done = [0; 4];
+    let names = ["let node", "remove node", "add node", "rebuild node"];
+    let operated = (0..).filter(|seed| cluster(&cluster_plan(*seed)).operator.is_some());
+    for seed in operated.take(12) {
+        let plan = generate(Profile::Cluster, seed);
+        let outcome = plan::run(&plan, RunOptions { keep_history: true });
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        for line in outcome.history.expect("it is kept") {
+            let step = line.split_once(" is done: ").map(|(_, what)| what);
+            for (count, name) in done.iter_mut().zip(names) {
+                *count += usize::from(step.is_some_and(|step| step.starts_with(name)));
+            }
+        }
+    }
+    assert!(
+        done.iter().all(|count| *count >= 2),
+        "{done:?} of {names:?}"
+    );
 }

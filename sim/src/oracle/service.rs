@@ -17,6 +17,8 @@ pub mod http_retries;
 pub mod leader_time;
 pub mod linearizability;
 pub mod liveness;
+pub mod members;
+pub mod membership;
 pub mod news;
 pub mod prompt_news;
 pub mod raft_invariants;
@@ -35,6 +37,7 @@ use crate::{
 };
 use lockwright_engine::{Command, Event, Refusal, Reply, TimeMs};
 use lockwright_server::RaftEvent;
+use members::{ChangeAnswer, Members, NodeChange};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// Something that happened in the world. Requests are named by ids that are unique in the run.
@@ -69,6 +72,46 @@ pub enum Happening {
     NodeDown {
         /// Its index.
         node: usize,
+    },
+    /// A node of a cluster has got an empty disk, and begins as one that waits to be added.
+    NodeNew {
+        /// Its index.
+        node: usize,
+    },
+    /// A node has appended an entry that says which nodes the cluster has. Told only when somebody
+    /// changes them.
+    Members {
+        /// Its index.
+        node: usize,
+        /// The entry's place in the log.
+        index: u64,
+        /// Its term.
+        term: u64,
+        /// Which.
+        members: Arc<Members>,
+    },
+    /// An operator asks a node for a change of the cluster.
+    ChangeAsked {
+        /// The index of the node that it asks.
+        node: usize,
+        /// What for.
+        change: NodeChange,
+    },
+    /// It has an answer, or waits no more for one.
+    ChangeAnswered {
+        /// What it asked for.
+        change: NodeChange,
+        /// What it was told.
+        answer: ChangeAnswer,
+    },
+    /// What an operator was to do is done, or given up.
+    StepOver {
+        /// Its place in the plan.
+        number: usize,
+        /// What it was.
+        what: Text,
+        /// Whether it is done.
+        is_done: bool,
     },
     /// A node of a cluster has done something in Raft.
     Raft {
@@ -388,6 +431,27 @@ impl fmt::Display for Happening {
             ),
             Happening::ServerLeads { at, .. } => write!(f, "the server leads from {at} ms on"),
             Happening::NodeDown { node } => write!(f, "node {node} is down; its disk stays"),
+            Happening::NodeNew { node } => write!(f, "node {node} has an empty disk"),
+            Happening::Members {
+                node,
+                index,
+                members,
+                ..
+            } => write!(f, "node {node}: from entry {index} on: {members}"),
+            Happening::ChangeAsked { node, change } => {
+                write!(f, "the operator asks node {node} to {change}")
+            }
+            Happening::ChangeAnswered { change, answer } => {
+                write!(f, "the operator is answered: {change}: {answer}")
+            }
+            Happening::StepOver {
+                number,
+                what,
+                is_done,
+            } => {
+                let end = if *is_done { "done" } else { "given up" };
+                write!(f, "the operator's step {number} is {end}: {what}")
+            }
             Happening::Raft { node, event } => write!(f, "node {node}: {event:?}"),
             Happening::Began {
                 node,
@@ -735,7 +799,11 @@ impl ServicePanel {
             oracles.push(Box::new(real_time_order::RealTimeOrder::default()));
             oracles.push(Box::new(reads::Reads::default()));
             oracles.push(Box::new(linearizability::Linearizability::new(plan)));
-            oracles.push(Box::new(failover::Failover::new(plan, cluster)));
+            oracles.push(Box::new(membership::Membership::new(cluster)));
+            // An operator disturbs what it bounds.
+            if cluster.operator.is_none() {
+                oracles.push(Box::new(failover::Failover::new(plan, cluster)));
+            }
         }
         if plan.server_clock_is_steady() {
             oracles.push(Box::new(client_lease::ClientLease));

@@ -7,6 +7,8 @@ mod clustered;
 mod fencing;
 mod generate;
 mod http;
+mod operated;
+mod operator;
 mod reduce;
 mod shape;
 mod store;
@@ -14,6 +16,7 @@ mod store;
 pub use cluster::{
     ClusterFault, ClusterFaultKind, ClusterPlan, End, NODES_MAX, NodePlan, ReaderPlan, Way, Who,
 };
+pub use operator::{OperatorDeed, OperatorPlan, OperatorStep};
 pub use store::{AccessPlan, StoreFault, StoreFaultKind, StorePlan};
 
 pub use http::HttpAttempt;
@@ -359,7 +362,8 @@ impl ServicePlan {
                 .iter()
                 .map(|client| client.attempts.len())
                 .sum::<usize>()
-                + self.http.len(),
+                + self.http.len()
+                + self.operator().map_or(0, |one| one.steps.len()),
             faults: self.faults.len()
                 + self.store.as_ref().map_or(0, |store| store.faults.len())
                 + self
@@ -384,6 +388,11 @@ impl ServicePlan {
         self.cluster
             .as_ref()
             .map_or(1, |cluster| cluster.nodes.len())
+    }
+
+    /// Who changes which nodes there are, if somebody does.
+    fn operator(&self) -> Option<&OperatorPlan> {
+        self.cluster.as_ref()?.operator.as_ref()
     }
 
     /// Whether a fault has to do with the server's disk alone.
@@ -459,7 +468,7 @@ impl ServicePlan {
             return Err("connections_max must be at least 1".to_owned());
         }
         if let Some(cluster) = &self.cluster {
-            cluster.validate(hosts, self.latency.min_ms)?;
+            cluster.validate(hosts, self.latency.min_ms, self.active_ms)?;
             self.is_without_server()?;
         }
         match self.server.disk {

@@ -16,6 +16,7 @@ mod http_caller;
 mod http_wire;
 mod judged_time;
 mod network;
+mod operator;
 mod reader;
 mod replicas;
 mod server_host;
@@ -222,6 +223,7 @@ impl World<'_> {
     /// One tick; false when the run is over, because a rule was broken.
     fn step(&mut self, elapsed: &mut Duration) -> bool {
         *elapsed = self.sim.elapsed();
+        self.replace_disks();
         if let Err(error) = self.sim.step() {
             panic!("a simulated program gave up: {error}");
         }
@@ -347,10 +349,11 @@ impl World<'_> {
 
     fn nothing_is_left(&self) {
         let usages = self.stage.usage().expect("the servers have reported");
-        let mut left = usages.iter().zip(&self.stage.nodes);
-        let left = left.find(|(usage, _)| **usage != lockwright_server::Usage::default());
-        if let Some((usage, node)) = left {
+        let mut left = usages.iter();
+        let left = left.find(|(_, usage)| *usage != lockwright_server::Usage::default());
+        if let Some((node, usage)) = left {
             let now = self.sim.elapsed();
+            let node = &self.stage.nodes[*node];
             let usage = match self.stage.plan.cluster {
                 Some(_) => format!("{usage:?}, at {}", node.name),
                 None => format!("{usage:?}"),
@@ -637,6 +640,22 @@ impl World<'_> {
         *crashes -= 1;
         if *crashes == 0 {
             self.sim.bounce(machine.name(&self.stage.plan));
+        }
+    }
+
+    /// Nodes that an operator rebuilds die, and begin with an empty disk.
+    fn replace_disks(&mut self) {
+        let cluster = self.stage.plan.cluster.as_ref();
+        if cluster.is_none_or(|cluster| cluster.operator.is_none()) {
+            return;
+        }
+        for node in self.stage.take_replacements() {
+            let machine = Machine::Node(node);
+            self.disk(node).replace(self.sim.elapsed());
+            self.crash(machine);
+            self.stage.nodes[node].start_as_newcomer();
+            self.happen(&Happening::NodeNew { node });
+            self.start_again(machine);
         }
     }
 

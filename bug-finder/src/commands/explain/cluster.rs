@@ -1,7 +1,9 @@
 //! The nodes of profile `cluster`, and what goes wrong with them, told to a person.
 
 use super::service::of_clock;
-use lockwright_sim::plan::{ClusterFault, ClusterFaultKind, ClusterPlan, Way};
+use lockwright_sim::plan::{
+    ClusterFault, ClusterFaultKind, ClusterPlan, OperatorDeed, OperatorStep, Way,
+};
 
 /// A line about the cluster, and one for each node.
 pub(super) fn of_cluster(cluster: &ClusterPlan) -> Vec<String> {
@@ -23,9 +25,28 @@ pub(super) fn of_cluster(cluster: &ClusterPlan) -> Vec<String> {
         if let Some(bytes) = disk.log_segment_bytes {
             line += &format!(", begins a file of its log after {bytes} bytes");
         }
-        line + &of_clock(&node.clock)
+        line += &of_clock(&node.clock);
+        if index >= cluster.founders() {
+            line += ", and waits to be added";
+        }
+        line
     }));
     lines
+}
+
+/// What an operator does.
+pub(super) fn of_step(step: OperatorStep) -> String {
+    let later = match step.deed {
+        OperatorDeed::Remove { linger_ms, .. } if linger_ms > 0 => {
+            format!(", and stops it {linger_ms} ms later")
+        }
+        _ => String::new(),
+    };
+    let for_ms = step.for_ms;
+    format!(
+        "the operator begins to {}{later}, for {for_ms} ms at most",
+        step.deed
+    )
 }
 
 /// What goes wrong with the nodes.
@@ -84,6 +105,9 @@ mod tests {
         let cluster: ClusterPlan = serde_json::from_value(json!({
             "nodes": [{"disk": disk}, {"disk": disk, "clock": {"drift_ppm": 5}}],
             "heartbeat_ms": 20, "election_timeout_ms": 60, "node_timeout_ms": 80,
+            "operator": {"host": 0, "newcomers": 1, "steps": [
+                {"at_ms": 1, "for_ms": 9, "deed": {"remove": {"node": 0, "linger_ms": 7}}},
+            ]},
             "faults": [
                 {"at_ms": 1, "for_ms": 2, "kind": {"crash": {"node": "leader"}}},
                 {"at_ms": 1, "for_ms": 3, "kind": {"isolate": {
@@ -100,7 +124,13 @@ mod tests {
         assert_eq!(
             lines[2],
             "node 1 has a disk that takes 1 to 5 us to sync, takes a snapshot after 9 entries, its \
-             clock is 5 millionths fast"
+             clock is 5 millionths fast, and waits to be added"
+        );
+        assert!(lines[2].ends_with("and waits to be added"), "{}", lines[2]);
+        let operator = cluster.operator.as_ref().expect("there is one");
+        assert_eq!(
+            of_step(operator.steps[0]),
+            "the operator begins to remove node 0, and stops it 7 ms later, for 9 ms at most"
         );
         let faults: Vec<String> = cluster.faults.iter().map(of_fault).collect();
         assert_eq!(

@@ -125,6 +125,9 @@ fn events(plan: &ServicePlan) -> Vec<(u64, String)> {
     events.extend(of_store.map(|fault| (fault.at_ms, store::of_fault(fault))));
     let of_cluster = plan.cluster.iter().flat_map(|one| &one.faults);
     events.extend(of_cluster.map(|fault| (fault.at_ms, cluster::of_fault(fault))));
+    let operator = plan.cluster.iter().filter_map(|one| one.operator.as_ref());
+    let steps = operator.flat_map(|one| &one.steps);
+    events.extend(steps.map(|step| (step.at_ms, cluster::of_step(*step))));
     events.extend(plan.strangers.iter().map(of_stranger));
     let http = plan.http.iter().enumerate();
     events.extend(http.map(|(index, attempt)| (attempt.at_ms, http::of_attempt(index, attempt))));

@@ -67,7 +67,7 @@ impl Calm {
     /// to be the fault of an election or of a node that was away, which have long consequences.
     fn nodes_are_undisturbed(&self) -> bool {
         let cluster = self.plan.cluster.as_ref();
-        cluster.is_none_or(|cluster| cluster.faults.is_empty() && cluster.clocks_are_steady())
+        cluster.is_none_or(|cluster| cluster.is_undisturbed() && cluster.clocks_are_steady())
     }
 
     /// When the first message of the connection may have been sent.

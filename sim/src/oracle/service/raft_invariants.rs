@@ -7,13 +7,13 @@
 //! memory, and what a crash takes from its disk it does not say; so the logs here are as long as they
 //! can be, and what is missing in them is missing.
 
-use super::{Happening, ServiceOracle};
+use super::{Happening, ServiceOracle, members::Members};
 use crate::{
     oracle::Verdict,
     plan::{ClusterFaultKind, ClusterPlan, DiskPlan, Who},
 };
 use lockwright_server::RaftEvent;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// The oracle.
 #[derive(Debug)]
@@ -25,6 +25,10 @@ pub struct RaftInvariants {
     applied: BTreeMap<u64, u64>,
     /// The term of the entry before, by index and term.
     before: BTreeMap<(u64, u64), u64>,
+    /// The nodes that form the cluster.
+    founders: Members,
+    /// Which nodes the cluster has, as the entries of an index and term say.
+    members: BTreeMap<(u64, u64), Arc<Members>>,
 }
 
 /// A node, as it told of itself.
@@ -40,6 +44,8 @@ struct Replica {
     base: Option<u64>,
     /// The entry that it applied last in its present life.
     applied: Option<u64>,
+    /// Whether it began with an empty disk: what it has not told of it does not have.
+    is_new: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +66,7 @@ impl RaftInvariants {
             log: BTreeMap::new(),
             base: None,
             applied: None,
+            is_new: index >= cluster.founders(),
         };
         let disks = cluster.nodes.iter().map(|node| node.disk);
         RaftInvariants {
@@ -67,7 +74,23 @@ impl RaftInvariants {
             leaders: BTreeMap::new(),
             applied: BTreeMap::new(),
             before: BTreeMap::new(),
+            founders: Members::founders(cluster.founders()),
+            members: BTreeMap::new(),
         }
+    }
+
+    /// Who may have had to agree on an entry: those that the log says up to there, or, as a change of
+    /// them counts as soon as it is in the leader's log, after it.
+    fn electorates(&self, index: u64) -> impl Iterator<Item = &Members> {
+        let until = self.members.range(..=(index, u64::MAX)).rev();
+        let mut applied = until.filter(|((at, term), _)| self.applied.get(at) == Some(term));
+        let last = applied
+            .next()
+            .map_or(&self.founders, |(_, members)| members);
+        let later = self.members.range((index + 1, 0)..);
+        [last]
+            .into_iter()
+            .chain(later.map(|(_, members)| &**members))
     }
 
     fn leads(&mut self, node: usize, term: u64) -> Verdict {
@@ -100,6 +123,11 @@ impl RaftInvariants {
             ));
         }
         let previous = index.checked_sub(1);
+        if replica.is_new && replica.end().is_none() && index > 0 {
+            return Err(format!(
+                "node {node} appends entry {index} to a log that is empty"
+            ));
+        }
         if let (Some(end), Some(previous)) = (replica.end(), previous)
             && previous > end
         {
@@ -156,15 +184,18 @@ impl RaftInvariants {
             ));
         }
         self.is_the_same(node, index, term)?;
-        let nodes = self.nodes.iter();
-        let having = nodes.filter(|other| other.may_have(index, term)).count();
-        if 2 * having <= self.nodes.len() {
-            return Err(format!(
-                "node {node} applies entry {index} of term {term}, and it is in {having} of {} logs",
-                self.nodes.len()
-            ));
+        let has = |other: usize| {
+            let other = self.nodes.get(other);
+            other.is_some_and(|other| other.may_have(index, term))
+        };
+        if self.electorates(index).any(|one| one.is_majority(has)) {
+            return Ok(());
         }
-        Ok(())
+        let having: Vec<usize> = (0..self.nodes.len()).filter(|other| has(*other)).collect();
+        Err(format!(
+            "node {node} applies entry {index} of term {term}, and it is in the logs of the nodes \
+             {having:?} only"
+        ))
     }
 
     fn is_the_same(&mut self, node: usize, index: u64, term: u64) -> Verdict {
@@ -215,7 +246,7 @@ impl Replica {
         match (self.log.get(&index), self.base) {
             (Some(of), _) => *of == term,
             (None, Some(base)) => index <= base,
-            (None, None) => true,
+            (None, None) => !self.is_new,
         }
     }
 
@@ -253,6 +284,18 @@ impl Replica {
         Ok(())
     }
 
+    /// It has an empty disk.
+    fn forget(&mut self) {
+        *self = Replica {
+            writing: self.writing,
+            votes: Vec::new(),
+            log: BTreeMap::new(),
+            base: None,
+            applied: None,
+            is_new: true,
+        };
+    }
+
     /// It is no more: what its disk did not have yet is not so.
     fn down(&mut self, now: Duration) {
         self.applied = None;
@@ -275,6 +318,19 @@ impl ServiceOracle for RaftInvariants {
         match happening {
             Happening::NodeDown { node } => {
                 self.nodes[*node].down(now);
+                Ok(())
+            }
+            Happening::NodeNew { node } => {
+                self.nodes[*node].forget();
+                Ok(())
+            }
+            Happening::Members {
+                index,
+                term,
+                members,
+                ..
+            } => {
+                self.members.insert((*index, *term), members.clone());
                 Ok(())
             }
             Happening::Raft { node, event } => match *event {

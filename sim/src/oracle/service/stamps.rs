@@ -35,7 +35,7 @@ impl Stamps {
         });
         // Without a leader nothing happens, and what gives a cluster another one holds it up.
         let cluster = plan.cluster.as_ref();
-        let held_up = held_up || cluster.is_some_and(|cluster| !cluster.faults.is_empty());
+        let held_up = held_up || cluster.is_some_and(|cluster| !cluster.is_undisturbed());
         let even = !held_up && plan.server_clock_is_steady();
         // What is due is on the disk before it happens, after what is being synced already; and a
         // snapshot may come between.

@@ -1,6 +1,6 @@
 //! The nodes of profile `cluster`, and what goes wrong with them and between them.
 
-use super::{ClockPlan, DiskPlan, PHASE_MS_MAX};
+use super::{ClockPlan, DiskPlan, OperatorPlan, PHASE_MS_MAX};
 use crate::op::Text;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -23,6 +23,9 @@ pub struct ClusterPlan {
     /// Who looks at what is locked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub readers: Vec<ReaderPlan>,
+    /// Who changes which nodes there are, and who leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorPlan>,
 }
 
 /// Somebody who looks at what is locked in a namespace, again and again at the same node.
@@ -284,6 +287,18 @@ impl ClusterPlan {
         20 * self.election_timeout_ms + 2 * self.node_timeout_ms
     }
 
+    /// How many nodes form the cluster: the first ones.
+    #[must_use]
+    pub fn founders(&self) -> usize {
+        let newcomers = self.operator.as_ref().map_or(0, |one| one.newcomers);
+        self.nodes.len() - newcomers
+    }
+
+    /// Whether nothing goes wrong with the nodes and nobody changes which there are.
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        self.faults.is_empty() && self.operator.is_none()
+    }
+
     /// Whether the clocks keep their rates, so that clients may rely on their own deadlines.
     pub(crate) fn clocks_are_steady(&self) -> bool {
         self.nodes.iter().all(|node| node.clock.jumps.is_empty())
@@ -297,7 +312,12 @@ impl ClusterPlan {
 
     /// Whether the cluster can be run, in a world of so many hosts with such a network, and goes on
     /// when all is healed.
-    pub(super) fn validate(&self, hosts: usize, latency_min_ms: u64) -> Result<(), String> {
+    pub(super) fn validate(
+        &self,
+        hosts: usize,
+        latency_min_ms: u64,
+        active_ms: u64,
+    ) -> Result<(), String> {
         if self.nodes.is_empty() || self.nodes.len() > NODES_MAX {
             return Err(format!("cluster: from 1 to {NODES_MAX} nodes"));
         }
@@ -317,6 +337,9 @@ impl ClusterPlan {
         }
         for reader in &self.readers {
             reader.validate(hosts)?;
+        }
+        if let Some(operator) = &self.operator {
+            operator.validate(self.nodes.len(), hosts, active_ms)?;
         }
         let faults = self.faults.iter();
         faults.clone().try_for_each(|fault| {
@@ -395,6 +418,7 @@ mod tests {
             node_timeout_ms: 60,
             faults: faults.into_iter().map(fault).collect(),
             readers: Vec::new(),
+            operator: None,
         }
     }
 
@@ -403,7 +427,7 @@ mod tests {
         let way = |from, to| ClusterFaultKind::Cut {
             ways: vec![Way { from, to }],
         };
-        let check = |kind| plan(vec![kind]).validate(2, 1);
+        let check = |kind| plan(vec![kind]).validate(2, 1, 1);
         assert_eq!(check(way(End::Node(0), End::Node(2))), Ok(()));
         assert_eq!(check(way(End::Host(1), End::Node(2))), Ok(()));
         assert!(check(way(End::Node(0), End::Node(3))).is_err());
@@ -420,12 +444,12 @@ mod tests {
     fn a_cluster_whose_timers_contradict_each_other_is_refused() {
         let mut hasty = plan(Vec::new());
         hasty.election_timeout_ms = 59;
-        assert!(hasty.validate(1, 1).is_err());
+        assert!(hasty.validate(1, 1, 1).is_err());
         let mut hasty = plan(Vec::new());
         hasty.node_timeout_ms = 59;
-        assert!(hasty.validate(1, 1).is_err());
+        assert!(hasty.validate(1, 1, 1).is_err());
         let mut empty = plan(Vec::new());
         empty.nodes.clear();
-        assert!(empty.validate(1, 1).is_err());
+        assert!(empty.validate(1, 1, 1).is_err());
     }
 }

@@ -38,6 +38,11 @@ impl ServicePlan {
         let cluster = plan.cluster.as_mut().expect("it was drawn before");
         cluster.faults = drawn;
         plan.look(faults);
+        plan.operate(&mut Draw::new(
+            Profile::Cluster,
+            seed,
+            Stream::ClusterOperator,
+        ));
         plan.validate()
             .expect("the generator draws plans that can be run");
         plan
@@ -135,6 +140,7 @@ fn cluster(shape: &Shape, plan: &ServicePlan, draw: &mut Draw) -> ClusterPlan {
         node_timeout_ms: election_timeout_ms + u64::from(draw.between_skewed(1, 4_000)),
         faults: Vec::new(),
         readers: Vec::new(),
+        operator: None,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::{
     AccessPlan, Attempt, ClockPlan, ClusterFault, ClusterFaultKind, ClusterPlan, DiskPlan, End,
-    FaultKind, LatencyPlan, NodePlan, Place, ServicePlan, StoreFaultKind, StorePlan, Who, http,
+    FaultKind, LatencyPlan, NodePlan, OperatorDeed, OperatorPlan, OperatorStep, Place, ServicePlan,
+    StoreFaultKind, StorePlan, Who, http,
 };
 use crate::{
     op::{DEFAULT_NAMESPACE, OpClaim, OpWait, Text},
@@ -66,7 +67,7 @@ impl ServicePlan {
     /// Smaller plans, the boldest first; each weighs less than this one.
     pub(in crate::plan) fn reductions(&self) -> impl Iterator<Item = ServicePlan> + '_ {
         let weight = self.weight();
-        let steps: [fn(&ServicePlan) -> Candidates<'_>; 21] = [
+        let steps: [fn(&ServicePlan) -> Candidates<'_>; 23] = [
             // First what makes the rest easier: in a plain world, one message less does not change
             // when all others come.
             ServicePlan::with_simpler_world,
@@ -76,6 +77,7 @@ impl ServicePlan {
             ServicePlan::without_faults,
             ServicePlan::without_readers,
             ServicePlan::without_cluster_faults,
+            ServicePlan::without_operator_steps,
             ServicePlan::with_fewer_nodes,
             ServicePlan::without_strangers,
             ServicePlan::without_store_faults,
@@ -85,6 +87,7 @@ impl ServicePlan {
             ServicePlan::on_fewer_hosts,
             ServicePlan::with_simpler_clients,
             ServicePlan::with_simpler_cluster_faults,
+            ServicePlan::with_simpler_operator_steps,
             ServicePlan::with_fewer_claims,
             ServicePlan::with_fewer_accesses,
             ServicePlan::with_simpler_attempts,
@@ -240,6 +243,74 @@ impl ServicePlan {
         }))
     }
 
+    /// Drops what an operator does, and nodes that it does not add; with the last of it, the operator.
+    fn without_operator_steps(&self) -> Candidates<'_> {
+        let steps = self.operator().map_or(0, |one| one.steps.len());
+        let dropped = chunks(steps).map(|(from, to)| {
+            self.edited(|plan| {
+                if let Some(operator) = plan.operator_mut() {
+                    operator.steps.drain(from..to);
+                }
+                plan.forget_idle_operator();
+            })
+        });
+        let founded = iter::once_with(|| {
+            self.edited(|plan| {
+                if let Some(operator) = plan.operator_mut() {
+                    operator.newcomers = 0;
+                }
+                plan.forget_idle_operator();
+            })
+        });
+        Box::new(dropped.chain(founded))
+    }
+
+    fn operator_mut(&mut self) -> Option<&mut OperatorPlan> {
+        self.cluster.as_mut()?.operator.as_mut()
+    }
+
+    /// Who does nothing, and keeps no node waiting, need not be there.
+    fn forget_idle_operator(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            let operator = cluster.operator.take();
+            cluster.operator = operator.filter(|one| !one.steps.is_empty() || one.newcomers > 0);
+        }
+    }
+
+    /// Each step with less to it, or with less time.
+    fn with_simpler_operator_steps(&self) -> Candidates<'_> {
+        const SIMPLER: [fn(&mut OperatorStep); 5] = [
+            |step| {
+                if let OperatorDeed::Rebuild { node } = step.deed {
+                    let linger_ms = 0;
+                    step.deed = OperatorDeed::Remove { node, linger_ms };
+                }
+            },
+            |step| {
+                if let OperatorDeed::Remove { linger_ms, .. } = &mut step.deed {
+                    *linger_ms = 0;
+                }
+            },
+            |step| {
+                if let OperatorDeed::Remove { linger_ms, .. } = &mut step.deed {
+                    *linger_ms /= 2;
+                }
+            },
+            |step| step.for_ms /= 2,
+            |step| step.at_ms /= 2,
+        ];
+        let steps = self.operator().map_or(0, |one| one.steps.len());
+        Box::new((0..steps).flat_map(move |index| {
+            SIMPLER.into_iter().map(move |edit| {
+                self.edited(|plan| {
+                    if let Some(operator) = plan.operator_mut() {
+                        edit(&mut operator.steps[index]);
+                    }
+                })
+            })
+        }))
+    }
+
     fn without_readers(&self) -> Candidates<'_> {
         let readers = self.cluster.as_ref().map_or(0, |one| one.readers.len());
         let dropped = chunks(readers).map(|(from, to)| {
@@ -362,6 +433,8 @@ impl ServicePlan {
                         .faults
                         .retain(|fault| fault.at_ms < to && fault.at_ms + fault.for_ms >= from);
                     cluster.readers.retain(|reader| reader.at_ms < to);
+                    let steps = cluster.operator.iter_mut().map(|one| &mut one.steps);
+                    steps.for_each(|steps| steps.retain(|step| step.at_ms < to));
                 }
                 plan.http
                     .retain(|attempt| (from..to).contains(&attempt.at_ms));
@@ -407,6 +480,13 @@ impl ServicePlan {
         }
         for reader in self.cluster.iter_mut().flat_map(|one| &mut one.readers) {
             sooner(&mut reader.at_ms);
+        }
+        for step in self
+            .operator_mut()
+            .into_iter()
+            .flat_map(|one| &mut one.steps)
+        {
+            sooner(&mut step.at_ms);
         }
         for attempt in &mut self.http {
             sooner(&mut attempt.at_ms);
@@ -471,6 +551,9 @@ impl ServicePlan {
                 }
                 for reader in plan.cluster.iter_mut().flat_map(|one| &mut one.readers) {
                     moved(&mut reader.host);
+                }
+                if let Some(operator) = plan.operator_mut() {
+                    moved(&mut operator.host);
                 }
                 let of_nodes = plan.cluster.iter_mut().flat_map(|one| &mut one.faults);
                 for end in of_nodes.flat_map(|fault| fault.kind.ends_mut()) {
@@ -734,6 +817,9 @@ impl AccessPlan {
 impl ClusterPlan {
     /// Drops all but the first nodes, and what went wrong with the others.
     fn keep_nodes(&mut self, left: usize) {
+        if let Some(operator) = &mut self.operator {
+            operator.keep_nodes(self.nodes.len(), left);
+        }
         self.nodes.truncate(left);
         for reader in &mut self.readers {
             reader.node %= left;
@@ -764,7 +850,8 @@ impl ClusterPlan {
                 + node.clock.jumps.len()
                 + usize::from(node.disk != PLAIN_DISK)
         });
-        faults.sum::<usize>() + nodes.sum::<usize>() + self.readers.len()
+        let operator = self.operator.as_ref().map_or(0, OperatorPlan::things);
+        faults.sum::<usize>() + nodes.sum::<usize>() + self.readers.len() + operator
     }
 
     /// How large its numbers are.
@@ -774,7 +861,8 @@ impl ClusterPlan {
         let faults = faults.map(|fault| fault.at_ms + fault.for_ms);
         let readers = self.readers.iter();
         let readers = readers.map(|reader| reader.at_ms + u64::from(reader.times));
-        offsets.sum::<u64>() + faults.sum::<u64>() + readers.sum::<u64>()
+        let operator = self.operator.as_ref().map_or(0, OperatorPlan::numbers);
+        offsets.sum::<u64>() + faults.sum::<u64>() + readers.sum::<u64>() + operator
     }
 }
 
@@ -908,6 +996,25 @@ mod tests {
         assert!(
             matches!(&cluster.faults[0].kind, ClusterFaultKind::Cut { ways } if ways.len() == 1)
         );
+    }
+
+    #[test]
+    fn an_operator_shrinks_to_the_step_that_matters() {
+        let is_rebuilt = |step: &OperatorStep| matches!(step.deed, OperatorDeed::Rebuild { .. });
+        let fails = |plan: &ServicePlan| {
+            let operator = plan.operator();
+            operator.is_some_and(|operator| operator.steps.iter().any(is_rebuilt))
+        };
+        let drawn = (0..).map(ServicePlan::generate_cluster);
+        let mut plan = drawn.into_iter().find(&fails).unwrap();
+        loop {
+            let smaller = plan.reductions().find(&fails);
+            let Some(smaller) = smaller else { break };
+            plan = smaller;
+        }
+        let operator = plan.operator().unwrap();
+        assert_eq!((operator.steps.len(), operator.newcomers), (1, 0));
+        assert_eq!((plan.clients.len(), plan.nodes()), (0, 1));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::{
     env::SimEnv,
     host::{Host, simulated},
     http_caller::Caller,
+    operator::Operator,
     reader::Reader,
     server_host::address_of,
     stage::{Busy, Phase, Stage, Worker},
@@ -46,6 +47,14 @@ pub(super) async fn run(stage: Arc<Stage>, host: usize, start: u32) -> turmoil::
         if plan.host == host && is_to_come(start, plan.at_ms) {
             clients.spawn(Reader::new(&stage, index, plan, start).run());
         }
+    }
+    let operator = stage
+        .plan
+        .cluster
+        .as_ref()
+        .and_then(|one| one.operator.as_ref());
+    if let Some(plan) = operator.filter(|plan| plan.host == host) {
+        clients.spawn(Operator::new(&stage, plan, start).run());
     }
     while let Some(ended) = clients.join_next().await {
         ended?;

@@ -185,6 +185,14 @@ impl Disk {
         self.state().lose_power(now);
     }
 
+    /// It is another disk from now on, an empty one.
+    pub(crate) fn replace(&self, now: Duration) {
+        let mut state = self.state();
+        state.undone(now);
+        state.seen = Content::default();
+        state.stable = Content::default();
+    }
+
     /// A fault begins.
     pub(crate) fn fill(&self, begins: bool) {
         count(&mut self.state().full, begins);

@@ -2,7 +2,7 @@
 //! node, and each that goes through its log again, must come to the same.
 
 use super::judged_time::ServerTime;
-use crate::oracle::service::Deed;
+use crate::oracle::service::{Deed, members::Members};
 use lockwright_engine::Engine;
 use lockwright_server::RaftEvent;
 use std::{collections::BTreeMap, sync::Arc};
@@ -24,6 +24,10 @@ pub(super) struct Replicas {
     leaders: BTreeMap<u64, Leader>,
     /// The node that began last to lead.
     latest: Option<usize>,
+    /// Which nodes there are, as the entry of an index and term says.
+    told: BTreeMap<(u64, u64), Arc<Members>>,
+    /// Which nodes there are, as the last entry said that somebody applied, and its index.
+    members: (u64, Arc<Members>),
 }
 
 /// What an entry did.
@@ -70,9 +74,10 @@ pub(super) struct PassedOver {
 }
 
 impl Replicas {
-    pub(super) fn new(nodes: usize) -> Replicas {
+    pub(super) fn new(nodes: usize, founders: usize) -> Replicas {
         Replicas {
             nodes: (0..nodes).map(|_| Replica::default()).collect(),
+            members: (0, Arc::new(Members::founders(founders))),
             ..Replicas::default()
         }
     }
@@ -165,6 +170,11 @@ impl Replicas {
             }
             RaftEvent::Applies { index, term } => {
                 self.terms.insert(index, term);
+                if let Some(members) = self.told.get(&(index, term))
+                    && index > self.members.0
+                {
+                    self.members = (index, members.clone());
+                }
             }
             RaftEvent::Installed { index, .. } => {
                 let known = self.times.range(..=index).next_back();
@@ -176,6 +186,16 @@ impl Replicas {
             }
             RaftEvent::Vote { .. } | RaftEvent::Appended { .. } | RaftEvent::Truncated { .. } => {}
         }
+    }
+
+    /// The entry of this index and term says which nodes there are.
+    pub(super) fn members(&mut self, index: u64, term: u64, members: Arc<Members>) {
+        self.told.insert((index, term), members);
+    }
+
+    /// Whether a node is one of the cluster, as all have agreed last.
+    pub(super) fn is_member(&self, node: usize) -> bool {
+        self.members.1.contains(node)
     }
 
     /// A node has died, or ended.

@@ -5,14 +5,20 @@ use super::{
     host::simulated,
     stage::{Applied, Node, Phase, Stage},
 };
-use crate::{oracle::service::Happening, plan::ClusterPlan};
+use crate::{
+    oracle::service::{
+        Happening,
+        members::{Members, index_of},
+    },
+    plan::ClusterPlan,
+};
 use lockwright_engine::{Command, Engine, Event, Refusal, Reply, TimeMs, Token};
 use lockwright_env::sleep;
 use lockwright_server::{
     BindError, ClusterConfig, Member, Probe, RaftEvent, Server, ServerConfig, ServerError, Storage,
     StoreError,
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 /// The port that the server listens on.
 pub(super) const PORT: u16 = 9009;
@@ -42,6 +48,16 @@ impl Probe for StageProbe {
 
     fn raft(&self, event: RaftEvent) {
         self.stage.raft(simulated(), self.node, event);
+    }
+
+    fn members(&self, index: u64, term: u64, voters: &[BTreeSet<u64>], learners: &BTreeSet<u64>) {
+        let indexes = |ids: &BTreeSet<u64>| ids.iter().map(|id| index_of(*id)).collect();
+        let members = Members {
+            voters: voters.iter().map(indexes).collect(),
+            learners: indexes(learners),
+        };
+        self.stage
+            .members(simulated(), self.node, (index, term), members);
     }
 
     fn stamped(&self, at: TimeMs) {
@@ -114,17 +130,22 @@ pub(super) fn config(stage: &Arc<Stage>, node: usize) -> ServerConfig {
 
 /// Whom a node knows, and how patient it is with them.
 fn membership(stage: &Stage, node: usize, cluster: &ClusterPlan) -> ClusterConfig {
-    let members = (0..stage.nodes.len()).map(|member| Member {
-        id: id_of(member),
-        address: format!("{}:{PEER_PORT}", stage.nodes[member].name),
-        client_address: address_of(stage, member),
-    });
+    let members = (0..cluster.founders()).map(|founder| member(stage, founder));
     let listen = format!("0.0.0.0:{PEER_PORT}");
     let mut config = ClusterConfig::new(id_of(node), listen, members.collect());
     config.heartbeat = Duration::from_millis(cluster.heartbeat_ms);
     config.election_timeout = Duration::from_millis(cluster.election_timeout_ms);
     config.node_timeout = Duration::from_millis(cluster.node_timeout_ms);
     config
+}
+
+/// A node, as others know it.
+pub(super) fn member(stage: &Stage, node: usize) -> Member {
+    Member {
+        id: id_of(node),
+        address: format!("{}:{PEER_PORT}", stage.nodes[node].name),
+        client_address: address_of(stage, node),
+    }
 }
 
 /// The id of a node in its cluster.
@@ -149,7 +170,12 @@ pub(super) async fn serve(
     loop {
         // The world outlives its programs.
         let _ = stops.wait_for(|stops| *stops == 0).await;
-        match serve_once(stage, node, env.clone(), config.clone()).await {
+        let mut config = config.clone();
+        if stage.nodes[node].is_newcomer() {
+            let cluster = config.cluster.iter_mut();
+            cluster.for_each(|cluster| cluster.members.clear());
+        }
+        match serve_once(stage, node, env.clone(), config).await {
             Err(Ended::Disk(error)) if stage.nodes[node].disk.is_some() => {
                 let name = &stage.nodes[node].name;
                 let what = format!("the server ends: {error}");

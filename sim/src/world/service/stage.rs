@@ -16,7 +16,7 @@ use crate::{
     op::Text,
     oracle::{
         Panel, PanelConfig,
-        service::{Client, Deed, Happening, ServicePanel, in_ms, liveness},
+        service::{Client, Deed, Happening, ServicePanel, in_ms, liveness, members::Members},
     },
     outcome::Violation,
     plan::{ServicePlan, StorePlan},
@@ -29,7 +29,10 @@ use lockwright_server::{RaftEvent, Usage};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Write as _},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::watch;
@@ -84,9 +87,38 @@ pub(super) struct Node {
     pub(super) disk: Option<Disk>,
     /// How many operators want it to be stopped.
     pub(super) stops: watch::Sender<u32>,
+    /// Whether it does not know who forms the cluster, and waits to be added.
+    is_newcomer: AtomicBool,
+    /// Whether an operator has stopped it, and it is not to come back by itself.
+    is_stopped: AtomicBool,
 }
 
 impl Node {
+    /// Whether it does not know who forms the cluster, and waits to be added.
+    pub(super) fn is_newcomer(&self) -> bool {
+        self.is_newcomer.load(Ordering::Relaxed)
+    }
+
+    /// Whether an operator has stopped it.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// It is told to stop, and does not start again by itself.
+    pub(super) fn stop_for_good(&self) {
+        if !self.is_stopped.swap(true, Ordering::Relaxed) {
+            self.stops.send_modify(|stops| *stops += 1);
+        }
+    }
+
+    /// It runs, if it did not, and waits to be added.
+    pub(super) fn start_as_newcomer(&self) {
+        self.is_newcomer.store(true, Ordering::Relaxed);
+        if self.is_stopped.swap(false, Ordering::Relaxed) {
+            self.stops.send_modify(|stops| *stops -= 1);
+        }
+    }
+
     /// The servers of a plan.
     fn all(plan: &ServicePlan) -> Vec<Node> {
         let node = |index: usize, clock, disk: Option<Disk>| Node {
@@ -94,6 +126,12 @@ impl Node {
             host: Host::new(clock),
             disk,
             stops: watch::Sender::new(0),
+            is_newcomer: AtomicBool::new(
+                plan.cluster
+                    .as_ref()
+                    .is_some_and(|one| index >= one.founders()),
+            ),
+            is_stopped: AtomicBool::new(false),
         };
         let Some(cluster) = &plan.cluster else {
             let disk = plan.server.disk.map(|disk| Disk::new(disk, plan.seed));
@@ -151,6 +189,8 @@ struct Inner {
     sessions: BTreeSet<(Text, Text)>,
     /// The live requests of holders without a session.
     named: BTreeSet<LockKey>,
+    /// Nodes whose disks are to be replaced.
+    replacements: Vec<usize>,
 }
 
 /// What a server's engine did.
@@ -214,7 +254,7 @@ impl Stage {
                 replicas: plan
                     .cluster
                     .as_ref()
-                    .map(|cluster| Replicas::new(cluster.nodes.len())),
+                    .map(|cluster| Replicas::new(cluster.nodes.len(), cluster.founders())),
                 oracles: ServicePanel::new(&plan),
                 violation: None,
                 beliefs: BTreeMap::new(),
@@ -224,6 +264,7 @@ impl Stage {
                 usage: BTreeMap::new(),
                 sessions: BTreeSet::new(),
                 named: BTreeSet::new(),
+                replacements: Vec::new(),
             }),
             plan,
         })
@@ -281,6 +322,8 @@ impl Stage {
                 | Happening::StoreUp { .. }
                 | Happening::NodeDown { .. }
                 | Happening::Raft { .. }
+                | Happening::Members { .. }
+                | Happening::NodeNew { .. }
                 | Happening::Replayed { .. }
                 | Happening::Began { .. }
                 | Happening::Entry { .. }
@@ -392,6 +435,41 @@ impl Stage {
             replicas.raft(node, event);
         }
         self.happen(now, &Happening::Raft { node, event });
+    }
+
+    /// A node has appended the entry of this index and term, which says which nodes there are.
+    pub(super) fn members(
+        &self,
+        now: Duration,
+        node: usize,
+        (index, term): (u64, u64),
+        members: Members,
+    ) {
+        let cluster = self.plan.cluster.as_ref();
+        if cluster.is_none_or(|cluster| cluster.operator.is_none()) {
+            return;
+        }
+        let members = Arc::new(members);
+        if let Some(replicas) = &mut self.inner().replicas {
+            replicas.members(index, term, members.clone());
+        }
+        let happening = Happening::Members {
+            node,
+            index,
+            term,
+            members,
+        };
+        self.happen(now, &happening);
+    }
+
+    /// A node is to get an empty disk.
+    pub(super) fn replace(&self, node: usize) {
+        self.inner().replacements.push(node);
+    }
+
+    /// The nodes that are to get an empty disk now.
+    pub(super) fn take_replacements(&self) -> Vec<usize> {
+        std::mem::take(&mut self.inner().replacements)
     }
 
     /// The node that began last to lead.
@@ -652,8 +730,8 @@ impl Stage {
             let _ = write!(text, " and {} more", inner.busy.len() - SHOWN);
         }
         if *self.phase.borrow() == Phase::Reporting {
-            for (index, node) in self.nodes.iter().enumerate() {
-                let name = &node.name;
+            for index in self.serving(&inner) {
+                let name = &self.nodes[index].name;
                 let _ = match inner.usage.get(&index) {
                     Some(Some(_)) => Ok(()),
                     Some(None) => write!(text, "whoever asks {name}, which serves nobody; "),
@@ -697,11 +775,24 @@ impl Stage {
     }
 
     /// What the servers have in hand, once all have said so.
-    pub(super) fn usage(&self) -> Option<Vec<Usage>> {
+    pub(super) fn usage(&self) -> Option<Vec<(usize, Usage)>> {
         let inner = self.inner();
-        let nodes = 0..self.nodes.len();
-        let said = nodes.map(|node| inner.usage.get(&node).cloned().flatten());
+        let serving = self.serving(&inner).into_iter();
+        let said = serving.map(|node| Some((node, inner.usage.get(&node)?.clone()?)));
         said.collect()
+    }
+
+    /// The servers that have to serve when all is healed: a node that is none of the cluster need not,
+    /// nor one that an operator has stopped.
+    fn serving(&self, inner: &Inner) -> Vec<usize> {
+        let is_member = |node: &usize| {
+            let replicas = inner.replicas.as_ref();
+            replicas.is_none_or(|replicas| replicas.is_member(*node))
+        };
+        let nodes = (0..self.nodes.len()).filter(is_member);
+        nodes
+            .filter(|node| !self.nodes[*node].is_stopped())
+            .collect()
     }
 
     /// What the run came to.
