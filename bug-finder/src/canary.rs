@@ -41,6 +41,10 @@ pub struct WithCanary<W> {
 impl<W: World> World for WithCanary<W> {
     type Plan = W::Plan;
 
+    fn prepare(&self) {
+        self.inner.prepare();
+    }
+
     fn generate(&self, profile: Profile, seed: u64) -> W::Plan {
         self.inner.generate(profile, seed)
     }

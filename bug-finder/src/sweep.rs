@@ -210,6 +210,7 @@ impl<'a, W: World + Sync> Sweep<'a, W> {
                 break;
             }
             let (world, profile) = (self.world, self.options.profile);
+            world.prepare();
             let id = self.pool.spawn(self.options.seed_time_max, |sender| {
                 worker::run_seeds(world, profile, &seeds, sender)
             })?;

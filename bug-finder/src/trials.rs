@@ -82,6 +82,7 @@ impl<'a, W: World + Sync> Trials<'a, W> {
         is_retry: bool,
     ) -> io::Result<()> {
         let (world, options) = (self.world, self.options);
+        world.prepare();
         let id = self.pool.spawn(options.time_max, |sender| {
             worker::run_plan(world, &plan, seed, options.run, sender)
         })?;

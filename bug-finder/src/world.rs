@@ -13,6 +13,10 @@ pub trait World {
     /// What is drawn from a seed, run, and shrunk.
     type Plan: Clone + Serialize + DeserializeOwned + Send + Sync;
 
+    /// Computes what every run needs and no run changes, so that children which are forked from then
+    /// on have it. Costs next to nothing but for the first time.
+    fn prepare(&self) {}
+
     /// Draws the plan of (profile, seed).
     fn generate(&self, profile: Profile, seed: u64) -> Self::Plan;
 
@@ -41,6 +45,10 @@ pub struct SimWorld {
 
 impl World for SimWorld {
     type Plan = Plan;
+
+    fn prepare(&self) {
+        plan::prepare();
+    }
 
     fn generate(&self, profile: Profile, seed: u64) -> Plan {
         let plan = plan::generate(profile, seed);

@@ -10,14 +10,16 @@
 //! ```
 #![expect(
     unsafe_code,
-    reason = "the trait of allocators is unsafe; this one passes everything on to the system's"
+    reason = "the trait of allocators is unsafe; this one passes everything on to mimalloc"
 )]
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
+    alloc::{GlobalAlloc, Layout},
     cell::Cell,
     hint::black_box,
 };
+
+use mimalloc::MiMalloc;
 
 thread_local! {
     /// Bytes that this thread allocated, less those that it freed. Needs no allocation itself and
@@ -27,35 +29,36 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The system's allocator, counting bytes per thread.
+/// mimalloc, counting bytes per thread. A world allocates all the time, and that costs a tenth less
+/// with it than with the system's allocator.
 #[derive(Debug, Clone, Copy)]
 pub struct CountingAllocator;
 
-// SAFETY: every call goes to `System` unchanged, which keeps the contract; the counting beside it
+// SAFETY: every call goes to `MiMalloc` unchanged, which keeps the contract; the counting beside it
 // neither allocates nor unwinds.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
         // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
+        unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
         // SAFETY: the caller keeps the contract of `alloc_zeroed`.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { MiMalloc.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(0, layout.size());
         // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
+        unsafe { MiMalloc.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size, layout.size());
         // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
+        unsafe { MiMalloc.realloc(pointer, layout, size) }
     }
 }
 

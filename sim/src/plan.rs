@@ -104,6 +104,12 @@ pub fn generate(profile: Profile, seed: u64) -> Plan {
     }
 }
 
+/// Computes what a process computes once, whatever it runs: tables of openraft's statistics, which
+/// take as long as hundreds of commands.
+pub fn prepare() {
+    let _ = base2histogram::LogScale::get(base2histogram::LogScale::DEFAULT_WIDTH);
+}
+
 /// Runs a plan. A pure function of the plan when it is the first run in its process; a panic in
 /// what is simulated is a violation of oracle `no_panic`, not a panic of this function.
 #[must_use]
