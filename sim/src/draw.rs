@@ -61,6 +61,8 @@ pub enum Stream {
     ClusterFaults = 105,
     /// What an operator does with the nodes of profile `cluster`.
     ClusterOperator = 106,
+    /// What the clients of profile `cluster` do more of.
+    ClusterCrowd = 107,
     /// Those who come to the server of profile `service` over HTTP, without a session.
     ServiceHttp = 72,
 }

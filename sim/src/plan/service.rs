@@ -4,6 +4,7 @@
 
 mod cluster;
 mod clustered;
+mod crowd;
 mod fencing;
 mod generate;
 mod http;

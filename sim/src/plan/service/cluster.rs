@@ -36,7 +36,7 @@ pub struct ReaderPlan {
     pub at_ms: u64,
     /// How long after that it looks again, and again.
     pub every_ms: u64,
-    /// How often it looks.
+    /// How often it looks, but for looks that are due while it waits for an answer.
     pub times: u32,
     /// The index of the clients' host that it is on.
     pub host: usize,

@@ -3,7 +3,8 @@
 
 use super::{
     ClockJump, ClockPlan, ClusterFault, ClusterFaultKind, ClusterPlan, DRIFT_PPM_MAX, DiskPlan,
-    End, Fault, FaultKind, NodePlan, Place, ReaderPlan, ServicePlan, Way, Who, http, shape::Shape,
+    End, Fault, FaultKind, NodePlan, Place, ReaderPlan, ServicePlan, Way, Who, crowd::Crowd, http,
+    shape::Shape,
 };
 use crate::{
     draw::{Draw, Stream},
@@ -17,9 +18,11 @@ impl ServicePlan {
         let draw = &mut Draw::new(Profile::Cluster, seed, Stream::Cluster);
         let faults = &mut Draw::new(Profile::Cluster, seed, Stream::ClusterFaults);
         let seed_of_the_world = draw.word() >> 32;
-        let shape = Shape::draw(seed_of_the_world).crowded();
+        let mut crowd = Crowd::new(seed);
+        let shape = crowd.shape(Shape::draw(seed_of_the_world));
         let mut plan = ServicePlan::with_sessions(&shape, seed_of_the_world);
         plan.http = http::draw(&shape, &plan, seed_of_the_world);
+        crowd.behave(&mut plan);
         plan.server.connections_max = None;
         plan.server.disk = None;
         plan.server.clock = ClockPlan::default();

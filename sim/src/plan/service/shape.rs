@@ -80,27 +80,6 @@ impl Shape {
     }
 }
 
-impl Shape {
-    /// The same clients on fewer hosts, who ask more often: where each host costs as much as all that
-    /// its clients do, that is what a run is to be spent on.
-    pub(super) fn crowded(mut self) -> Shape {
-        const ATTEMPTS_MAX: u32 = 3_000;
-        self.hosts = self.hosts.min(2);
-        let pace_ms = self.active_ms * self.clients / ATTEMPTS_MAX;
-        self.pace_ms = (self.pace_ms / 4).max(pace_ms).max(1);
-        let attempts = self.active_ms / self.pace_ms * self.clients;
-        self.attempts = attempts.clamp(2, ATTEMPTS_MAX);
-        // What all of them hold must be over soon after they have asked.
-        let paths = u32::try_from(self.paths.len()).unwrap_or(u32::MAX);
-        let share_ms = self.active_ms * paths / self.attempts;
-        self.hold_ms_max = self.hold_ms_max.min(share_ms).max(2);
-        if self.attempts > ATTEMPTS_MAX / 10 {
-            self.sitters = 0;
-        }
-        self
-    }
-}
-
 impl FaultShape {
     fn draw(draw: &mut Draw, active_ms: u32) -> FaultShape {
         let mut weight = |often: u32| {

@@ -302,7 +302,8 @@ impl Stage {
             | Happening::Called { .. }
             | Happening::Closing { .. }
             | Happening::HttpAsked { .. }
-            | Happening::HttpCalled { .. } => {
+            | Happening::HttpCalled { .. }
+            | Happening::Looked { .. } => {
                 inner.operations += 1;
             }
             Happening::Left { id } => drop(inner.beliefs.remove(id)),
