@@ -195,16 +195,21 @@ impl Trouble {
                 0
             }
         });
-        let none = draw.chance(1, 8) || weights.iter().all(|weight| *weight == 0);
+        let none = draw.chance(1, 12) || weights.iter().all(|weight| *weight == 0);
         let active_ms = u32::try_from(plan.active_ms).unwrap_or(u32::MAX);
         Trouble {
-            count: if none { 0 } else { draw.between_skewed(1, 24) },
+            // Many seeds would else have one leader for all of their time.
+            count: if none {
+                0
+            } else {
+                draw.between(2, 8 + active_ms / 300)
+            },
             for_ms_max: shape
                 .faults
                 .for_ms_max
                 .max(active_ms.min(draw.between_skewed(50, 5_000))),
             weights,
-            leader: *draw.pick(&[0, 3, 7]),
+            leader: *draw.pick(&[2, 5, 8]),
         }
     }
 
@@ -240,7 +245,7 @@ impl Trouble {
 
     /// As long as somebody's patience, more or less, or any time.
     fn for_ms(&self, cluster: &ClusterPlan, draw: &mut Draw) -> u64 {
-        if draw.chance(2, 3) {
+        if draw.chance(2, 5) {
             return draw.between_skewed(1, self.for_ms_max).into();
         }
         let patience = *draw.pick(&[
