@@ -45,7 +45,7 @@ const LOOKS: usize = 8;
 /// How many locks a window has at most.
 const LOCKS: usize = 6;
 /// How many windows of a run are judged, about.
-const WINDOWS: u64 = 16;
+const WINDOWS: u64 = 6;
 
 /// The oracle.
 #[derive(Debug)]
@@ -136,8 +136,7 @@ impl Linearizability {
     #[must_use]
     pub fn new(plan: &ServicePlan) -> Linearizability {
         let focus = Focus::of(plan);
-        let looks = focus.iter().map(|focus| focus.looks(plan)).sum::<u64>();
-        let windows = looks / u64::try_from(LOOKS).expect("it is small");
+        let windows: u64 = focus.iter().map(|focus| focus.windows(plan)).sum();
         Linearizability {
             focus,
             every: windows.div_ceil(WINDOWS).max(1),
@@ -383,11 +382,22 @@ impl Focus {
         here.map(|claim| claim.write).max()
     }
 
-    /// How many looks there will be at most.
-    fn looks(&self, plan: &ServicePlan) -> u64 {
+    /// How many windows there will be at most.
+    fn windows(&self, plan: &ServicePlan) -> u64 {
         let readers = plan.cluster.iter().flat_map(|cluster| &cluster.readers);
         let here = readers.filter(|reader| reader.namespace == self.namespace);
-        here.map(|reader| u64::from(reader.times)).sum()
+        let looks: u64 = here.map(|reader| u64::from(reader.times)).sum();
+        let clients = plan.clients.iter();
+        let clients = clients.filter(|client| client.namespace == self.namespace);
+        let of_clients = clients.flat_map(|client| &client.attempts);
+        let of_clients = of_clients.filter(|one| self.claims(&one.claims).is_some());
+        let of_http = plan
+            .http
+            .iter()
+            .filter(|one| one.namespace == self.namespace && self.claims(&one.claims).is_some());
+        let grants = of_clients.count() + of_http.count();
+        let of = |things: u64, size: usize| things / u64::try_from(size).expect("it is small");
+        of(looks, LOOKS) + of(u64::try_from(grants).expect("they are few"), LOCKS - 1)
     }
 }
 
