@@ -44,7 +44,12 @@ pub enum Profile {
 }
 
 /// What profile `swarm` draws from, each as likely as the next.
-const SWARM: &[Profile] = &[Profile::Engine, Profile::Service, Profile::Fencing];
+const SWARM: &[Profile] = &[
+    Profile::Engine,
+    Profile::Service,
+    Profile::Fencing,
+    Profile::Cluster,
+];
 
 /// A complete plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -91,7 +91,12 @@ fn a_plan_survives_json() {
 #[test]
 fn swarm_draws_every_profile() {
     let drawn: Vec<Profile> = (0..64).map(|seed| Profile::Swarm.of_seed(seed)).collect();
-    for profile in [Profile::Engine, Profile::Service, Profile::Fencing] {
+    for profile in [
+        Profile::Engine,
+        Profile::Service,
+        Profile::Fencing,
+        Profile::Cluster,
+    ] {
         assert!(drawn.contains(&profile), "{profile:?}");
     }
     assert!(!drawn.contains(&Profile::Swarm));
