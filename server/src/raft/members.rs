@@ -138,8 +138,38 @@ impl Members {
                  behind; does it run?"
             ));
         }
+        if !is_voter {
+            self.caught_up(env, id, view.last_applied).await?;
+        }
         let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
         agreed(env, self.0.change_membership(voters, true)).await
+    }
+
+    /// Waits until a learner has the log up to `index`, and with it that it has joined: else, if this
+    /// leader died, a majority that counts on it could elect nobody.
+    async fn caught_up<E: Env>(&self, env: &E, id: u64, index: u64) -> Result<(), NotChanged> {
+        let mut metrics = self.0.metrics();
+        let catching_up = async {
+            loop {
+                let matched = match &metrics.borrow_watched().replication {
+                    Some(replication) => replication.get(&id).and_then(Option::as_ref),
+                    None => return Err(NotChanged::NotLeader),
+                }
+                .map(|last| last.index);
+                if matched >= Some(index) {
+                    return Ok(());
+                }
+                let changed = metrics.changed().await;
+                changed.map_err(|_| NotChanged::NotLeader)?;
+            }
+        };
+        let in_time = timeout(env, PATIENCE, catching_up).await;
+        in_time.unwrap_or_else(|_| {
+            conflict(format!(
+                "node {id} does not catch up: it has not had entry {index} within {} s; does it run?",
+                PATIENCE.as_secs()
+            ))
+        })
     }
 
     /// Removes a node.
