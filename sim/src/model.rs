@@ -38,6 +38,11 @@ type Code = &'static str;
 /// A request that is queued or held (section 2).
 #[derive(Debug, Clone)]
 struct Request {
+    /// How many arrived before it.
+    number: u64,
+    /// The number of a request that it has to wait for, while that one lives: what comes later is
+    /// behind it, so nothing but the end of that one can let it go.
+    behind: Option<u64>,
     lock: LineLock,
     /// Without those that another claim covers.
     claims: Vec<OpClaim>,
@@ -89,6 +94,8 @@ pub struct Model {
     last_token: u64,
     /// All queued and held requests, in arrival order.
     live: Vec<Request>,
+    /// How many requests have arrived.
+    arrived: u64,
     /// The requests whose end is remembered (section 4), and how each ended.
     ended: BTreeMap<LineLock, &'static str>,
     /// When each of them ended, in that order; without those that an open session keeps.
@@ -113,6 +120,7 @@ impl Model {
             now: 0,
             last_token: first_token - 1,
             live: Vec::new(),
+            arrived: 0,
             ended: BTreeMap::new(),
             to_forget: VecDeque::new(),
             sessions: Vec::new(),
@@ -289,12 +297,13 @@ impl Model {
 
     // ---- Requests and grants (section 2) ----
 
-    /// Whether `claims` must wait for one of the requests that arrived `earlier`.
-    fn must_wait(earlier: &[Request], lock: &LineLock, claims: &[OpClaim]) -> bool {
+    /// The number of one of the requests that arrived `earlier` for which `claims` must wait.
+    fn must_wait(earlier: &[Request], lock: &LineLock, claims: &[OpClaim]) -> Option<u64> {
         // Whose they are makes no difference: locks are not re-entrant.
-        earlier.iter().any(|other| {
+        let conflicting = earlier.iter().find(|other| {
             other.lock.namespace == lock.namespace && text::conflict(&other.claims, claims)
-        })
+        });
+        conflicting.map(|other| other.number)
     }
 
     /// Grants, in arrival order, every queued request that no earlier live one conflicts with.
@@ -302,9 +311,14 @@ impl Model {
         for place in 0..self.live.len() {
             let (earlier, rest) = self.live.split_at_mut(place);
             let request = &mut rest[0];
-            if matches!(request.state, State::Queued { .. })
-                && !Self::must_wait(earlier, &request.lock, &request.claims)
+            let lives = |number: u64| earlier.binary_search_by_key(&number, |one| one.number);
+            if !matches!(request.state, State::Queued { .. })
+                || request.behind.is_some_and(|number| lives(number).is_ok())
             {
+                continue;
+            }
+            request.behind = Self::must_wait(earlier, &request.lock, &request.claims);
+            if request.behind.is_none() {
                 self.last_token += 1;
                 request.grant(self.last_token, at, lines);
             }
@@ -365,7 +379,8 @@ impl Model {
         check_limit(live_of_owner + 1, self.limits.locks_per_owner)?;
 
         let claims = text::without_covered(claims);
-        let must_wait = Self::must_wait(&self.live, &lock, &claims);
+        let behind = Self::must_wait(&self.live, &lock, &claims);
+        let must_wait = behind.is_some();
         let deadline = match wait {
             OpWait::No | OpWait::For(0) if must_wait => return Err("busy"),
             OpWait::No | OpWait::Forever => None,
@@ -376,6 +391,8 @@ impl Model {
         }
         // From here on the request is there: a refused one leaves no trace.
         let mut request = Request {
+            number: self.arrived,
+            behind,
             lock,
             claims,
             ttl,
@@ -392,6 +409,7 @@ impl Model {
             self.last_token += 1;
             request.grant(self.last_token, self.now, lines);
         }
+        self.arrived += 1;
         self.live.push(request);
         Ok(())
     }

@@ -13,7 +13,11 @@ use crate::{
 };
 
 /// A plan has no more attempts than about this.
-const ATTEMPTS_MAX: u32 = 8_000;
+const ATTEMPTS_MAX: u32 = 12_000;
+
+/// About so many requests wait at once, at most: the reference model looks at all of them for every
+/// command.
+const WAITING_MAX: u32 = 400;
 
 /// Of patient clients there are no more attempts: the last waits for all the others.
 const PATIENT_MAX: u32 = 250;
@@ -23,6 +27,8 @@ pub(super) struct Crowd {
     draw: Draw,
     /// The longest wait, in ms; none when some wait for ever.
     wait_ms_max: Option<u32>,
+    /// Attempts in ten milliseconds.
+    in_ten_ms: u32,
     /// Part of attempts that hold for long, in hundredths.
     holders: u32,
 }
@@ -31,8 +37,11 @@ impl Crowd {
     pub(super) fn new(seed: u64) -> Crowd {
         let mut draw = Draw::new(Profile::Cluster, seed, Stream::ClusterCrowd);
         let is_patient = draw.chance(1, 8);
+        let in_ten_ms = *draw.pick(&[3, 8, 15, 20, 30, 40]);
+        let wait_ms_max = (10 * WAITING_MAX / in_ten_ms).max(50);
         Crowd {
-            wait_ms_max: (!is_patient).then(|| draw.between_skewed(50, 2_000)),
+            wait_ms_max: (!is_patient).then(|| draw.between(50, wait_ms_max)),
+            in_ten_ms,
             holders: *draw.pick(&[0, 1, 1, 3]),
             draw,
         }
@@ -43,12 +52,11 @@ impl Crowd {
         let draw = &mut self.draw;
         shape.hosts = shape.hosts.min(2);
         shape.active_ms = 1_500 + draw.between_skewed(1, 10_000);
-        let tenths_a_ms = *draw.pick(&[2, 5, 10, 15, 20, 30]);
         let max = match self.wait_ms_max {
             Some(_) => ATTEMPTS_MAX,
             None => PATIENT_MAX,
         };
-        let attempts = (shape.active_ms * tenths_a_ms / 10).min(max);
+        let attempts = (shape.active_ms * self.in_ten_ms / 10).min(max);
         shape.pace_ms = (shape.active_ms * shape.clients / attempts).max(1);
         shape.attempts = attempts.max(shape.clients);
         // What all of them hold must be over soon after they have asked.
