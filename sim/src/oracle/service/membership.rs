@@ -30,6 +30,8 @@ pub struct Membership {
     led: BTreeMap<usize, u64>,
     /// The latest term in which any did, when the change was asked for that is under way.
     asked_in: u64,
+    /// The change that was asked for and is not answered. Who gives it up hears no answer any more.
+    open: Option<NodeChange>,
 }
 
 /// A number for what a node counts for, so that it can be in a set.
@@ -61,6 +63,7 @@ impl Membership {
             perhaps: nodes.map(|_| BTreeSet::new()).collect(),
             led: BTreeMap::new(),
             asked_in: 0,
+            open: None,
         }
     }
 
@@ -165,11 +168,17 @@ impl ServiceOracle for Membership {
 
     fn see(&mut self, _now: Duration, happening: &Happening) -> Verdict {
         match happening {
-            Happening::ChangeAsked { .. } => {
+            Happening::ChangeAsked { change, .. } => {
                 self.asked_in = self.latest_term();
-                Ok(())
+                match self.open.replace(*change) {
+                    Some(given_up) => self.answered(given_up, &ChangeAnswer::Nothing),
+                    None => Ok(()),
+                }
             }
-            Happening::ChangeAnswered { change, answer } => self.answered(*change, answer),
+            Happening::ChangeAnswered { change, answer } => {
+                self.open = None;
+                self.answered(*change, answer)
+            }
             Happening::Raft {
                 node,
                 event: RaftEvent::Leads { term },
