@@ -33,10 +33,16 @@ impl<'a, E: Env> Idle<'a, E> {
                 done = &mut next => return Some(done),
                 () = &mut self.timer => {}
             }
-            if self.env.monotonic() >= until {
+            let is_over = self.env.monotonic() >= until;
+            // A timer that has fired is of no use for what is waited for next.
+            let fires_at = match is_over {
+                true => until.saturating_add(self.patience),
+                false => until,
+            };
+            self.timer = Box::pin(self.env.sleep_until(fires_at));
+            if is_over {
                 return None;
             }
-            self.timer = Box::pin(self.env.sleep_until(until));
         }
     }
 }
@@ -57,7 +63,11 @@ mod tests {
         }
         let heard = TokioEnv.monotonic();
         assert!(heard - begin >= Duration::from_millis(80));
-        assert_eq!(idle.unless(std::future::pending::<()>()).await, None);
+        // And after it has ended, too.
+        for _ in 0..2 {
+            assert_eq!(idle.unless(std::future::pending::<()>()).await, None);
+        }
+        assert_eq!(idle.unless(std::future::ready(())).await, Some(()));
         assert!(TokioEnv.monotonic() >= heard + patience - Duration::from_millis(1));
     }
 }

@@ -236,8 +236,15 @@ async fn read<E: Env>(
     // Half of the queue is for answers: a client that does not read them is not read from either.
     let shares = Arc::new(Semaphore::new(gate.outgoing_max / 2));
     let mut idle = Idle::new(&gate.env, gate.idle_timeout);
+    // Whether the last message asks for a session.
+    let mut is_greeting = false;
     loop {
         let Some(next) = idle.unless(stream.next()).await else {
+            // A client learns how often it has to say something from the answer to its greeting. Until
+            // it has that it is not idle: it waits for this server.
+            if is_greeting && shares.available_permits() < gate.outgoing_max / 2 {
+                continue;
+            }
             return CloseReason::Idle;
         };
         let (seq, request, last) = match next {
@@ -267,6 +274,7 @@ async fn read<E: Env>(
                 share.expect("this semaphore is never closed")
             }
         };
+        is_greeting = matches!(request, Ok(Request::Open { .. } | Request::Resume { .. }));
         let ask = Ask {
             seq,
             request,

@@ -268,7 +268,14 @@ impl ClusterPlan {
     /// node that it came to hears so at the next heartbeat at the latest.
     pub(crate) fn forwarding_ms(&self, latency_max_ms: u64) -> u64 {
         let written_ms = DiskPlan::SYNCS_MAX * (self.sync_ms_max() + 1);
-        6 * latency_max_ms + 2 * written_ms + 2 * self.heartbeat_ms
+        6 * latency_max_ms + 2 * written_ms + 2 * self.commit_notice_ms()
+    }
+
+    /// How long a leader takes at most until it tells the others what is committed, when there is nothing
+    /// else to tell: servers send a heartbeat of Raft no more often than three times in an election
+    /// timeout.
+    fn commit_notice_ms(&self) -> u64 {
+        self.heartbeat_ms.max(self.election_timeout_ms / 3)
     }
 
     /// How long slowdowns make a sync together at most, in ms.
