@@ -1,15 +1,21 @@
 //! A session that was closed, and whose client was answered so, is over, and all its locks with it
-//! (SEMANTICS section 4).
+//! (SEMANTICS section 4). What a client asks for after its session has ended is refused, and is no sign
+//! that the session lives.
 
 use super::{Client, Happening, ServiceOracle};
 use crate::{op::Text, oracle::Verdict};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// The oracle.
 #[derive(Debug, Default)]
 pub struct Closing {
     /// The client of each request that has not reached the engine.
     clients: BTreeMap<Text, Client>,
+    /// The sessions that are open.
+    open: BTreeSet<Text>,
     /// The open session of each client, once it has asked for something.
     sessions: BTreeMap<Client, Text>,
 }
@@ -28,12 +34,18 @@ impl ServiceOracle for Closing {
             Happening::Asked { id, client, .. } => {
                 self.clients.insert(id.clone(), *client);
             }
+            Happening::Opened { session, .. } => {
+                self.open.insert(session.clone());
+            }
             Happening::Applied { id, session, .. } => {
-                if let Some(client) = self.clients.remove(id) {
+                if let Some(client) = self.clients.remove(id)
+                    && self.open.contains(session)
+                {
                     self.sessions.insert(client, session.clone());
                 }
             }
             Happening::SessionEnded { session } => {
+                self.open.remove(session);
                 self.sessions.retain(|_, other| other != session);
             }
             Happening::Closed {
@@ -46,7 +58,10 @@ impl ServiceOracle for Closing {
             }
             // What it had in memory is over too, and nobody will say so. A client that starts
             // again has a session of its own.
-            Happening::ServerDown => self.sessions.clear(),
+            Happening::ServerDown => {
+                self.open.clear();
+                self.sessions.clear();
+            }
             Happening::HostDown { host } => {
                 self.clients.retain(|_, client| client.host != *host);
                 self.sessions.retain(|client, _| client.host != *host);
@@ -64,8 +79,16 @@ mod tests {
 
     const CLIENT: Client = Client { index: 0, host: 0 };
 
-    fn story() -> Closing {
-        let mut oracle = Closing::default();
+    fn opened() -> Happening {
+        Happening::Opened {
+            session: "s".into(),
+            namespace: "default".into(),
+            abandon: 1,
+        }
+    }
+
+    /// A client that asks for something in its session.
+    fn asks(oracle: &mut Closing) {
         let wanted = Wanted {
             namespace: "default".into(),
             claims: Vec::new(),
@@ -86,6 +109,12 @@ mod tests {
         for happening in [asked, applied] {
             oracle.see(Duration::ZERO, &happening).unwrap();
         }
+    }
+
+    fn story() -> Closing {
+        let mut oracle = Closing::default();
+        oracle.see(Duration::ZERO, &opened()).unwrap();
+        asks(&mut oracle);
         oracle
     }
 
@@ -115,5 +144,20 @@ mod tests {
             oracle.see(Duration::ZERO, &end).unwrap();
             assert_eq!(oracle.see(Duration::ZERO, &closed(None)), Ok(()));
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_after_the_end_of_a_session_does_not_open_it() {
+        let mut oracle = story();
+        let ended = Happening::SessionEnded {
+            session: "s".into(),
+        };
+        oracle.see(Duration::ZERO, &ended).unwrap();
+        asks(&mut oracle);
+        assert_eq!(oracle.see(Duration::ZERO, &closed(None)), Ok(()));
+        // A new session under the same name would be one.
+        oracle.see(Duration::ZERO, &opened()).unwrap();
+        asks(&mut oracle);
+        assert!(oracle.see(Duration::ZERO, &closed(None)).is_err());
     }
 }
