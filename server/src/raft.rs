@@ -4,8 +4,8 @@
 //! the order of the log. `types` ties openraft to our types, `log` keeps the log in the
 //! [`Store`](crate::store::Store), `state` applies it to the [`Machine`](crate::machine::Machine)
 //! and keeps its snapshots, `ticket` notices what is not taken, `network` calls other replicas and
-//! `calls` answers them, `formation` makes a cluster of those who start together, `members` changes it, `lost` notices
-//! who has lost something, `admission` keeps out of elections who has begun anew, `codec` writes rows.
+//! `calls` answers them, `formation` makes a cluster of those who start together, `members` says which nodes
+//! it has and which changes make sense, `reconfiguration` makes them, `lost` notices who has lost something, `admission` keeps out of elections who has begun anew, `codec` writes rows.
 
 mod admission;
 mod calls;
@@ -16,6 +16,7 @@ mod lost;
 mod members;
 mod network;
 mod node;
+mod reconfiguration;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -33,13 +33,21 @@ impl<E: Env, C> Ledger<E, C> {
         } = applied;
         if let Ok(outcome) = &result {
             self.note(outcome);
+            // It may come back with another disk, and what its former process said may still be under way.
+            if let Action::Gone {
+                node, forget: true, ..
+            } = *proposal.action
+            {
+                self.followers.close_node(node);
+            }
         }
         let is_mine = |origin: &Origin| origin.node == self.node.id();
         match (proposal.origin.filter(is_mine), result) {
             (None, Ok(outcome)) => {
                 let is_over = self.concerns(&proposal.action, term, &outcome);
                 if is_over {
-                    return self.void("the leader has not heard of it for too long");
+                    return self
+                        .void("the leader has not heard of it for too long, or it was removed");
                 }
                 Turn::Applied {
                     proposal,
@@ -97,9 +105,16 @@ impl<E: Env, C> Ledger<E, C> {
                 self.is_ticking = false;
                 false
             }
+            // A node that is forgotten counts for nothing any more, whichever life it was in: what it
+            // proposed and sends again would be taken for new.
             Action::Gone {
-                node, incarnation, ..
-            } => self.is_joined && *node == self.node.id() && *incarnation == self.incarnation,
+                node,
+                incarnation,
+                forget,
+            } => {
+                let is_meant = *forget || *incarnation == self.incarnation;
+                self.is_joined && *node == self.node.id() && is_meant
+            }
             _ => false,
         }
     }

@@ -45,6 +45,11 @@ impl Followers {
         self.links.retain(|_, one| one.link != link);
     }
 
+    /// Ends the link of a node. What it has said and is still on its way is not heard any more.
+    pub(super) fn close_node(&mut self, node: u64) {
+        self.links.remove(&node);
+    }
+
     /// Ends all links, and forgets who was heard of.
     pub(super) fn clear(&mut self) {
         self.links.clear();
@@ -59,5 +64,28 @@ impl Followers {
     /// When a node was heard of last; it counts from now on if it never was.
     pub(super) fn heard(&mut self, node: u64, now: Duration) -> Duration {
         *self.heard.entry(node).or_insert(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_whose_link_was_ended_is_not_heard_until_it_opens_another() {
+        let mut followers = Followers::default();
+        let (out, mut queue) = mpsc::channel(1);
+        followers.open(2, 7, out);
+        followers.close_node(3);
+        assert!(followers.is_open(2, 7));
+        followers.close_node(2);
+        assert!(!followers.is_open(2, 7));
+        assert!(
+            queue
+                .try_recv()
+                .is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected)
+        );
+        followers.open(2, 8, mpsc::channel(1).0);
+        assert!(followers.is_open(2, 8) && !followers.is_open(2, 7));
     }
 }

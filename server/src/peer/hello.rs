@@ -6,9 +6,9 @@
 //!
 //! A node whose disk is not the one that it joined with has forgotten its vote and its log: counted
 //! as itself it could break what was promised, so nobody listens to it. A node may have been given
-//! another disk the right way, and the one that it speaks with has not heard of it yet. So both say how
-//! far they have applied the log, and what it says of themselves up to there; the one that is further
-//! knows.
+//! another disk the right way, and the one that it speaks with has not heard of it yet. So both say where
+//! their logs end, and what the logs say of themselves; the one whose log is further knows. What is applied
+//! does not count: after a restart nothing may be, until these two have spoken with each other.
 
 use super::wire;
 use crate::{machine::NodeRecord, proposal::DiskId};
@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const MAGIC: [u8; 4] = *b"LWPL";
 
 /// The version of what nodes say to each other.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What a link is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +43,8 @@ pub(crate) struct Identity {
     pub(crate) disk: DiskId,
     /// What is known here of another node.
     pub(crate) known: Arc<dyn Fn(u64) -> Option<NodeRecord> + Send + Sync>,
-    /// How far it has applied the log.
-    pub(crate) applied: Arc<dyn Fn() -> u64 + Send + Sync>,
-    /// The last entry of its log. 0 without one: then it is in no cluster yet.
-    pub(crate) last_entry: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// The term and the index of the last entry of its log. 0 without one: then it is in no cluster yet.
+    pub(crate) last_entry: Arc<dyn Fn() -> (u64, u64) + Send + Sync>,
 }
 
 /// What the one that called says.
@@ -63,21 +61,19 @@ struct Hello {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Standing {
     disk: DiskId,
-    last_entry: u64,
-    /// How far it has applied the log.
-    applied: u64,
-    /// What the log says of it up to there.
+    /// The term and the index of the last entry of its log.
+    last_entry: (u64, u64),
+    /// What the log says of it.
     own: Option<NodeRecord>,
 }
 
 impl Standing {
     fn of(identity: &Identity) -> Standing {
         // In this order: what it says of itself may be newer, and never older than this.
-        let applied = (identity.applied)();
+        let last_entry = (identity.last_entry)();
         Standing {
             disk: identity.disk,
-            last_entry: (identity.last_entry)(),
-            applied,
+            last_entry,
             own: (identity.known)(identity.node),
         }
     }
@@ -120,7 +116,7 @@ pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
         Answer::Welcome(standing) => {
             check_disk(identity, to, standing)?;
             Ok(Known {
-                is_formed: standing.last_entry > 0,
+                is_formed: standing.last_entry.1 > 0,
                 disk: standing.disk,
             })
         }
@@ -171,7 +167,7 @@ fn check_disk(identity: &Identity, node: u64, standing: Standing) -> io::Result<
     let Standing {
         disk, last_entry, ..
     } = standing;
-    let known = if standing.applied > (identity.applied)() {
+    let known = if last_entry > (identity.last_entry)() {
         standing.own
     } else {
         (identity.known)(node)
@@ -179,6 +175,7 @@ fn check_disk(identity: &Identity, node: u64, standing: Standing) -> io::Result<
     let Some(known) = known else {
         return Ok(());
     };
+    let last_index = last_entry.1;
     let lost = if known.disk != disk {
         format!(
             "has joined with the disk {:?}, and comes with {disk:?}",
@@ -186,9 +183,9 @@ fn check_disk(identity: &Identity, node: u64, standing: Standing) -> io::Result<
         )
     } else if known.acknowledged == u64::MAX {
         "was found to have lost entries that it had acknowledged".to_owned()
-    } else if known.acknowledged > last_entry {
+    } else if known.acknowledged > last_index {
         format!(
-            "has acknowledged entry {}, and comes with a log that ends at {last_entry}",
+            "has acknowledged entry {}, and comes with a log that ends at {last_index}",
             known.acknowledged
         )
     } else {
@@ -253,8 +250,7 @@ mod tests {
             node,
             disk: DiskId(node),
             known: Arc::new(|_| None),
-            applied: Arc::new(|| 5),
-            last_entry: Arc::new(|| 5),
+            last_entry: Arc::new(|| (1, 5)),
         }
     }
 
@@ -322,20 +318,22 @@ mod tests {
         };
         let (mut remembers, mut rebuilt) = (identity(2), identity(1));
         remembers.known = Arc::new(move |_| Some(known(7)));
-        for (applied, own, is_heard) in [
-            (6, None, true),
-            (6, Some(known(1)), true),
-            // It goes through the log again, in which it still has the former disk.
-            (6, Some(known(7)), false),
-            (5, Some(known(1)), false),
-            (4, None, false),
+        for (last, own, is_heard) in [
+            ((1, 6), None, true),
+            ((1, 6), Some(known(1)), true),
+            ((2, 4), Some(known(1)), true),
+            // It gets the log again, in which it still has the former disk.
+            ((1, 6), Some(known(7)), false),
+            ((1, 5), Some(known(1)), false),
+            ((0, 6), Some(known(1)), false),
+            ((1, 4), None, false),
         ] {
-            rebuilt.applied = Arc::new(move || applied);
+            rebuilt.last_entry = Arc::new(move || last);
             rebuilt.known = Arc::new(move |node| own.filter(|_| node == 1));
             let (answer, _) = meet(&rebuilt, 2, &remembers).await;
-            assert_eq!(answer.is_ok(), is_heard, "{applied} {own:?}");
+            assert_eq!(answer.is_ok(), is_heard, "{last:?} {own:?}");
             let (answer, _) = meet(&remembers, 1, &rebuilt).await;
-            assert_eq!(answer.is_ok(), is_heard, "{applied} {own:?}");
+            assert_eq!(answer.is_ok(), is_heard, "{last:?} {own:?}");
         }
     }
 

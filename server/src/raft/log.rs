@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Probe, RaftEvent,
+    proposal::{Action, DiskId},
     store::{Change, EntryRow, LogChange, Store, StoreError},
 };
 use openraft::{
@@ -19,7 +20,7 @@ use openraft::{
     storage::{IOFlushed, RaftLogStorage},
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt::Debug,
     io,
     ops::{Bound, RangeBounds},
@@ -44,6 +45,8 @@ struct Memory {
     vote: Option<Vote>,
     /// The entries after the purged ones, one after the other, each with its length in bytes.
     entries: VecDeque<(Entry, usize)>,
+    /// Those of them, by index, with which a node joins, and with what disk, or is forgotten.
+    nodes: BTreeMap<u64, (u64, Option<DiskId>)>,
 }
 
 /// Entries that go to another node at once have at most so many bytes, or are one.
@@ -65,13 +68,16 @@ impl Log {
         let entries = rows.iter().map(decode_entry);
         let entries: VecDeque<(Entry, usize)> = entries.collect::<Result<_, _>>()?;
         entries.iter().for_each(|(entry, _)| admission.note(entry));
-        let last = entries.back().map(|(entry, _)| entry.log_id);
-        let memory = Memory {
+        let mut memory = Memory {
             purged: snapshot,
-            last: last.or(snapshot),
+            last: snapshot,
             vote,
-            entries,
+            entries: VecDeque::new(),
+            nodes: BTreeMap::new(),
         };
+        for (entry, length) in entries {
+            memory.push(entry, length);
+        }
         Ok(Log {
             store,
             memory: Arc::new(Mutex::new(memory)),
@@ -80,9 +86,21 @@ impl Log {
         })
     }
 
-    /// The index of its last entry; 0 without one.
-    pub(super) fn last_entry(&self) -> u64 {
-        self.memory().last.map_or(0, |last| last.index)
+    /// The term and the index of its last entry; 0 without one.
+    pub(super) fn last_entry(&self) -> (u64, u64) {
+        self.memory().last.map_or((0, 0), |last| {
+            let (index, term) = place(&last);
+            (term, index)
+        })
+    }
+
+    /// What the entries after `applied` say last of a node: the disk with which it joins, or none when it is
+    /// forgotten. They need not be agreed on.
+    pub(super) fn node_after(&self, node: u64, applied: u64) -> Option<Option<DiskId>> {
+        let memory = self.memory();
+        let mut after = memory.nodes.range(applied + 1..).rev();
+        let last = after.find(|(_, (of, _))| *of == node);
+        last.map(|(_, (_, disk))| *disk)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -129,7 +147,24 @@ impl Memory {
             assert_eq!(next, entry.log_id.index, "the log has no holes");
         }
         self.last = Some(entry.log_id);
+        if let Some(about) = about_node(&entry) {
+            self.nodes.insert(entry.log_id.index, about);
+        }
         self.entries.push_back((entry, length));
+    }
+}
+
+/// The node that an entry is about, and the disk with which it joins; none when it is forgotten.
+fn about_node(entry: &Entry) -> Option<(u64, Option<DiskId>)> {
+    let EntryPayload::Normal(proposal) = &entry.payload else {
+        return None;
+    };
+    match *proposal.action {
+        Action::Join { disk } => Some((proposal.origin?.node, Some(disk))),
+        Action::Gone {
+            node, forget: true, ..
+        } => Some((node, None)),
+        _ => None,
     }
 }
 
@@ -246,14 +281,17 @@ impl RaftLogStorage<Types> for Log {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         let from = last.map_or(0, |last| last.index + 1);
-        self.probe.raft(RaftEvent::Truncated { from });
         {
             let mut memory = self.memory();
             let place = memory.place(from);
             memory.entries.truncate(place);
+            memory.nodes.split_off(&from);
             memory.last = memory.last.min(last).max(memory.purged);
         }
-        Ok(self.store.make_log(LogChange::Truncate { from }).await?)
+        self.store.make_log(LogChange::Truncate { from }).await?;
+        // Told when the disk has it: after a crash before, the log is as long as it was.
+        self.probe.raft(RaftEvent::Truncated { from });
+        Ok(())
     }
 
     async fn purge(&mut self, up_to: LogId) -> Result<(), io::Error> {
@@ -267,6 +305,7 @@ impl RaftLogStorage<Types> for Log {
             memory.last = memory.last.max(Some(up_to));
             let place = memory.place(up_to.index + 1);
             memory.entries.drain(..place);
+            memory.nodes = memory.nodes.split_off(&(up_to.index + 1));
         }
         // Nobody waits for it: when it is lost, the log begins earlier than it need. A failure of
         // the store is told to whoever runs the server.

@@ -2,23 +2,25 @@
 //! who vote before it and those who vote after it (joint consensus).
 //!
 //! Only a leader that a majority has just followed says what there is to change: any other node may
-//! know the cluster as it was long ago.
+//! know the cluster as it was long ago. And only when no earlier change is under way: `reconfiguration`
+//! finishes those, and makes the new one.
 
-use super::types::{Raft, Types};
+use super::{
+    reconfiguration::{Change, PATIENCE, Reconfiguration},
+    types::{LogId, Raft, Types},
+};
 use crate::Member;
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::cluster::{ClusterView, NodeRole, NodeView};
 use openraft::{
-    ChangeMembers, ReadPolicy,
+    ReadPolicy, ServerState,
     async_runtime::{Instant, WatchReceiver},
-    errors::{ClientWriteError, RaftError},
     metrics::RaftMetrics,
-    raft::ClientWriteResponse,
 };
-use std::{collections::BTreeSet, future::Future, time::Duration};
-
-/// How long a change may take to be agreed on.
-const PATIENCE: Duration = Duration::from_secs(10);
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// A learner may be this many entries behind when it is to vote: then those who voted before it need
 /// not wait for it for long.
@@ -26,7 +28,17 @@ const BEHIND_MAX: u64 = 10_000;
 
 /// The nodes of the cluster.
 #[derive(Clone)]
-pub(crate) struct Members(pub(super) Raft);
+pub(crate) struct Members {
+    pub(super) raft: Raft,
+    pub(super) reconfiguration: Reconfiguration,
+}
+
+/// The cluster as its leader sees it.
+struct Seen {
+    view: ClusterView,
+    /// The entry of the log that says so.
+    entry: Option<LogId>,
+}
 
 /// Why the nodes of a cluster were not changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,53 +57,55 @@ impl Members {
     /// The cluster, as this node sees it.
     pub(crate) fn view(&self) -> ClusterView {
         let metrics = self.metrics();
-        let membership = metrics.membership_config.membership();
-        let voters: BTreeSet<u64> = membership.voter_ids().collect();
-        let matched = |id: &u64| {
-            let replication = metrics.replication.as_ref()?;
-            replication.get(id)?.map(|last| last.index)
-        };
-        let nodes = membership.nodes().map(|(id, member)| NodeView {
-            id: *id,
-            address: member.address.clone(),
-            client_address: member.client_address.clone(),
-            role: match voters.contains(id) {
-                true => NodeRole::Voter,
-                false => NodeRole::Learner,
-            },
-            matched: matched(id),
-        });
-        // One that leads and hears of no majority may long have been replaced.
-        let own = metrics.id;
-        let patience = Duration::from_millis(2 * self.0.config().election_timeout_max);
-        let acked = metrics.last_quorum_acked.as_ref();
-        let is_followed = voters.len() == 1 || acked.is_some_and(|at| at.elapsed() < patience);
-        let leader = metrics.current_leader;
-        ClusterView {
-            id: own,
-            leader: leader.filter(|leader| *leader != own || is_followed),
-            term: metrics.current_term,
-            nodes: nodes.collect(),
-            last_applied: metrics.last_applied.map_or(0, |last| last.index),
-        }
+        view(&metrics, self.is_followed(&metrics))
     }
 
-    /// The cluster as its leader sees it, and whether no change of its nodes is under way.
-    async fn leading<E: Env>(&self, env: &E) -> Result<(ClusterView, bool), NotChanged> {
-        let confirming = self.0.ensure_linearizable(ReadPolicy::ReadIndex);
+    /// Whether this node has heard of a majority lately: one that leads and does not may long have been
+    /// replaced.
+    fn is_followed(&self, metrics: &RaftMetrics<Types>) -> bool {
+        let patience = Duration::from_millis(2 * self.raft.config().election_timeout_max);
+        let acked = metrics.last_quorum_acked.as_ref();
+        let voters = metrics.membership_config.membership().voter_ids().count();
+        voters == 1 || acked.is_some_and(|at| at.elapsed() < patience)
+    }
+
+    /// The cluster as its leader sees it, when no change of its nodes is under way.
+    async fn leading<E: Env>(&self, env: &E) -> Result<Seen, NotChanged> {
+        let confirming = self.raft.ensure_linearizable(ReadPolicy::ReadIndex);
         match timeout(env, PATIENCE, confirming).await {
             Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => return Err(NotChanged::NotLeader),
         }
-        let metrics = self.metrics();
-        let stored = &metrics.membership_config;
-        let is_applied = metrics.last_applied >= *stored.log_id();
-        let is_uniform = stored.membership().get_joint_config().len() == 1;
-        Ok((self.view(), is_applied && is_uniform))
+        let settled = timeout(env, PATIENCE, self.settled()).await;
+        settled.unwrap_or_else(|_| {
+            conflict("not now: an earlier change of the cluster waits for a majority to agree")
+        })
+    }
+
+    /// Waits until the latest configuration is agreed on and is no joint one.
+    async fn settled(&self) -> Result<Seen, NotChanged> {
+        let mut watched = self.raft.metrics();
+        loop {
+            let metrics = watched.borrow_watched().clone();
+            if metrics.state != ServerState::Leader {
+                return Err(NotChanged::NotLeader);
+            }
+            let stored = &metrics.membership_config;
+            let is_applied = metrics.last_applied >= *stored.log_id();
+            let is_uniform = stored.membership().get_joint_config().len() == 1;
+            if is_applied && is_uniform {
+                return Ok(Seen {
+                    entry: *stored.log_id(),
+                    view: view(&metrics, self.is_followed(&metrics)),
+                });
+            }
+            let changed = watched.changed().await;
+            changed.map_err(|_| NotChanged::NotLeader)?;
+        }
     }
 
     fn metrics(&self) -> RaftMetrics<Types> {
-        self.0.metrics().borrow_watched().clone()
+        self.raft.metrics().borrow_watched().clone()
     }
 
     /// Adds a learner.
@@ -99,7 +113,7 @@ impl Members {
         if member.id == 0 {
             return conflict("the id of a node is 1 or more");
         }
-        let (view, _) = self.leading(env).await?;
+        let Seen { view, entry } = self.leading(env).await?;
         for node in &view.nodes {
             let is_same = node.address == member.address;
             if node.id == member.id && !is_same {
@@ -109,7 +123,8 @@ impl Members {
                 return conflict(format!("node {} is at {} already", node.id, node.address));
             }
         }
-        agreed(env, self.0.add_learner(member.id, member, false)).await
+        let learner = Change::AddNodes(BTreeMap::from([(member.id, member)]));
+        self.reconfiguration.change(learner, entry).await
     }
 
     /// Makes a learner a voter, if it has joined: before it has, it takes no part in elections.
@@ -119,36 +134,32 @@ impl Members {
         id: u64,
         has_joined: bool,
     ) -> Result<(), NotChanged> {
-        let (view, is_settled) = self.leading(env).await?;
+        let Seen { view, entry } = self.leading(env).await?;
         let node = node(&view, id)?;
-        let is_voter = node.role == NodeRole::Voter;
-        if is_voter && is_settled {
+        if node.role == NodeRole::Voter {
             return Ok(());
         }
         let behind = view.last_applied.saturating_sub(node.matched.unwrap_or(0));
-        // What a leader that died has begun is finished.
-        if !is_voter && node.matched.is_some() && !has_joined {
+        if node.matched.is_some() && !has_joined {
             return conflict(format!(
                 "node {id} has not joined yet, and is {behind} entries behind: does it run?"
             ));
         }
-        if !is_voter && (node.matched.is_none() || behind > BEHIND_MAX) {
+        if node.matched.is_none() || behind > BEHIND_MAX {
             return conflict(format!(
                 "node {id} is {behind} entries behind: it can vote when it is at most {BEHIND_MAX} \
                  behind; does it run?"
             ));
         }
-        if !is_voter {
-            self.caught_up(env, id, view.last_applied).await?;
-        }
-        let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-        agreed(env, self.0.change_membership(voters, true)).await
+        self.caught_up(env, id, view.last_applied).await?;
+        let voters = Change::AddVoterIds(BTreeSet::from([id]));
+        self.reconfiguration.change(voters, entry).await
     }
 
     /// Waits until a learner has the log up to `index`, and with it that it has joined: else, if this
     /// leader died, a majority that counts on it could elect nobody.
     async fn caught_up<E: Env>(&self, env: &E, id: u64, index: u64) -> Result<(), NotChanged> {
-        let mut metrics = self.0.metrics();
+        let mut metrics = self.raft.metrics();
         let catching_up = async {
             loop {
                 let matched = match &metrics.borrow_watched().replication {
@@ -174,7 +185,7 @@ impl Members {
 
     /// Removes a node.
     pub(crate) async fn remove<E: Env>(&self, env: &E, id: u64) -> Result<(), NotChanged> {
-        let (view, _) = self.leading(env).await?;
+        let Seen { view, entry } = self.leading(env).await?;
         let node = node(&view, id)?;
         let change = match node.role {
             NodeRole::Voter => {
@@ -188,25 +199,25 @@ impl Members {
                         "node {id} leads: hand leadership over to another node first"
                     ));
                 }
-                ChangeMembers::RemoveVoters(BTreeSet::from([id]))
+                Change::RemoveVoters(BTreeSet::from([id]))
             }
-            NodeRole::Learner => ChangeMembers::RemoveNodes(BTreeSet::from([id])),
+            NodeRole::Learner => Change::RemoveNodes(BTreeSet::from([id])),
         };
-        agreed(env, self.0.change_membership(change, false)).await
+        self.reconfiguration.change(change, entry).await
     }
 
     /// Has a voter lead from now on.
     pub(crate) async fn transfer<E: Env>(&self, env: &E, to: u64) -> Result<(), NotChanged> {
-        let (view, _) = self.leading(env).await?;
+        let Seen { view, .. } = self.leading(env).await?;
         if node(&view, to)?.role == NodeRole::Learner {
             return conflict(format!("node {to} does not vote, so it cannot lead"));
         }
         if to == view.id {
             return Ok(());
         }
-        let asked = self.0.trigger().transfer_leader(to).await;
+        let asked = self.raft.trigger().transfer_leader(to).await;
         asked.map_err(|_| NotChanged::Unknown)?;
-        let mut metrics = self.0.metrics();
+        let mut metrics = self.raft.metrics();
         let transferred = async {
             while metrics.borrow_watched().current_leader != Some(to) {
                 metrics.changed().await.map_err(|_| NotChanged::Unknown)?;
@@ -218,6 +229,35 @@ impl Members {
     }
 }
 
+/// The cluster as a node's metrics show it; one that leads names itself only if it is followed.
+fn view(metrics: &RaftMetrics<Types>, is_followed: bool) -> ClusterView {
+    let membership = metrics.membership_config.membership();
+    let voters: BTreeSet<u64> = membership.voter_ids().collect();
+    let matched = |id: &u64| {
+        let replication = metrics.replication.as_ref()?;
+        replication.get(id)?.map(|last| last.index)
+    };
+    let nodes = membership.nodes().map(|(id, member)| NodeView {
+        id: *id,
+        address: member.address.clone(),
+        client_address: member.client_address.clone(),
+        role: match voters.contains(id) {
+            true => NodeRole::Voter,
+            false => NodeRole::Learner,
+        },
+        matched: matched(id),
+    });
+    let own = metrics.id;
+    let leader = metrics.current_leader;
+    ClusterView {
+        id: own,
+        leader: leader.filter(|leader| *leader != own || is_followed),
+        term: metrics.current_term,
+        nodes: nodes.collect(),
+        last_applied: metrics.last_applied.map_or(0, |last| last.index),
+    }
+}
+
 fn node(view: &ClusterView, id: u64) -> Result<&NodeView, NotChanged> {
     let found = view.nodes.iter().find(|node| node.id == id);
     found.ok_or(NotChanged::NoNode(id))
@@ -225,25 +265,4 @@ fn node(view: &ClusterView, id: u64) -> Result<&NodeView, NotChanged> {
 
 fn conflict<T>(why: impl Into<String>) -> Result<T, NotChanged> {
     Err(NotChanged::Conflict(why.into()))
-}
-
-type Written = Result<ClientWriteResponse<Types>, RaftError<Types, ClientWriteError<Types>>>;
-
-async fn agreed<E: Env>(
-    env: &E,
-    changing: impl Future<Output = Written>,
-) -> Result<(), NotChanged> {
-    let Ok(written) = timeout(env, PATIENCE, changing).await else {
-        return Err(NotChanged::Unknown);
-    };
-    match written {
-        Ok(_) => Ok(()),
-        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
-            Err(NotChanged::NotLeader)
-        }
-        Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
-            conflict(format!("not now: {error}"))
-        }
-        Err(_) => Err(NotChanged::Unknown),
-    }
 }

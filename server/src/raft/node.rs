@@ -7,13 +7,14 @@ use super::{
     lost::Lost,
     members::Members,
     network::Network,
+    reconfiguration::Reconfiguration,
     state::{News, State},
     ticket::{Maker, Ticket},
     types::{Raft, Stopped, Types},
 };
 use crate::{
     Member, ServerConfig,
-    machine::Machine,
+    machine::{Machine, NodeRecord},
     peer::{Dialer, Identity, Link},
     proposal::{DiskId, Proposal},
     store::{Change, Store, StoreError},
@@ -72,8 +73,10 @@ pub(crate) struct Node {
     is_alone: bool,
     lost: Lost,
     admission: Admission,
-    /// Forms the cluster, when it starts for the first time.
-    former: Option<AbortHandle>,
+    reconfiguration: Reconfiguration,
+    /// Tasks that end with it: the one that forms the cluster, when it starts for the first time, and the
+    /// one that changes it.
+    tasks: Vec<AbortHandle>,
     refused_in: mpsc::UnboundedSender<Maker>,
     refused: mpsc::UnboundedReceiver<Maker>,
     news: mpsc::UnboundedReceiver<News>,
@@ -128,7 +131,8 @@ impl Node {
         let is_there = is_there.map_err(|error| failure(error.to_string()))?;
         let metrics = raft.server_metrics();
         let voters: Vec<u64> = raft.voter_ids().collect();
-        let mut former = None;
+        let mut reconfiguration = Reconfiguration::none();
+        let mut tasks = Vec::new();
         match (cluster, &dialer) {
             (Some(cluster), Some(dialer)) => {
                 if is_newcomer {
@@ -136,8 +140,12 @@ impl Node {
                 }
                 if !is_there && !cluster.members.is_empty() {
                     let forming = formation::start(raft.clone(), dialer.clone(), cluster.clone());
-                    former = Some(forming);
+                    tasks.push(forming);
                 }
+                let (env, pause) = (env.clone(), cluster.heartbeat);
+                let (started, task) = Reconfiguration::start(env, raft.clone(), pause);
+                reconfiguration = started;
+                tasks.push(task);
             }
             _ if is_there && voters != [owner.node] => {
                 return Err(StoreError::NeedsCluster {
@@ -156,7 +164,8 @@ impl Node {
             owner,
             lost,
             admission,
-            former,
+            reconfiguration,
+            tasks,
             refused_in,
             refused,
             news,
@@ -191,7 +200,10 @@ impl Node {
 
     /// The nodes of the cluster.
     pub(crate) fn members(&self) -> Members {
-        Members(self.raft.clone())
+        Members {
+            raft: self.raft.clone(),
+            reconfiguration: self.reconfiguration.clone(),
+        }
     }
 
     /// Proposes something; only a leader can.
@@ -321,9 +333,7 @@ impl Node {
 
     /// Stops.
     pub(crate) async fn shutdown(self) {
-        if let Some(former) = &self.former {
-            former.abort();
-        }
+        self.tasks.iter().for_each(AbortHandle::abort);
         // It fails when it has panicked, and that is known already.
         let _ = self.raft.shutdown().await;
     }
@@ -431,12 +441,35 @@ fn identity(owner: &Owner, state: &State, log: &Log) -> Identity {
         cluster: owner.cluster.clone(),
         node: owner.node,
         disk: owner.disk,
-        known: {
-            let state = state.clone();
-            Arc::new(move |node| state.with_machine(|machine| machine.node(node)))
+        last_entry: {
+            let log = log.clone();
+            Arc::new(move || log.last_entry())
         },
-        applied: Arc::new(move || state.applied_index()),
-        last_entry: Arc::new(move || log.last_entry()),
+        known: Arc::new(move |node| known(&state, &log, node)),
+    }
+}
+
+/// What a node knows of another one, or of itself, by all that is in its log. After a restart little of that
+/// is applied, and it may take the other node to apply more.
+///
+/// A node joins with a disk only at a leader that knows it with this disk, or has forgotten it with the
+/// former one, which is agreed on before it is done. So an entry that says so is right even if it is not
+/// agreed on itself.
+fn known(state: &State, log: &Log, node: u64) -> Option<NodeRecord> {
+    // In this order: what is applied meanwhile is looked at twice, and nothing is passed over.
+    let applied = state.applied_index();
+    let record = state.with_machine(|machine| machine.node(node));
+    match log.node_after(node, applied) {
+        None => record,
+        Some(None) => None,
+        Some(Some(disk)) => {
+            let same = record.filter(|record| record.disk == disk);
+            Some(same.unwrap_or(NodeRecord {
+                disk,
+                acknowledged: 0,
+                life: None,
+            }))
+        }
     }
 }
 

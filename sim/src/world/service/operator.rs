@@ -266,9 +266,8 @@ fn understood(answer: &Answer) -> ChangeAnswer {
         .as_str()
         .unwrap_or_default()
         .to_owned();
-    // What the library refuses may be the second half of what it has begun.
     let perhaps_done = match answer.status {
-        409 => why.starts_with("not now"),
+        409 => false,
         _ => answer.body["done"] != false,
     };
     ChangeAnswer::Refused {

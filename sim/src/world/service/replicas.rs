@@ -193,6 +193,11 @@ impl Replicas {
         self.told.insert((index, term), members);
     }
 
+    /// Which nodes the cluster has, as all have agreed last.
+    pub(super) fn agreed_members(&self) -> &Arc<Members> {
+        &self.members.1
+    }
+
     /// Whether a node is one of the cluster, as all have agreed last.
     pub(super) fn is_member(&self, node: usize) -> bool {
         self.members.1.contains(node)

@@ -755,6 +755,11 @@ impl Stage {
         self.inner().last_progress
     }
 
+    /// When the engine was asked for something last, as far as it was not the time alone.
+    pub(super) fn last_command(&self) -> Duration {
+        self.inner().last_command
+    }
+
     pub(super) fn has_violation(&self) -> bool {
         self.inner().violation.is_some()
     }
@@ -781,6 +786,18 @@ impl Stage {
         let serving = self.serving(&inner).into_iter();
         let said = serving.map(|node| Some((node, inner.usage.get(&node)?.clone()?)));
         said.collect()
+    }
+
+    /// The servers are to say anew what they have in hand.
+    pub(super) fn forget_usage(&self) {
+        self.inner().usage.clear();
+    }
+
+    /// Which nodes the cluster has, if those who vote are being changed.
+    pub(super) fn half_changed(&self) -> Option<Arc<Members>> {
+        let inner = self.inner();
+        let members = inner.replicas.as_ref()?.agreed_members();
+        (members.voters.len() > 1).then(|| members.clone())
     }
 
     /// The servers that have to serve when all is healed: a node that is none of the cluster need not,
