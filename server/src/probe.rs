@@ -52,11 +52,13 @@ pub trait Probe: Send + Sync + 'static {
     }
 }
 
-/// What a replica does in Raft. All of it is told at the moment at which it is so in memory; an
-/// append or a vote is durable only when the disk has synced it.
+/// What a replica does in Raft. A vote and the end of a log are told when the disk has them, and before
+/// anything is done because of them. An append is told when it is in memory, and is durable only later:
+/// so the log is never longer than was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RaftEvent {
-    /// It has voted in `term` for `node`, and with `is_committed` it knows that this one leads.
+    /// It has voted in `term` for `node`, and with `is_committed` it knows that this one leads. It
+    /// remembers that after a crash.
     Vote {
         /// The term.
         term: u64,
@@ -77,7 +79,7 @@ pub enum RaftEvent {
         /// The term of the leader that made it.
         term: u64,
     },
-    /// Its log ends before `from` now.
+    /// Its log ends before `from` now, on the disk too.
     Truncated {
         /// The first index that went.
         from: u64,

@@ -227,13 +227,6 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        let (term, node) = (vote.leader_id.term, vote.leader_id.voted_for);
-        let is_committed = vote.committed;
-        self.probe.raft(RaftEvent::Vote {
-            term,
-            node,
-            is_committed,
-        });
         let bytes = encode(vote);
         let change = Change::PutMeta {
             key: VOTE_KEY,
@@ -241,6 +234,14 @@ impl RaftLogStorage<Types> for Log {
         };
         self.store.make(vec![change]).await?;
         self.memory().vote = Some(*vote);
+        // Told when it counts: when it is on the disk, and before another node hears of it.
+        let (term, node) = (vote.leader_id.term, vote.leader_id.voted_for);
+        let is_committed = vote.committed;
+        self.probe.raft(RaftEvent::Vote {
+            term,
+            node,
+            is_committed,
+        });
         Ok(())
     }
 

@@ -3,17 +3,22 @@
 //! was applied in earlier terms; and what is applied stays, is the same everywhere, and was in the logs
 //! of a majority.
 //!
-//! They are judged by what each node says that it did. It says so at the moment at which it is so in its
-//! memory, and what a crash takes from its disk it does not say; so the logs here are as long as they
-//! can be, and what is missing in them is missing.
+//! They are judged by what each node says that it did. It tells of a vote and of a log that was cut off
+//! when its disk has that, and of an entry when that is in its memory; what a crash takes from its disk it
+//! does not say. So votes are exact, the logs here are as long as they can be, and what is missing in them
+//! is missing.
 
-use super::{Happening, ServiceOracle, members::Members};
-use crate::{
-    oracle::Verdict,
-    plan::{ClusterFaultKind, ClusterPlan, DiskPlan, Who},
+use super::{
+    Happening, ServiceOracle,
+    members::{Members, index_of},
 };
+use crate::{oracle::Verdict, plan::ClusterPlan};
 use lockwright_server::RaftEvent;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// The oracle.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub struct RaftInvariants {
     nodes: Vec<Replica>,
     /// Who led in each term.
     leaders: BTreeMap<u64, usize>,
+    /// The nodes that voted in each term for each candidate.
+    voters: BTreeMap<(u64, usize), BTreeSet<usize>>,
     /// The term of each entry that somebody applied, by index.
     applied: BTreeMap<u64, u64>,
     /// The term of the entry before, by index and term.
@@ -32,11 +39,10 @@ pub struct RaftInvariants {
 }
 
 /// A node, as it told of itself.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Replica {
-    /// For how long a vote may be in its memory alone.
-    writing: Duration,
-    votes: Vec<Vote>,
+    /// The last vote that its disk has.
+    vote: Option<Vote>,
     /// The terms of the entries of its log, by index.
     log: BTreeMap<u64, u64>,
     /// The entries up to this one are there, or are in its snapshot, and it need not have told of
@@ -50,9 +56,8 @@ struct Replica {
 
 #[derive(Debug, Clone, Copy)]
 struct Vote {
-    at: Duration,
     term: u64,
-    candidate: u64,
+    candidate: usize,
     is_committed: bool,
 }
 
@@ -60,18 +65,14 @@ impl RaftInvariants {
     /// For the nodes of a plan.
     #[must_use]
     pub fn new(cluster: &ClusterPlan) -> RaftInvariants {
-        let replica = |(index, disk): (usize, DiskPlan)| Replica {
-            writing: writing(cluster, index, disk),
-            votes: Vec::new(),
-            log: BTreeMap::new(),
-            base: None,
-            applied: None,
+        let replica = |index: usize| Replica {
             is_new: index >= cluster.founders(),
+            ..Replica::default()
         };
-        let disks = cluster.nodes.iter().map(|node| node.disk);
         RaftInvariants {
-            nodes: disks.enumerate().map(replica).collect(),
+            nodes: (0..cluster.nodes.len()).map(replica).collect(),
             leaders: BTreeMap::new(),
+            voters: BTreeMap::new(),
             applied: BTreeMap::new(),
             before: BTreeMap::new(),
             founders: Members::founders(cluster.founders()),
@@ -100,6 +101,7 @@ impl RaftInvariants {
                 "node {node} leads in term {term}, in which node {leader} led"
             ));
         }
+        self.is_elected(node, term)?;
         let replica = &self.nodes[node];
         // A leader that learns late that it was elected need not have what a later one did.
         let mut earlier = self.applied.iter().filter(|(_, of)| **of < term);
@@ -111,6 +113,31 @@ impl RaftInvariants {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Whether the votes that the disks of a majority have make this node the leader. A node may learn
+    /// late that it was elected, when others have changed which nodes there are; so any configuration
+    /// that was ever in a log will do.
+    fn is_elected(&self, node: usize, term: u64) -> Verdict {
+        let voters = self.voters.get(&(term, node));
+        let has = |other: usize| voters.is_some_and(|voters| voters.contains(&other));
+        let mut electorates = self.members.values().map(|members| &**members);
+        if self.founders.is_majority(has) || electorates.any(|one| one.is_majority(has)) {
+            return Ok(());
+        }
+        Err(format!(
+            "node {node} leads in term {term}, and on the disks are the votes of the nodes {:?} only",
+            voters.into_iter().flatten().collect::<Vec<_>>()
+        ))
+    }
+
+    fn votes(&mut self, node: usize, vote: Vote) -> Verdict {
+        if !vote.is_committed {
+            let voters = self.voters.entry((vote.term, vote.candidate));
+            voters.or_default().insert(node);
+        }
+        let voted = self.nodes[node].votes(vote);
+        voted.map_err(|how| format!("node {node} {how}"))
     }
 
     fn appended(&mut self, node: usize, index: u64, term: u64) -> Verdict {
@@ -226,20 +253,6 @@ impl RaftInvariants {
     }
 }
 
-/// How long a node's vote is in its memory alone at most: the syncs before it, and what holds the
-/// node up.
-fn writing(cluster: &ClusterPlan, node: usize, disk: DiskPlan) -> Duration {
-    let pauses = cluster.faults.iter().map(|fault| match fault.kind {
-        ClusterFaultKind::Pause { node: who } if who == Who::Node(node) || who == Who::Leader => {
-            fault.for_ms
-        }
-        _ => 0,
-    });
-    let syncs_ms = 2 * DiskPlan::SYNCS_MAX * (disk.sync_ms_max() + 1);
-    let slowed_ms = 2 * DiskPlan::SYNCS_MAX * cluster.slowed_ms();
-    Duration::from_millis(syncs_ms + slowed_ms + pauses.sum::<u64>())
-}
-
 impl Replica {
     /// Whether it can have this entry, as far as it has told.
     fn may_have(&self, index: u64, term: u64) -> bool {
@@ -262,9 +275,7 @@ impl Replica {
     }
 
     fn votes(&mut self, vote: Vote) -> Verdict {
-        let last = self.votes.last().copied();
-        self.votes.push(vote);
-        let Some(last) = last else {
+        let Some(last) = self.vote.replace(vote) else {
             return Ok(());
         };
         if vote.term < last.term {
@@ -287,20 +298,9 @@ impl Replica {
     /// It has an empty disk.
     fn forget(&mut self) {
         *self = Replica {
-            writing: self.writing,
-            votes: Vec::new(),
-            log: BTreeMap::new(),
-            base: None,
-            applied: None,
             is_new: true,
+            ..Replica::default()
         };
-    }
-
-    /// It is no more: what its disk did not have yet is not so.
-    fn down(&mut self, now: Duration) {
-        self.applied = None;
-        let writing = self.writing;
-        self.votes.retain(|vote| vote.at + writing < now);
     }
 }
 
@@ -314,10 +314,11 @@ impl ServiceOracle for RaftInvariants {
          machine safety"
     }
 
-    fn see(&mut self, now: Duration, happening: &Happening) -> Verdict {
+    fn see(&mut self, _now: Duration, happening: &Happening) -> Verdict {
         match happening {
             Happening::NodeDown { node } => {
-                self.nodes[*node].down(now);
+                // It goes through its log again.
+                self.nodes[*node].applied = None;
                 Ok(())
             }
             Happening::NodeNew { node } => {
@@ -340,13 +341,11 @@ impl ServiceOracle for RaftInvariants {
                     is_committed,
                 } => {
                     let vote = Vote {
-                        at: now,
                         term,
-                        candidate,
+                        candidate: index_of(candidate),
                         is_committed,
                     };
-                    let voted = self.nodes[*node].votes(vote);
-                    voted.map_err(|how| format!("node {node} {how}"))
+                    self.votes(*node, vote)
                 }
                 RaftEvent::Leads { term } => self.leads(*node, term),
                 RaftEvent::Appended { index, term } => self.appended(*node, index, term),
