@@ -51,6 +51,9 @@ use turmoil::Sim;
 
 const TICK: Duration = Duration::from_millis(1);
 
+/// So often the servers are asked what is left, when something came late.
+const ROUNDS_MAX: u32 = 4;
+
 /// Runs a plan.
 ///
 /// # Panics
@@ -194,30 +197,51 @@ impl World<'_> {
         if !self.settle(elapsed, Stage::is_idle) {
             return;
         }
-        if !self.wait_until_forgotten(elapsed) {
-            return;
-        }
-        self.stage.phase.send_replace(Phase::Reporting);
-        if self.settle(elapsed, |stage| stage.usage().is_some()) {
-            self.nothing_is_left();
+        for round in 0..ROUNDS_MAX {
+            if !self.wait_until_forgotten(elapsed) {
+                return;
+            }
+            let asked = self.sim.elapsed();
+            self.stage.phase.send_replace(Phase::Reporting);
+            // A change of the nodes is finished, too, though the operator may have gone long ago.
+            let is_done = |stage: &Stage| stage.usage().is_some() && stage.half_changed().is_none();
+            if !self.settle(elapsed, is_done) {
+                return;
+            }
+            // What a node still had on its way may have come to the engine meanwhile: then that has to
+            // be forgotten, too.
+            let is_late = self.stage.last_command() > asked.saturating_sub(self.remembering());
+            if round + 1 == ROUNDS_MAX || !is_late || self.left_over().is_none() {
+                return self.nothing_is_left();
+            }
+            self.stage.phase.send_replace(Phase::Forgetting);
+            self.stage.forget_usage();
         }
     }
 
     /// Lets everything be forgotten; false when the run is over, because a rule was broken.
     fn wait_until_forgotten(&mut self, elapsed: &mut Duration) -> bool {
-        let mut forgotten = self.sim.elapsed() + self.forgetting();
-        let mut is_quiet = false;
-        while self.sim.elapsed() < forgotten {
+        let from = self.sim.elapsed();
+        // No longer than this, whatever still comes: then what is left says so.
+        let latest = from + ROUNDS_MAX * self.forgetting();
+        let mut quiet_since = None;
+        loop {
+            let last = from.max(self.stage.last_command());
+            // Nodes of a cluster may take long to find to each other, and then nothing more is to be
+            // waited for: without sessions and requests, it is what is remembered of them.
+            let is_quiet = self.stage.plan.cluster.is_some() && self.stage.is_quiet();
+            quiet_since = is_quiet.then(|| quiet_since.unwrap_or(self.sim.elapsed()));
+            let forgotten = last + self.forgetting();
+            let until = quiet_since.map_or(forgotten, |since: Duration| {
+                forgotten.min(last.max(since) + self.remembering())
+            });
+            if self.sim.elapsed() >= until.min(latest) {
+                return true;
+            }
             if !self.step(elapsed) {
                 return false;
             }
-            // Nodes may take long to find to each other, and then nothing more is to be waited for.
-            if !is_quiet && self.stage.plan.cluster.is_some() && self.stage.is_quiet() {
-                is_quiet = true;
-                forgotten = forgotten.min(self.sim.elapsed() + self.remembering());
-            }
         }
-        true
     }
 
     /// One tick; false when the run is over, because a rule was broken.
@@ -289,7 +313,7 @@ impl World<'_> {
     fn remembering(&self) -> Duration {
         let plan = &self.stage.plan;
         let retention = plan.server.limits.to_limits().retention.as_ms();
-        let longest = retention + plan.server.idle_timeout_ms;
+        let longest = retention + 2 * plan.server.idle_timeout_ms;
         Duration::from_millis(longest + longest / 100 + 1_000)
     }
 
@@ -305,7 +329,8 @@ impl World<'_> {
         let retention = plan.server.limits.to_limits().retention.as_ms();
         let cluster = plan.cluster.as_ref();
         let recovery = cluster.map_or(0, ClusterPlan::recovery_ms);
-        let idle = plan.server.idle_timeout_ms;
+        // A connection whose greeting was not answered yet is given as long again.
+        let idle = 2 * plan.server.idle_timeout_ms;
         let longest = retention + abandon + idle + self.disk_ms() + recovery;
         // A slow clock takes longer.
         Duration::from_millis(longest + longest / 100 + 1_000)
@@ -347,13 +372,17 @@ impl World<'_> {
         longest.max().unwrap_or(0) + tries_ms
     }
 
-    fn nothing_is_left(&self) {
+    /// The first server that has something in hand, by what all have said.
+    fn left_over(&self) -> Option<(usize, lockwright_server::Usage)> {
         let usages = self.stage.usage().expect("the servers have reported");
-        let mut left = usages.iter();
-        let left = left.find(|(_, usage)| *usage != lockwright_server::Usage::default());
-        if let Some((node, usage)) = left {
+        let mut usages = usages.into_iter();
+        usages.find(|(_, usage)| *usage != lockwright_server::Usage::default())
+    }
+
+    fn nothing_is_left(&self) {
+        if let Some((node, usage)) = self.left_over() {
             let now = self.sim.elapsed();
-            let node = &self.stage.nodes[*node];
+            let node = &self.stage.nodes[node];
             let usage = match self.stage.plan.cluster {
                 Some(_) => format!("{usage:?}, at {}", node.name),
                 None => format!("{usage:?}"),

@@ -227,7 +227,8 @@ async fn serve_once(
     let handle = server.handle();
     let mut phase = stage.phase.subscribe();
     let report = async {
-        if phase
+        // The world outlives its programs.
+        while phase
             .wait_for(|phase| *phase == Phase::Reporting)
             .await
             .is_ok()
@@ -236,6 +237,7 @@ async fn serve_once(
             while !stage.report(node, handle.usage().await) {
                 tokio::time::sleep(RESTART_PAUSE).await;
             }
+            let _ = phase.wait_for(|phase| *phase != Phase::Reporting).await;
         }
         std::future::pending::<()>().await;
     };

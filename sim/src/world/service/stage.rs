@@ -44,6 +44,8 @@ pub(super) enum Phase {
     Working,
     /// Close the sessions.
     Closing,
+    /// Wait until all is forgotten.
+    Forgetting,
     /// The server is to say what it has in hand.
     Reporting,
 }
@@ -183,6 +185,8 @@ struct Inner {
     busy: BTreeSet<Worker>,
     operations: u64,
     last_progress: Duration,
+    /// When the engine was asked for something last, as far as it was not the time alone.
+    last_command: Duration,
     /// What each server says that it has in hand.
     usage: BTreeMap<usize, Option<Usage>>,
     /// Namespace and name of the sessions that the server has open.
@@ -261,6 +265,7 @@ impl Stage {
                 busy: BTreeSet::new(),
                 operations: 0,
                 last_progress: Duration::ZERO,
+                last_command: Duration::ZERO,
                 usage: BTreeMap::new(),
                 sessions: BTreeSet::new(),
                 named: BTreeSet::new(),
@@ -569,6 +574,9 @@ impl Stage {
         let inner = &mut *self.inner();
         inner.applied.follow(at, command);
         inner.history.command(&op, &lines);
+        if !matches!(command, Command::Tick) {
+            inner.last_command = now;
+        }
         // Signs of life are no progress, and neither are connections that come and go.
         let is_progress = |line: &Line| !matches!(line.what, What::Session { .. });
         if lines.iter().any(is_progress) {
@@ -740,6 +748,11 @@ impl Stage {
                 };
             }
         }
+        drop(inner);
+        if let Some(members) = self.half_changed() {
+            let _ = write!(text, "; a change of the nodes that is half done: {members}");
+        }
+        let inner = self.inner();
         if let Some(lock) = inner.named.first() {
             let _ = write!(
                 text,
