@@ -326,6 +326,7 @@ impl<E: Env, C> Ledger<E, C> {
                 }
                 NodeEvent::Leadership => {
                     self.find_route();
+                    self.forget_removed();
                     Ok(Turn::Nothing)
                 }
             },

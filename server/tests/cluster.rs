@@ -441,3 +441,56 @@ async fn a_node_that_was_rebuilt_is_one_of_a_majority() {
         .surely(2, "/v1/acquire", &acquire("c", "carol", "3"))
         .await;
 }
+
+/// Asks every node to remove one, and goes without the answer, until it is removed.
+async fn remove_and_go(cluster: &Cluster, id: u64) {
+    within(async {
+        loop {
+            for member in &cluster.members[..2] {
+                let asking = async {
+                    let mut stream = TokioEnv.connect(&member.client_address).await?;
+                    let asked =
+                        format!("DELETE /v1/cluster/nodes/{id} HTTP/1.1\r\nhost: x\r\n\r\n");
+                    stream.write_all(asked.as_bytes()).await
+                };
+                asking.await.unwrap();
+                sleep(&TokioEnv, Duration::from_millis(300)).await;
+                let address = &member.client_address;
+                let looked = request(address, "GET", "/v1/cluster", &Value::Null).await;
+                let (_, view) = looked.unwrap();
+                let nodes = view["nodes"].as_array().unwrap();
+                if nodes.iter().all(|node| node["id"] != id) {
+                    assert_eq!(voters(&view), [1, 2]);
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_is_finished_though_its_caller_goes() {
+    let mut cluster = Cluster::start("left-alone", 3).await;
+    cluster
+        .surely(0, "/v1/acquire", &acquire("a", "alice", "1"))
+        .await;
+    cluster.surely(2, "/lock/a", &Value::Null).await;
+    cluster.kill(2).await;
+    remove_and_go(&cluster, 3).await;
+    // It is forgotten, too: nothing needs to be asked again before it may come with another disk.
+    std::fs::remove_dir_all(cluster.directory.join("3")).unwrap();
+    let node = cluster.node_of(3, Vec::new()).await;
+    cluster.nodes[2] = Some(node);
+    let member = &cluster.members[2];
+    let again = json!({
+        "id": 3, "address": member.address, "client_address": member.client_address,
+    });
+    cluster.change("POST", "/v1/cluster/nodes", &again).await;
+    let view = cluster
+        .change("POST", "/v1/cluster/nodes/3/promote", &Value::Null)
+        .await;
+    assert_eq!(voters(&view), [1, 2, 3]);
+    let seen = cluster.surely(2, "/lock/a", &Value::Null).await;
+    assert_eq!(seen["holder"], "alice");
+}

@@ -127,5 +127,6 @@ impl<E: Env, C> Ledger<E, C> {
         self.retry_at = self.env.monotonic();
         let at = self.now();
         self.followers.say_all(ToFollower::Welcome { at });
+        self.forget_removed();
     }
 }

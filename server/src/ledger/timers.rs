@@ -158,6 +158,27 @@ impl<E: Env, C> Ledger<E, C> {
         }
     }
 
+    /// Forgets the nodes that were removed, so that they may come back with another disk. A request to remove
+    /// a node does so too, unless its leader dies or its caller goes between the two steps.
+    pub(super) fn forget_removed(&mut self) {
+        if self.node.is_alone() || !matches!(self.route, Route::Leading { .. }) {
+            return;
+        }
+        let me = self.node.id();
+        let known: Vec<u64> = self
+            .node
+            .with_machine(|machine| machine.nodes().map(|(node, _)| node).collect());
+        for node in known {
+            if node != me && self.node.member(node).is_none() {
+                self.decree(Action::Gone {
+                    node,
+                    incarnation: 0,
+                    forget: true,
+                });
+            }
+        }
+    }
+
     /// Writes down how far this leader has come, and how far others have.
     fn witness(&mut self) {
         if let Some((index, digest)) = self.with_machine(Machine::digest) {
