@@ -21,6 +21,77 @@ pub struct ClusterView {
     pub nodes: Vec<NodeView>,
     /// The last entry of the log that the node has applied; 0 when there is none.
     pub last_applied: u64,
+    /// What the node that answers does, or waits for; left out by servers that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<NodeState>,
+}
+
+/// What a node does, or what it waits for before it serves clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeState {
+    /// Whether it serves clients.
+    pub ready: bool,
+    /// What it waits for; null when it serves.
+    pub reason: Option<Waiting>,
+    /// All that it knows of this, for people.
+    pub text: String,
+    /// For how long this has been so, in ms by the node's own clock.
+    pub for_ms: u64,
+    /// How many entries that are committed, as far as the node has heard, it has not applied yet.
+    pub behind: u64,
+}
+
+/// What a node waits for before it serves clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// Its replica has ended: it never serves again.
+    Stopped,
+    /// The cluster is not formed: not all of its members have answered.
+    NotFormed,
+    /// It is no member of the cluster, as far as it knows: it was removed, or is not added yet.
+    NotMember,
+    /// It hears of no leader.
+    NoLeader,
+    /// It leads, and hears of no majority.
+    NoMajority,
+    /// It leads, and the entry with which it begins is not applied yet.
+    Preparing,
+    /// It is sent a snapshot, or installs one.
+    Snapshot,
+    /// It follows a leader, and its link to the leader is not open.
+    LinkDown,
+    /// It follows a leader, and the leader does not take its proposals yet.
+    NotWelcome,
+    /// It was added, has not joined yet, and takes no part in elections before it has.
+    VoteGate,
+    /// It has not joined: the entry that says so is not applied.
+    NotJoined,
+    /// What it has proposed is not agreed on for too long.
+    NothingAgreed,
+}
+
+impl Waiting {
+    /// The code, as it is in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Waiting::Stopped => "stopped",
+            Waiting::NotFormed => "not_formed",
+            Waiting::NotMember => "not_member",
+            Waiting::NoLeader => "no_leader",
+            Waiting::NoMajority => "no_majority",
+            Waiting::Preparing => "preparing",
+            Waiting::Snapshot => "snapshot",
+            Waiting::LinkDown => "link_down",
+            Waiting::NotWelcome => "not_welcome",
+            Waiting::VoteGate => "vote_gate",
+            Waiting::NotJoined => "not_joined",
+            Waiting::NothingAgreed => "nothing_agreed",
+        }
+    }
 }
 
 /// A node of a cluster.
@@ -83,6 +154,40 @@ mod tests {
         let view: ClusterView = serde_json::from_str(text).unwrap();
         assert_eq!(view.nodes[1].role, NodeRole::Learner);
         assert_eq!(serde_json::to_string(&view).unwrap(), text);
+    }
+
+    #[test]
+    fn a_node_tells_its_state_in_the_json_that_is_documented() {
+        let text = r#"{"ready":false,"reason":"vote_gate","text":"has not joined","for_ms":36000,"behind":936}"#;
+        let state: NodeState = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&state).unwrap(), text);
+        let ready = NodeState {
+            ready: true,
+            reason: None,
+            ..state
+        };
+        let json = serde_json::to_string(&ready).unwrap();
+        assert!(json.contains(r#""ready":true,"reason":null"#), "{json}");
+    }
+
+    #[test]
+    fn a_reason_has_the_same_name_in_json_and_in_text() {
+        for reason in [
+            Waiting::Stopped,
+            Waiting::NotFormed,
+            Waiting::NotMember,
+            Waiting::NoLeader,
+            Waiting::NoMajority,
+            Waiting::Preparing,
+            Waiting::Snapshot,
+            Waiting::LinkDown,
+            Waiting::NotWelcome,
+            Waiting::VoteGate,
+            Waiting::NotJoined,
+            Waiting::NothingAgreed,
+        ] {
+            assert_eq!(serde_json::json!(reason), reason.as_str());
+        }
     }
 
     #[test]

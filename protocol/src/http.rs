@@ -247,6 +247,9 @@ pub struct ErrorBody {
     /// With `unavailable`: where clients reach the leader, when it is known and another node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
+    /// From `GET /readyz`: what the node waits for; left out when it does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<crate::cluster::Waiting>,
 }
 
 /// A live request as inspection tells it.

@@ -7,6 +7,7 @@
 use crate::{
     peer::{Dialer, Link, Purpose, wire},
     proposal::{Action, Origin},
+    readiness::Notes,
     replica::Input,
 };
 use lockwright_engine::TimeMs;
@@ -87,14 +88,17 @@ impl Forwarder {
         leader: u64,
         address: String,
         heartbeat: Duration,
+        notes: &Notes,
     ) -> Forwarder {
         let (to, queue) = mpsc::unbounded_channel();
         let (told, from) = mpsc::unbounded_channel();
         let begun = dialer.env.monotonic();
-        let dialer = dialer.clone();
+        let (dialer, notes) = (dialer.clone(), notes.clone());
+        notes.link_asked(leader);
         tokio::spawn(async move {
-            let spoken = speak(&dialer, leader, &address, heartbeat, queue, told).await;
+            let spoken = speak(&dialer, leader, &address, heartbeat, queue, told, &notes).await;
             if let Err(error) = spoken {
+                notes.link_failed(leader, &error);
                 debug!(%error, leader, "the link to the leader is over");
             }
         });
@@ -126,8 +130,10 @@ async fn speak<E: Env>(
     heartbeat: Duration,
     mut queue: mpsc::UnboundedReceiver<ToLeader>,
     told: mpsc::UnboundedSender<ToFollower>,
+    notes: &Notes,
 ) -> io::Result<()> {
     let (link, _) = dialer.open(leader, address, Purpose::Forward).await?;
+    notes.link_opened(leader);
     let (mut reader, mut writer) = tokio::io::split(link);
     let env = &dialer.env;
     let listening = async {

@@ -1,6 +1,8 @@
 //! A running server as seen by whoever started it.
 
-use crate::{call::Unavailable, replica::Input};
+use crate::{call::Unavailable, raft::Readiness, replica::Input};
+use lockwright_protocol::cluster::NodeState;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Reaches a [`Server`](crate::Server), before and while it runs. Clones reach the same server.
@@ -8,6 +10,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub struct ServerHandle {
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) readiness: Readiness,
+}
+
+/// Tells what a server waits for. It keeps nothing of the server alive.
+#[derive(Debug, Clone)]
+pub struct StateReader(Readiness);
+
+impl StateReader {
+    /// What the server does or waits for, when the clock of its Env shows `now`. It asks no task of
+    /// the server, so it answers also when one of them is stuck.
+    #[must_use]
+    pub fn state_at(&self, now: Duration) -> NodeState {
+        self.0.state_at(now)
+    }
 }
 
 /// How much a server has in hand. When all clients have closed their sessions and gone, and the
@@ -33,6 +49,12 @@ impl ServerHandle {
     /// [`Server::run`](crate::Server::run) returns when that is done.
     pub fn shutdown(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Tells what the server waits for.
+    #[must_use]
+    pub fn state(&self) -> StateReader {
+        StateReader(self.readiness.clone())
     }
 
     /// What the server has in hand; none when it has stopped.

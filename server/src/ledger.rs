@@ -23,7 +23,8 @@ use crate::{
     machine::{Machine, Outcome},
     peer::Dialer,
     proposal::{Action, Origin, Proposal},
-    raft::{Leadership, Maker, Members, Node, NodeEvent, RaftDoor, Stopped},
+    raft::{Leadership, Maker, Members, Node, NodeEvent, RaftDoor, Readiness, Stopped},
+    readiness::{Told, Way},
     store::{Store, StoreError},
 };
 use clock::{ClusterClock, whole_ms};
@@ -247,7 +248,27 @@ impl<E: Env, C> Ledger<E, C> {
         if std::mem::take(&mut self.snapshot_is_due) {
             self.node.take_snapshot().await?;
         }
+        self.tell();
         Ok(())
+    }
+
+    /// Writes down what this node waits for.
+    fn tell(&self) {
+        let way = match &self.route {
+            Route::None => Way::None,
+            Route::Preparing { .. } => Way::Preparing,
+            Route::Leading { .. } => Way::Leading,
+            Route::Following(forwarder) => Way::Following {
+                leader: forwarder.leader,
+                is_welcome: forwarder.is_welcome,
+            },
+        };
+        self.node.notes().tell(Told {
+            way,
+            is_joined: self.is_joined,
+            oldest: self.pending.front().map(|one| one.since),
+            knows_leader: self.node.leadership().leader.is_some(),
+        });
     }
 
     fn send_pending(&mut self) {
@@ -378,6 +399,11 @@ impl<E: Env, C> Ledger<E, C> {
     /// The nodes of the cluster.
     pub(crate) fn members(&self) -> Members {
         self.node.members()
+    }
+
+    /// What this node waits for.
+    pub(crate) fn readiness(&self) -> Readiness {
+        self.node.readiness()
     }
 
     /// How links are opened, if there are other nodes.

@@ -33,6 +33,7 @@ mod peer;
 mod probe;
 mod proposal;
 mod raft;
+mod readiness;
 mod replica;
 mod session_endpoint;
 mod sighting;
@@ -42,10 +43,12 @@ mod translate;
 
 pub use config::{ClusterConfig, Member, ServerConfig, Storage};
 pub use error::ServerError;
-pub use handle::{ServerHandle, Usage};
+pub use handle::{ServerHandle, StateReader, Usage};
 pub use ledger::first_token;
 pub use listen::{BindError, Server};
 /// The engine's, for [`ServerConfig::limits`].
 pub use lockwright_engine::Limits;
+/// What a node waits for, as [`StateReader`] tells it.
+pub use lockwright_protocol::cluster::{NodeState, Waiting};
 pub use probe::{Probe, RaftEvent};
 pub use store::StoreError;

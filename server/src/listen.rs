@@ -124,6 +124,7 @@ impl<E: Env> Server<E> {
         ServerHandle {
             stop: self.stop.clone(),
             inputs: self.gate.inputs(),
+            readiness: self.gate.readiness().clone(),
         }
     }
 

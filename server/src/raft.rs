@@ -5,11 +5,14 @@
 //! [`Store`](crate::store::Store), `state` applies it to the [`Machine`](crate::machine::Machine)
 //! and keeps its snapshots, `ticket` notices what is not taken, `network` calls other replicas and
 //! `calls` answers them, `formation` makes a cluster of those who start together, `members` says which nodes
-//! it has and which changes make sense, `reconfiguration` makes them, `lost` notices who has lost something, `admission` keeps out of elections who has begun anew, `codec` writes rows.
+//! it has and which changes make sense, `reconfiguration` makes them, `lost` notices who has lost something,
+//! `admission` keeps out of elections who has begun anew, `codec` writes rows, `facts` gathers what says why a
+//! node does not serve.
 
 mod admission;
 mod calls;
 mod codec;
+mod facts;
 mod formation;
 mod log;
 mod lost;
@@ -23,6 +26,7 @@ mod tests;
 mod ticket;
 mod types;
 
+pub(crate) use facts::Readiness;
 pub(crate) use members::{Members, NotChanged};
 pub(crate) use node::{Leadership, Node, NodeEvent, RaftDoor};
 pub(crate) use state::{Applied, News};

@@ -154,6 +154,7 @@ impl<E: Env> Replica<E> {
             sightings: self.sightings.downgrade(),
             leader: self.leader.subscribe(),
             members: self.ledger.members(),
+            readiness: self.ledger.readiness(),
         }
     }
 

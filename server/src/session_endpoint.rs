@@ -7,7 +7,7 @@ use crate::{
     idle::Idle,
     listen::CLOSE_GRACE,
     metrics::Metrics,
-    raft::Members,
+    raft::{Members, Readiness},
     replica::{Ask, Gone, Input},
     sighting::Sighting,
     translate::Rejection,
@@ -57,6 +57,8 @@ pub(crate) struct Shown {
     pub(crate) leader: watch::Receiver<Option<String>>,
     /// The nodes of the cluster.
     pub(crate) members: Members,
+    /// What this node waits for.
+    pub(crate) readiness: Readiness,
 }
 
 /// What all connections share.
@@ -73,6 +75,7 @@ pub(crate) struct Gate<E> {
     /// Where clients reach the leader, if it is another node.
     leader: watch::Receiver<Option<String>>,
     members: Members,
+    readiness: Readiness,
     is_alone: bool,
     next_id: AtomicU64,
     /// What the ids of requests begin with that come without one.
@@ -99,6 +102,7 @@ impl<E: Env> Gate<E> {
             sightings: shown.sightings,
             leader: shown.leader,
             members: shown.members,
+            readiness: shown.readiness,
             is_alone: config.cluster.is_none(),
             next_id: AtomicU64::new(0),
             id_prefix: OnceLock::new(),
@@ -134,6 +138,11 @@ impl<E: Env> Gate<E> {
     /// The nodes of the cluster.
     pub(crate) fn members(&self) -> &Members {
         &self.members
+    }
+
+    /// What this node waits for.
+    pub(crate) fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// Whether this server is a cluster of one, for ever.

@@ -382,6 +382,143 @@ async fn a_cluster_grows_and_shrinks_while_it_serves() {
     assert!(token(&granted) > token(&held));
 }
 
+impl Cluster {
+    /// The node's view of the cluster, once it is as it should be.
+    async fn view_when(&self, place: usize, right: impl Fn(&Value) -> bool) -> Value {
+        within(async {
+            loop {
+                match self.ask(place, "/v1/cluster", &Value::Null).await {
+                    Some((200, view)) if right(&view) => return view,
+                    other => println!("node {}: {other:?}", place + 1),
+                }
+                sleep(&TokioEnv, Duration::from_millis(20)).await;
+            }
+        })
+        .await
+    }
+
+    /// Waits until the node says that it waits for this, and gives what it says. It is not ready, for
+    /// the same reason, and its handle says the same.
+    async fn waits(&self, place: usize, reason: &str) -> String {
+        let is_so = |view: &Value| view["state"]["reason"] == reason;
+        let view = self.view_when(place, is_so).await;
+        assert_eq!(view["state"]["ready"], false, "{view}");
+        let (status, answer) = self
+            .ask(place, "/readyz", &Value::Null)
+            .await
+            .expect("it answers");
+        assert_eq!((status, &answer["error"]), (503, &json!("unavailable")));
+        assert_eq!(answer["reason"], reason, "{answer}");
+        let node = self.nodes[place].as_ref().unwrap();
+        let state = node.handle.state().state_at(TokioEnv.monotonic());
+        assert_eq!(state.reason.map(|reason| reason.as_str()), Some(reason));
+        let message = answer["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("this node does not serve: "),
+            "{answer}"
+        );
+        message.to_owned()
+    }
+
+    async fn is_ready(&self, place: usize) -> Value {
+        let view = self
+            .view_when(place, |view| view["state"]["ready"] == true)
+            .await;
+        let (status, _) = self.ask(place, "/readyz", &Value::Null).await.unwrap();
+        assert_eq!(status, 200);
+        view
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_says_what_it_waits_for_until_it_serves() {
+    let mut cluster = Cluster {
+        members: members(3),
+        directory: std::env::temp_dir()
+            .join(format!("lockwright-cluster-waits-{}", std::process::id())),
+        nodes: vec![None, None, None],
+    };
+    let first = cluster.node(1).await;
+    cluster.nodes[0] = Some(first);
+    let text = cluster.waits(0, "not_formed").await;
+    assert!(text.contains("node 2: "), "{text}");
+    for place in [1, 2] {
+        let node = cluster.node(place as u64 + 1).await;
+        cluster.nodes[place] = Some(node);
+    }
+    for place in 0..3 {
+        let view = cluster.is_ready(place).await;
+        assert_eq!(view["state"]["reason"], Value::Null, "{view}");
+    }
+
+    let id = cluster.newcomer().await;
+    let text = cluster.waits(3, "not_member").await;
+    assert!(text.contains("waits to be added"), "{text}");
+    let member = &cluster.members[3];
+    let new = json!({
+        "id": id, "address": member.address, "client_address": member.client_address,
+    });
+    cluster.change("POST", "/v1/cluster/nodes", &new).await;
+    let view = cluster.is_ready(3).await;
+    let text = view["state"]["text"].as_str().unwrap();
+    assert!(text.contains("is a learner"), "{view}");
+    let remove = format!("/v1/cluster/nodes/{id}");
+    cluster.change("DELETE", &remove, &Value::Null).await;
+    // A node that is removed need not hear of it.
+    let is_out = |view: &Value| {
+        ["not_member", "no_leader"].contains(&view["state"]["reason"].as_str().unwrap_or_default())
+    };
+    let view = cluster.view_when(3, is_out).await;
+    assert_eq!(view["leader"], Value::Null, "{view}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_leader_is_gone_names_none_and_says_so() {
+    let mut cluster = Cluster::start("leaderless", 3).await;
+    let view = cluster.is_ready(0).await;
+    let leader = usize::try_from(view["leader"].as_u64().unwrap()).unwrap() - 1;
+    let (other, last) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.is_ready(last).await;
+    cluster.kill(other).await;
+    cluster.kill(leader).await;
+    let text = cluster.waits(last, "no_leader").await;
+    let node = format!("node {}: ", leader + 1);
+    assert!(text.contains(&node), "{text}");
+    for _ in 0..30 {
+        let (_, view) = cluster
+            .ask(last, "/v1/cluster", &Value::Null)
+            .await
+            .unwrap();
+        assert_eq!(view["leader"], Value::Null, "{view}");
+        sleep(&TokioEnv, Duration::from_millis(20)).await;
+    }
+    let node = cluster.node(other as u64 + 1).await;
+    cluster.nodes[other] = Some(node);
+    cluster.is_ready(last).await;
+    cluster.is_ready(other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_a_majority_says_so_and_that_it_leads_no_more() {
+    let mut cluster = Cluster::start("deserted", 3).await;
+    let view = cluster.is_ready(0).await;
+    let leader = usize::try_from(view["leader"].as_u64().unwrap()).unwrap() - 1;
+    cluster.kill((leader + 1) % 3).await;
+    cluster.kill((leader + 2) % 3).await;
+    let view = cluster
+        .view_when(leader, |view| view["state"]["ready"] == false)
+        .await;
+    let reason = view["state"]["reason"].as_str().unwrap();
+    // It may give up leading by itself.
+    assert!(
+        ["no_majority", "no_leader", "nothing_agreed"].contains(&reason),
+        "{view}"
+    );
+    cluster
+        .view_when(leader, |view| view["leader"] == Value::Null)
+        .await;
+}
+
 /// Three nodes, of which the third one lost its disk, and was removed and added again.
 async fn with_a_node_that_was_rebuilt(name: &str) -> Cluster {
     let mut cluster = Cluster::start(name, 3).await;
@@ -410,6 +547,8 @@ async fn with_a_node_that_was_rebuilt(name: &str) -> Cluster {
         503,
         "it is refused by the others"
     );
+    let text = cluster.waits(2, "not_formed").await;
+    assert!(text.contains("what it promised is lost"), "{text}");
 
     cluster
         .change("DELETE", "/v1/cluster/nodes/3", &Value::Null)

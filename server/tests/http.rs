@@ -581,6 +581,9 @@ async fn a_server_says_that_it_lives_and_that_it_serves_and_what_it_did() {
     let service = Service::start(|_| {}).await;
     assert_eq!(service.get("/healthz").await.0, 200);
     assert_eq!(service.get("/readyz").await.0, 200);
+    let (_, view) = service.get("/v1/cluster").await;
+    assert_eq!(view["state"]["ready"], true, "{view}");
+    assert_eq!(view["leader"], view["id"], "{view}");
     let token = service.lock("a", "alice").await;
     service
         .post("/v1/release", json!({"key": "a", "token": token}))

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lockwright_engine::{EndReason, ErrorCode, PathError, Refusal};
-use lockwright_protocol::http::ErrorBody;
+use lockwright_protocol::{cluster::NodeState, http::ErrorBody};
 
 /// An error, as whoever asked is told.
 #[derive(Debug)]
@@ -96,6 +96,21 @@ impl ApiError {
     pub(super) fn locked(mut self, locked: bool) -> ApiError {
         self.body.locked = Some(locked);
         self
+    }
+
+    /// With what the node waits for, if it does.
+    pub(super) fn waiting(mut self, state: &NodeState) -> ApiError {
+        self.body.reason = state.reason;
+        if !state.ready {
+            self.body.message = format!("this node does not serve: {}", state.text);
+        }
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn status_and_json(&self) -> (StatusCode, String) {
+        let json = serde_json::to_string(&self.body);
+        (self.status, json.expect("an error is JSON"))
     }
 
     /// With another text for people.

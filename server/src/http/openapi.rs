@@ -261,7 +261,8 @@ fn healthz() {}
 /// Whether the server does what it is asked.
 #[utoipa::path(get, path = "/readyz", responses(
     (status = 200, description = "It does", body = String),
-    (status = 503, description = "It stops", body = ErrorBody)
+    (status = 503, description = "`unavailable`: it stops, or waits for what `reason` says",
+        body = ErrorBody)
 ))]
 fn readyz() {}
 

@@ -56,7 +56,8 @@ impl<E: Env, C> Ledger<E, C> {
         if let (Some(dialer), Some(member)) = (&self.dialer, member) {
             // More often would tell nothing more: after a whole timeout the link is given up.
             let pause = self.timing.heartbeat.max(self.timing.election_timeout / 3);
-            let forwarder = Forwarder::open(dialer, leader, member.address, pause);
+            let forwarder =
+                Forwarder::open(dialer, leader, member.address, pause, self.node.notes());
             self.route = Route::Following(forwarder);
         }
     }

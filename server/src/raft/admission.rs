@@ -44,6 +44,11 @@ impl Admission {
         self.node
     }
 
+    /// Whether the node does not form the cluster, and waits to be added.
+    pub(super) fn is_newcomer(&self) -> bool {
+        self.is_newcomer
+    }
+
     /// An entry is in the log of the node.
     pub(super) fn note(&self, entry: &Entry) {
         let EntryPayload::Normal(proposal) = &entry.payload else {

@@ -1,7 +1,13 @@
 //! What replicas ask each other for Raft, and its way over a link: a call, then its answer.
 
-use super::types::{Raft, Snapshot, SnapshotMeta, Types, Vote};
-use crate::peer::{Link, wire};
+use super::{
+    facts::Readiness,
+    types::{Raft, Snapshot, SnapshotMeta, Types, Vote},
+};
+use crate::{
+    peer::{Link, wire},
+    readiness::Receiving,
+};
 use lockwright_env::{Env, sleep, timeout};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
@@ -79,13 +85,16 @@ pub(crate) async fn serve<E: Env>(
     mut link: Link<E>,
     pause: Duration,
     may_elect: impl Fn() -> bool,
+    readiness: &Readiness,
 ) {
     // What goes wrong here is told to the other side by the end of the link.
     while let Ok(Ok(call)) = timeout(&env, SILENCE_MAX, wire::read::<Call, _>(&mut link)).await {
         let answer = match call {
             Call::Snapshot { vote, meta, bytes } => {
-                let taken = take_snapshot(&env, &mut link, bytes).await;
+                let receiving = readiness.notes().snapshot(bytes);
+                let taken = take_snapshot(&env, &mut link, bytes, &receiving).await;
                 let Ok(snapshot) = taken else { return };
+                receiving.installs();
                 let installing = raft.install_full_snapshot(vote, Snapshot { meta, snapshot });
                 let installed = patiently(&env, &mut link, pause, installing).await;
                 let Ok(installed) = installed else { return };
@@ -94,7 +103,12 @@ pub(crate) async fn serve<E: Env>(
             call if call.is_of_elections() && !may_elect() => {
                 Answer::Failed("this node was added, and has not joined yet".to_owned())
             }
-            call => answer(&raft, call).await,
+            call => {
+                if let Call::Append(request) = &call {
+                    readiness.heard(request);
+                }
+                answer(&raft, call).await
+            }
         };
         if wire::write(&mut link, &answer).await.is_err() {
             return;
@@ -142,7 +156,12 @@ fn answer_of<T, E: ToString>(result: Result<T, E>, of: impl FnOnce(T) -> Answer)
     }
 }
 
-async fn take_snapshot<E: Env>(env: &E, link: &mut Link<E>, bytes: u64) -> io::Result<Vec<u8>> {
+async fn take_snapshot<E: Env>(
+    env: &E,
+    link: &mut Link<E>,
+    bytes: u64,
+    receiving: &Receiving,
+) -> io::Result<Vec<u8>> {
     if bytes > SNAPSHOT_BYTES_MAX {
         return Err(io::Error::other("a snapshot that is too large"));
     }
@@ -157,6 +176,7 @@ async fn take_snapshot<E: Env>(env: &E, link: &mut Link<E>, bytes: u64) -> io::R
             return Err(io::Error::other("the parts of a snapshot do not add up"));
         }
         snapshot.extend_from_slice(&part);
+        receiving.has(snapshot.len() as u64);
         if (snapshot.len() as u64) < bytes {
             wire::write(link, &Answer::Taken).await?;
         }

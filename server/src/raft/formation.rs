@@ -8,6 +8,7 @@ use super::types::Raft;
 use crate::{
     ClusterConfig,
     peer::{Dialer, Purpose},
+    readiness::Notes,
 };
 use lockwright_env::{Env, sleep};
 use std::collections::BTreeMap;
@@ -15,10 +16,15 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 /// Tries until there is a cluster, made here or by another member.
-pub(super) fn start<E: Env>(raft: Raft, dialer: Dialer<E>, cluster: ClusterConfig) -> AbortHandle {
+pub(super) fn start<E: Env>(
+    raft: Raft,
+    dialer: Dialer<E>,
+    cluster: ClusterConfig,
+    notes: Notes,
+) -> AbortHandle {
     let forming = tokio::spawn(async move {
         while let Ok(false) = raft.is_initialized().await {
-            if all_are_new(&dialer, &cluster).await {
+            if all_are_new(&dialer, &cluster, &notes).await {
                 form(&raft, &cluster).await;
             }
             sleep(&dialer.env, cluster.election_timeout).await;
@@ -27,7 +33,7 @@ pub(super) fn start<E: Env>(raft: Raft, dialer: Dialer<E>, cluster: ClusterConfi
     forming.abort_handle()
 }
 
-async fn all_are_new<E: Env>(dialer: &Dialer<E>, cluster: &ClusterConfig) -> bool {
+async fn all_are_new<E: Env>(dialer: &Dialer<E>, cluster: &ClusterConfig, notes: &Notes) -> bool {
     for member in &cluster.members {
         if member.id == cluster.id {
             continue;
@@ -39,14 +45,18 @@ async fn all_are_new<E: Env>(dialer: &Dialer<E>, cluster: &ClusterConfig) -> boo
                     node = member.id,
                     "another member is in a cluster: it will say so"
                 );
+                let why = "it is in a cluster, which has not called this node".to_owned();
+                notes.unformed(Some((member.id, why)));
                 return false;
             }
             Err(error) => {
                 warn!(%error, "the cluster cannot be formed yet: all its members must answer");
+                notes.unformed(Some((member.id, error.to_string())));
                 return false;
             }
         }
     }
+    notes.unformed(None);
     true
 }
 

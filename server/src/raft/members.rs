@@ -6,6 +6,7 @@
 //! finishes those, and makes the new one.
 
 use super::{
+    facts::Readiness,
     reconfiguration::{Change, PATIENCE, Reconfiguration},
     types::{LogId, Raft, Types},
 };
@@ -31,6 +32,7 @@ const BEHIND_MAX: u64 = 10_000;
 pub(crate) struct Members {
     pub(super) raft: Raft,
     pub(super) reconfiguration: Reconfiguration,
+    pub(super) readiness: Readiness,
 }
 
 /// The cluster as its leader sees it.
@@ -57,7 +59,40 @@ impl Members {
     /// The cluster, as this node sees it.
     pub(crate) fn view(&self) -> ClusterView {
         let metrics = self.metrics();
-        view(&metrics, self.is_followed(&metrics))
+        self.view_of(&metrics)
+    }
+
+    fn view_of(&self, metrics: &RaftMetrics<Types>) -> ClusterView {
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let matched = |id: &u64| {
+            let replication = metrics.replication.as_ref()?;
+            replication.get(id)?.map(|last| last.index)
+        };
+        let nodes = membership.nodes().map(|(id, member)| NodeView {
+            id: *id,
+            address: member.address.clone(),
+            client_address: member.client_address.clone(),
+            role: match voters.contains(id) {
+                true => NodeRole::Voter,
+                false => NodeRole::Learner,
+            },
+            matched: matched(id),
+        });
+        let own = metrics.id;
+        let leader = metrics.current_leader;
+        ClusterView {
+            id: own,
+            leader: leader.filter(|leader| match *leader == own {
+                true => self.is_followed(metrics),
+                // It may be gone, and this node is about to stand for election.
+                false => self.readiness.hears(*leader),
+            }),
+            term: metrics.current_term,
+            nodes: nodes.collect(),
+            last_applied: metrics.last_applied.map_or(0, |last| last.index),
+            state: Some(self.readiness.state()),
+        }
     }
 
     /// Whether this node has heard of a majority lately: one that leads and does not may long have been
@@ -96,7 +131,7 @@ impl Members {
             if is_applied && is_uniform {
                 return Ok(Seen {
                     entry: *stored.log_id(),
-                    view: view(&metrics, self.is_followed(&metrics)),
+                    view: self.view_of(&metrics),
                 });
             }
             let changed = watched.changed().await;
@@ -226,35 +261,6 @@ impl Members {
         };
         let transferred = timeout(env, PATIENCE, transferred).await;
         transferred.unwrap_or(Err(NotChanged::Unknown))
-    }
-}
-
-/// The cluster as a node's metrics show it; one that leads names itself only if it is followed.
-fn view(metrics: &RaftMetrics<Types>, is_followed: bool) -> ClusterView {
-    let membership = metrics.membership_config.membership();
-    let voters: BTreeSet<u64> = membership.voter_ids().collect();
-    let matched = |id: &u64| {
-        let replication = metrics.replication.as_ref()?;
-        replication.get(id)?.map(|last| last.index)
-    };
-    let nodes = membership.nodes().map(|(id, member)| NodeView {
-        id: *id,
-        address: member.address.clone(),
-        client_address: member.client_address.clone(),
-        role: match voters.contains(id) {
-            true => NodeRole::Voter,
-            false => NodeRole::Learner,
-        },
-        matched: matched(id),
-    });
-    let own = metrics.id;
-    let leader = metrics.current_leader;
-    ClusterView {
-        id: own,
-        leader: leader.filter(|leader| *leader != own || is_followed),
-        term: metrics.current_term,
-        nodes: nodes.collect(),
-        last_applied: metrics.last_applied.map_or(0, |last| last.index),
     }
 }
 

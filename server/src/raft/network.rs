@@ -12,6 +12,7 @@ use crate::{
     Member,
     peer::{Dialer, Link, Purpose, wire},
     proposal::DiskId,
+    readiness::Notes,
 };
 use lockwright_env::{Env, timeout};
 use openraft::{
@@ -32,6 +33,7 @@ use tokio::{
 /// Opens links to other replicas; none in a cluster of one.
 pub(super) struct Network<E> {
     pub(super) lost: Lost,
+    pub(super) notes: Notes,
     pub(super) dialer: Option<Dialer<E>>,
     /// How long an answer may take.
     pub(super) patience: Duration,
@@ -44,6 +46,7 @@ pub(super) struct Network<E> {
 /// messages are slow.
 pub(super) struct RaftLink {
     lost: Lost,
+    notes: Notes,
     to: u64,
     pause: Duration,
     calls: mpsc::UnboundedSender<Asked>,
@@ -76,6 +79,7 @@ impl<E: Env> RaftNetworkFactory<Types> for Network<E> {
         });
         RaftLink {
             lost: self.lost.clone(),
+            notes: self.notes.clone(),
             to: target,
             pause: self.pause,
             calls,
@@ -204,12 +208,33 @@ impl RaftLink {
         call: Call,
         answer_of: impl FnOnce(Answer) -> Option<T>,
     ) -> Result<(T, DiskId), Unreachable<Types>> {
+        self.notes.asks(self.to);
         let answered = self.call(call).await.and_then(|(answer, disk)| {
             let answer = answer_of(answer);
             let answer = answer.ok_or_else(|| io::Error::other("an answer to something else"))?;
             Ok((answer, disk))
         });
+        match &answered {
+            Ok(_) => self.notes.answered(self.to),
+            Err(error) => self.notes.failed(self.to, error),
+        }
         answered.map_err(|error| Unreachable::new(&error))
+    }
+
+    fn note_vote(&self, what: &str, answer: &VoteResponse<Types>) {
+        let (verb, vote) = match answer.vote_granted {
+            true => ("gave", &answer.vote),
+            false => ("refused", &answer.vote),
+        };
+        let leader = vote.leader_id;
+        let last = answer.last_log_id.map_or(0, |last| last.index);
+        let text = format!(
+            "{verb} {what} (it is in term {}, voted for node {}{}, its log ends at {last})",
+            leader.term,
+            leader.voted_for,
+            if vote.committed { " which leads" } else { "" },
+        );
+        self.notes.voted(self.to, text);
     }
 
     async fn send_snapshot(
@@ -273,7 +298,9 @@ impl RaftNetworkV2<Types> for RaftLink {
         request: VoteRequest<Types>,
         _option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        Ok(self.ask(Call::Vote(request), vote_of).await?)
+        let answer = self.ask(Call::Vote(request), vote_of).await?;
+        self.note_vote("its vote", &answer);
+        Ok(answer)
     }
 
     async fn pre_vote(
@@ -281,7 +308,9 @@ impl RaftNetworkV2<Types> for RaftLink {
         request: VoteRequest<Types>,
         _option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        Ok(self.ask(Call::PreVote(request), vote_of).await?)
+        let answer = self.ask(Call::PreVote(request), vote_of).await?;
+        self.note_vote("that it would vote", &answer);
+        Ok(answer)
     }
 
     async fn full_snapshot(

@@ -2,7 +2,9 @@
 
 use super::{
     admission::Admission,
-    calls, formation,
+    calls,
+    facts::Readiness,
+    formation,
     log::Log,
     lost::Lost,
     members::Members,
@@ -17,6 +19,7 @@ use crate::{
     machine::{Machine, NodeRecord},
     peer::{Dialer, Identity, Link},
     proposal::{DiskId, Proposal},
+    readiness::Notes,
     store::{Change, Store, StoreError},
 };
 use lockwright_env::{Env, sleep};
@@ -73,6 +76,7 @@ pub(crate) struct Node {
     is_alone: bool,
     lost: Lost,
     admission: Admission,
+    readiness: Readiness,
     reconfiguration: Reconfiguration,
     /// Tasks that end with it: the one that forms the cluster, when it starts for the first time, and the
     /// one that changes it.
@@ -113,8 +117,13 @@ impl Node {
             patience: cluster.election_timeout,
         });
         let lost = Lost::default();
+        let notes = {
+            let env = env.clone();
+            Notes::new(move || env.monotonic())
+        };
         let network = Network {
             lost: lost.clone(),
+            notes: notes.clone(),
             dialer: dialer.clone(),
             patience: cluster.map_or(Duration::ZERO, |cluster| cluster.election_timeout),
             pause: cluster.map_or(Duration::ZERO, |cluster| cluster.heartbeat),
@@ -127,6 +136,8 @@ impl Node {
             state.clone(),
         );
         let raft = raft.await.map_err(|error| failure(error.to_string()))?;
+        let election_timeout = cluster.map(|cluster| cluster.election_timeout);
+        let readiness = Readiness::new(&raft, &state, &admission, &notes, election_timeout);
         let is_there = raft.is_initialized().await;
         let is_there = is_there.map_err(|error| failure(error.to_string()))?;
         let metrics = raft.server_metrics();
@@ -139,7 +150,8 @@ impl Node {
                     keep_out(env.clone(), &raft, &state, &admission, cluster.heartbeat);
                 }
                 if !is_there && !cluster.members.is_empty() {
-                    let forming = formation::start(raft.clone(), dialer.clone(), cluster.clone());
+                    let forming =
+                        formation::start(raft.clone(), dialer.clone(), cluster.clone(), notes);
                     tasks.push(forming);
                 }
                 let (env, pause) = (env.clone(), cluster.heartbeat);
@@ -164,6 +176,7 @@ impl Node {
             owner,
             lost,
             admission,
+            readiness,
             reconfiguration,
             tasks,
             refused_in,
@@ -195,6 +208,7 @@ impl Node {
             raft: self.raft.clone(),
             state: self.state.clone(),
             admission: self.admission.clone(),
+            readiness: self.readiness.clone(),
         }
     }
 
@@ -203,7 +217,18 @@ impl Node {
         Members {
             raft: self.raft.clone(),
             reconfiguration: self.reconfiguration.clone(),
+            readiness: self.readiness.clone(),
         }
+    }
+
+    /// What it waits for.
+    pub(crate) fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Where its parts write down what they learn.
+    pub(crate) fn notes(&self) -> &Notes {
+        self.readiness.notes()
     }
 
     /// Proposes something; only a leader can.
@@ -345,13 +370,14 @@ pub(crate) struct RaftDoor {
     raft: Raft,
     state: State,
     admission: Admission,
+    readiness: Readiness,
 }
 
 impl RaftDoor {
     /// Serves those of one link, and says after each `pause` that it is there.
     pub(crate) async fn serve<E: Env>(self, env: E, link: Link<E>, pause: Duration) {
         let may_elect = || may_elect(&self.state, &self.admission);
-        calls::serve(env, self.raft, link, pause, may_elect).await;
+        calls::serve(env, self.raft, link, pause, may_elect, &self.readiness).await;
     }
 }
 

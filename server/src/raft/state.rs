@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Probe, RaftEvent,
-    machine::{Machine, Outcome, Saved},
+    machine::{Machine, NodeRecord, Outcome, Saved},
     proposal::{Diverged, Ignored, Proposal},
     store::{Change, Store, StoreError},
 };
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, Weak},
 };
 use tokio::sync::mpsc;
 
@@ -64,6 +64,17 @@ pub(super) struct State {
     /// Held while a snapshot is written or read: one may be taken while another one comes from
     /// another node, and the parts of the one before go as soon as the next one is there.
     snapshots: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The state of the replica, as long as it is there.
+#[derive(Clone)]
+pub(super) struct WeakState(Weak<Mutex<Inner>>);
+
+impl WeakState {
+    /// What the log says of a node, as far as it is applied.
+    pub(super) fn node(&self, id: u64) -> Option<NodeRecord> {
+        self.0.upgrade()?.lock().ok()?.machine.node(id)
+    }
 }
 
 struct Inner {
@@ -116,6 +127,11 @@ impl State {
             news,
             snapshots: Arc::default(),
         })
+    }
+
+    /// The same state, which is gone when nothing else has it.
+    pub(super) fn downgrade(&self) -> WeakState {
+        WeakState(Arc::downgrade(&self.inner))
     }
 
     /// Looks at the machine as it is now.
