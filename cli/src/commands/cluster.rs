@@ -83,7 +83,8 @@ Examples:
   lockwright cluster transfer-leader 2 && lockwright cluster remove 1
 
 MATCHED is the entry of the log up to which a node is known to have what the leader has; `-` when
-that is not known. A cluster of three or four voters serves while one of them is gone, one of five
+that is not known. The last lines say what the node that was asked, and the leader, do or wait for;
+ask a node that does not serve by its own address. A cluster of three or four voters serves while one of them is gone, one of five
 while two are.
 
 Exit codes: 0 done; 1 refused (conflict, ...), or `status` knows of no leader; 2 usage; 69 no server.";
@@ -91,8 +92,13 @@ Exit codes: 0 done; 1 refused (conflict, ...), or `status` knows of no leader; 2
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     let api = Api::of_cluster(args.servers.clone(), args.json);
+    let mut asked = None;
     let answer = match &args.what {
-        What::Status => status(args, &api)?,
+        What::Status => {
+            let (first, answer) = status(args, &api)?;
+            asked = first;
+            answer
+        }
         What::Add { node } => {
             let node = NewNode {
                 id: node.id,
@@ -113,9 +119,16 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     };
     let view: ClusterView = understood(&answer)?;
     if args.json {
+        let mut answer = answer;
+        if let Some(asked) = &asked {
+            answer["asked"] = json!({"id": asked.id, "state": asked.state});
+        }
         output::say(&answer.to_string())?;
     } else {
         show(&view)?;
+        for view in asked.iter().chain([&view]) {
+            say_state(view)?;
+        }
     }
     match view.leader {
         None if matches!(args.what, What::Status) => Err(Failure::Silent(Exit::REFUSED)),
@@ -124,18 +137,23 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
 }
 
 /// The cluster as its leader sees it, who alone knows how far the others have come; without a
-/// leader as it is seen by the node that answers.
-fn status(args: &Args, api: &Api) -> Result<Value, Failure> {
+/// leader as it is seen by the node that answers. If the leader was asked after another node, what
+/// that one said comes first.
+fn status(args: &Args, api: &Api) -> Result<(Option<ClusterView>, Value), Failure> {
     const PATH: &str = "/v1/cluster";
     let answer = api.look(PATH)?;
     let view: ClusterView = understood(&answer)?;
     let leader = view.leader.filter(|leader| *leader != view.id);
     let leader = view.nodes.iter().find(|node| Some(node.id) == leader);
     let Some(leader) = leader else {
-        return Ok(answer);
+        return Ok((None, answer));
     };
-    let asked = Api::of_cluster(vec![leader.client_address.clone()], args.json);
-    Ok(asked.look_if_there(PATH).unwrap_or(answer))
+    let address = leader.client_address.clone();
+    let asked = Api::of_cluster(vec![address], args.json);
+    Ok(match asked.look_if_there(PATH) {
+        Some(of_leader) => (Some(view), of_leader),
+        None => (None, answer),
+    })
 }
 
 /// Waits until the leader has heard of a node that was added. If it does not, the leader says why the
@@ -144,7 +162,7 @@ fn wait_for(args: &Args, api: &Api, id: u64, wait: Duration) -> Result<(), Failu
     const AGAIN: Duration = Duration::from_millis(100);
     let until = Instant::now() + wait;
     while Instant::now() < until {
-        let view: ClusterView = understood(&status(args, api)?)?;
+        let view: ClusterView = understood(&status(args, api)?.1)?;
         let node = view.nodes.iter().find(|node| node.id == id);
         if node.is_none_or(|node| node.role == NodeRole::Voter || node.matched.is_some()) {
             return Ok(());
@@ -172,6 +190,14 @@ fn show(view: &ClusterView) -> Result<(), Failure> {
         view.id
     ))?;
     table(view).print()
+}
+
+/// What a node does or waits for, if it tells.
+fn say_state(view: &ClusterView) -> Result<(), Failure> {
+    match &view.state {
+        Some(state) => output::say(&format!("node {}: {}", view.id, state.text)),
+        None => Ok(()),
+    }
 }
 
 fn table(view: &ClusterView) -> Table {

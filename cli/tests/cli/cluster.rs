@@ -28,6 +28,19 @@ fn view(id: u64, leader: Option<u64>, addresses: [&str; 2], matched: Option<u64>
     .to_string()
 }
 
+/// A view of a node that says that it waits for something, or does something.
+fn with_state(view: &str, reason: Option<&str>, text: &str) -> String {
+    let mut view: Value = serde_json::from_str(view).unwrap();
+    view["state"] = json!({
+        "ready": reason.is_none(),
+        "reason": reason,
+        "text": text,
+        "for_ms": 36_000,
+        "behind": 936,
+    });
+    view.to_string()
+}
+
 fn played(body: String) -> Played {
     Played::says("200 OK", body)
 }
@@ -54,6 +67,43 @@ fn the_nodes_are_shown_as_the_leader_sees_them() {
     let json: Value = serde_json::from_str(&stdout(&json)).unwrap();
     assert_eq!(json["id"], 2);
     assert_eq!(leader.heard(), ["GET /v1/cluster", "GET /v1/cluster"]);
+}
+
+#[test]
+fn the_node_that_was_asked_and_the_leader_say_what_they_wait_for() {
+    let leads = view(2, Some(2), ["x:1", "y:1"], Some(5));
+    let leader = played(with_state(&leads, None, "serves: leads in term 7"));
+    let follows = view(1, Some(2), ["x:1", &leader.address], None);
+    let text = "follows node 2 in term 7, and has not joined for 36 s; behind by 936 entries";
+    let follower = played(with_state(&follows, Some("vote_gate"), text));
+    let output = run(&["cluster", "status", "--server", &follower.address]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let said = stdout(&output);
+    let lines: Vec<&str> = said.lines().rev().take(2).collect();
+    let expected = [
+        "node 2: serves: leads in term 7",
+        &format!("node 1: {text}"),
+    ];
+    assert_eq!(lines, expected);
+    let json = run(&["cluster", "--server", &follower.address, "--json", "status"]);
+    let json: Value = serde_json::from_str(&stdout(&json)).unwrap();
+    assert_eq!(json["state"]["ready"], true, "the leader's: {json}");
+    assert_eq!(json["asked"]["id"], 1);
+    assert_eq!(json["asked"]["state"]["reason"], "vote_gate");
+
+    // Without a leader there is only the node that was asked.
+    let text = "knows of no leader in term 7 for 41 s";
+    let lonely = with_state(
+        &view(1, None, ["x:1", "y:1"], None),
+        Some("no_leader"),
+        text,
+    );
+    let lonely = played(lonely);
+    let output = run(&["cluster", "status", "--server", &lonely.address]);
+    assert_eq!(code(&output), 1);
+    let said = stdout(&output);
+    assert_eq!(said.lines().last(), Some(&*format!("node 1: {text}")));
+    assert_eq!(said.matches("node 1:").count(), 1, "{said}");
 }
 
 #[test]
