@@ -2,6 +2,7 @@
 //! perhaps as text.
 
 use crate::{
+    crash_report,
     line::{Line, LineLock, Subject, What},
     op::{Action, Op, OpLock, OpOwner, OpWait},
     outcome::HistoryHash,
@@ -38,8 +39,12 @@ impl History {
         self.hasher.write(&self.bytes.0);
         if let Some(text) = &mut self.text {
             // Like a script with its expected output.
+            let first = text.len();
             text.push(serde_json::to_string(op).unwrap_or_else(|error| error.to_string()));
             text.extend(lines.iter().map(|line| format!("#> {line}")));
+            text[first..]
+                .iter()
+                .for_each(|line| crash_report::event(line));
         }
     }
 
@@ -48,6 +53,7 @@ impl History {
         self.bytes.0.clear();
         self.bytes.text(text);
         self.hasher.write(&self.bytes.0);
+        crash_report::event(text);
         if let Some(lines) = &mut self.text {
             lines.push(format!("# {text}"));
         }

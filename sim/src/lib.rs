@@ -4,6 +4,7 @@
 //! [`plan::generate`] draws a [`plan::Plan`] from a profile and a seed, and [`plan::run`] turns a
 //! plan into an [`outcome::Outcome`]: read these first.
 
+pub mod crash_report;
 pub mod draw;
 pub mod driver;
 pub mod entropy;

@@ -4,12 +4,15 @@
 //! of a plan. Each profile has a module here for its plans and one under [`crate::world`] for the
 //! world that runs them.
 
+mod backtrace;
 mod engine;
 mod guard;
 mod service;
 
+pub use backtrace::want_backtraces;
 pub use engine::{EngineChecks, EnginePlan, LimitOverrides};
-pub(crate) use guard::catch as catch_panic;
+pub(crate) use guard::{Panicked, catch as catch_panic, catch_first as catch_first_panic};
+pub use guard::{end_at_first_panic, escaped as escaped_panic};
 pub use service::{
     AccessPlan, Attempt, ClientPlan, ClockJump, ClockPlan, ClusterFault, ClusterFaultKind,
     ClusterPlan, DRIFT_PPM_MAX, DiskPlan, End, Fault, FaultKind, HttpAttempt, Knock, LatencyPlan,
@@ -20,6 +23,7 @@ pub use service::{
 pub(crate) use service::RETRY_PAUSE_MS;
 
 use crate::{
+    crash_report,
     draw::{Draw, Stream},
     oracle::no_panic,
     outcome::{HistoryHash, Outcome},
@@ -119,19 +123,20 @@ pub fn prepare() {
 /// what is simulated is a violation of oracle `no_panic`, not a panic of this function.
 #[must_use]
 pub fn run(plan: &Plan, options: RunOptions) -> Outcome {
+    crash_report::begin();
     let run = catch_panic(|| match plan {
         Plan::Engine(plan) => world::engine::run(plan, options),
         Plan::Service(plan) | Plan::Fencing(plan) | Plan::Cluster(plan) => {
             world::service::run(plan, options)
         }
     });
-    run.unwrap_or_else(|panic| Outcome {
+    guard::with_frames(run.unwrap_or_else(|panic| Outcome {
         history_hash: HistoryHash::default(),
         commands: 0,
         simulated_ms: 0,
         violation: Some(no_panic::violation(0, &panic)),
         history: None,
-    })
+    }))
 }
 
 impl Plan {

@@ -2,6 +2,7 @@
 
 use super::{engine_answers, engine_checks};
 use crate::{
+    crash_report,
     driver::EngineDriver,
     history::History,
     line::Line,
@@ -96,6 +97,7 @@ impl World {
     fn step(&mut self, op: &Op) -> Result<(), Violation> {
         self.commands += 1;
         self.lines.clear();
+        crash_report::at(op.at);
         let done = catch_panic(|| self.driver.step(op, &mut self.lines));
         self.history.command(op, &self.lines);
         done.map_err(|panic| no_panic::violation(op.at, &panic))?;

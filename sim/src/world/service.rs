@@ -28,19 +28,19 @@ mod tests;
 mod visit;
 
 use crate::{
-    entropy,
+    crash_report, entropy,
     oracle::{
         no_panic,
         service::{Happening, in_ms, liveness},
     },
-    outcome::Outcome,
+    outcome::{HistoryHash, Outcome},
     plan::{
-        ClusterFaultKind, ClusterPlan, DiskPlan, FaultKind, HttpAttempt, Place, RunOptions,
-        ServicePlan, StoreFaultKind, Who, catch_panic,
+        ClusterFaultKind, ClusterPlan, DiskPlan, FaultKind, HttpAttempt, Panicked, Place,
+        RunOptions, ServicePlan, StoreFaultKind, Who, catch_first_panic,
     },
 };
 use network::{Machine, Network};
-use stage::{Phase, Stage};
+use stage::{Finished, Phase, Stage};
 use std::{
     cell::Cell,
     collections::BTreeMap,
@@ -62,20 +62,56 @@ pub(crate) fn run(plan: &ServicePlan, options: RunOptions) -> Outcome {
     if let Err(error) = plan.validate() {
         panic!("a plan that cannot be run: {error}");
     }
-    let _seeded = Seeded::new(plan.seed);
     let stage = Stage::new(plan.clone(), options.keep_history);
+    run_with_server(&stage, server_host::run)
+}
+
+/// Runs the plan of a stage, with this program on the server's host.
+fn run_with_server<P>(
+    stage: &Arc<Stage>,
+    program: impl Fn(Arc<Stage>, usize) -> P + Clone + 'static,
+) -> Outcome
+where
+    P: Future<Output = turmoil::Result> + 'static,
+{
+    let _seeded = Seeded::new(stage.plan.seed);
     let mut elapsed = Duration::ZERO;
-    let played = catch_panic(|| World::new(&stage).play(&mut elapsed));
+    let of_panic = stage.clone();
+    let played = catch_first_panic(
+        move |panic| at_panic(&of_panic, panic),
+        || World::with_server(stage, program).play(&mut elapsed),
+    );
     if let Err(panic) = played {
         stage.found(no_panic::violation(in_ms(elapsed), &panic));
     }
-    let finished = stage.finish();
+    outcome(stage.finish(), in_ms(elapsed))
+}
+
+fn outcome(finished: Finished, simulated_ms: u64) -> Outcome {
     Outcome {
         history_hash: finished.history.hash(),
         commands: finished.operations,
-        simulated_ms: in_ms(elapsed),
+        simulated_ms,
         violation: finished.violation,
         history: finished.history.into_text(),
+    }
+}
+
+/// What a run comes to that ends where it panics.
+fn at_panic(stage: &Stage, panic: &Panicked) -> Outcome {
+    let report = crash_report::so_far().unwrap_or_default();
+    let violation = no_panic::violation(report.at_ms, panic);
+    if !stage.is_taking_down() {
+        stage.found(violation);
+        return outcome(stage.finish(), report.at_ms);
+    }
+    // An oracle has panicked, or what takes down the history: what it has now is only half of it.
+    Outcome {
+        history_hash: HistoryHash::default(),
+        commands: 0,
+        simulated_ms: report.at_ms,
+        violation: Some(violation),
+        history: Some(report.events),
     }
 }
 
@@ -127,11 +163,7 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    fn new(stage: &Arc<Stage>) -> World<'static> {
-        World::with_server(stage, server_host::run)
-    }
-
-    /// A world with another program than the shipped one on the server's host.
+    /// A world with this program on the server's host.
     fn with_server<P>(
         stage: &Arc<Stage>,
         program: impl Fn(Arc<Stage>, usize) -> P + Clone + 'static,
@@ -247,6 +279,7 @@ impl World<'_> {
     /// One tick; false when the run is over, because a rule was broken.
     fn step(&mut self, elapsed: &mut Duration) -> bool {
         *elapsed = self.sim.elapsed();
+        crash_report::at(in_ms(*elapsed));
         self.replace_disks();
         if let Err(error) = self.sim.step() {
             panic!("a simulated program gave up: {error}");

@@ -30,7 +30,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Write as _},
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -280,6 +280,18 @@ impl Stage {
         self.inner
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Whether something is being taken down or judged at this moment.
+    pub(super) fn is_taking_down(&self) -> bool {
+        matches!(self.inner.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    /// As an oracle that panics.
+    #[cfg(test)]
+    pub(super) fn panic_while_taking_down(&self) -> ! {
+        let _taking_down = self.inner();
+        panic!("while taking down");
     }
 
     /// Takes down what happens at `now`, and has it judged.

@@ -1,6 +1,8 @@
 //! The world with servers that are not what the plan asks for: they must be found out.
 
-use super::{World, env::SimEnv, host::Host, server_host, stage::Stage};
+mod panics;
+
+use super::{World, env::SimEnv, host::Host, run_with_server, server_host, stage::Stage};
 use crate::plan::{
     ClockPlan, ClusterFault, ClusterFaultKind, Plan, Profile, ServicePlan, Who, generate,
 };
