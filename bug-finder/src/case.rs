@@ -5,7 +5,7 @@ use crate::os::Interrupts;
 use crate::pool::{End, Event, Pool};
 use crate::shrink::{Progress, ShrinkOptions, shrink};
 use crate::status::Status;
-use crate::trials::{TrialOptions, Trials};
+use crate::trials::{OUTSIDE_MAX, TrialOptions, Trials};
 use crate::units::short_span;
 use crate::world::World;
 use lockwright_sim::outcome::{HistoryHash, Outcome, Violation};
@@ -77,6 +77,7 @@ impl<'a, W: World + Sync> Lab<'a, W> {
         let options = TrialOptions {
             time_max: self.patience.run,
             run,
+            backtraces: true,
         };
         let pool = Pool::new(self.interrupts, true);
         Ok(Trials::new(self.world, pool, options).run_one(plan, seed)?)
@@ -87,29 +88,37 @@ impl<'a, W: World + Sync> Lab<'a, W> {
     /// # Errors
     /// When the plan cannot be drawn: that is a bug of the generator, not of what it draws for.
     pub fn draw(&self, profile: Profile, seed: u64) -> Result<Option<W::Plan>, Failure> {
-        let mut pool = Pool::new(self.interrupts, true);
-        let world = self.world;
-        pool.spawn(self.patience.run, |sender| {
-            sender.send(&world.generate(profile, seed))
-        })?;
-        let mut plan = None;
-        while !pool.interrupted() {
-            for event in pool.wait(None)? {
-                match event {
-                    Event::Message(_, message) => {
+        let mut end = End::Clean;
+        for _ in 0..=OUTSIDE_MAX {
+            let mut pool = Pool::new(self.interrupts, true);
+            let world = self.world;
+            pool.spawn(self.patience.run, |sender| {
+                sender.send(&world.generate(profile, seed))
+            })?;
+            let mut plan = None;
+            end = loop {
+                if pool.interrupted() {
+                    return Ok(None);
+                }
+                match pool.wait(None)?.pop() {
+                    Some(Event::Message(_, message)) => {
                         plan = Some(serde_json::from_slice(&message).map_err(io::Error::from)?);
                     }
-                    Event::Ended(_, End::Clean) if plan.is_some() => return Ok(plan),
-                    Event::Ended(_, end) => {
-                        return Err(Failure::Internal(format!(
-                            "the plan of {profile:?} seed {seed} cannot be drawn: {end:?}; please \
-                             report it"
-                        )));
-                    }
+                    Some(Event::Ended(_, end, _)) => break end,
+                    None => {}
                 }
+            };
+            if plan.is_some() && end == End::Clean {
+                return Ok(plan);
+            }
+            if !end.is_from_outside() {
+                break;
             }
         }
-        Ok(None)
+        Err(Failure::Internal(format!(
+            "the plan of {profile:?} seed {seed} cannot be drawn: the process that draws it {end}; \
+             please report it"
+        )))
     }
 
     /// Runs a case again, to see whether it is one.
@@ -198,25 +207,21 @@ impl<'a, W: World + Sync> Lab<'a, W> {
         })
     }
 
-    /// Writes a case down as a trace, with the end of its history if that can be had.
+    /// Writes a case down as a trace; when it is `shrunk`, with the end of its history, if that can be
+    /// had, and with all that its violation has to say.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write(
         &self,
-        case: &Case<W::Plan>,
+        case: &mut Case<W::Plan>,
         shrunk: Option<Shrunk>,
         path: &Path,
     ) -> Result<(), Failure> {
         // The first, hasty writing of a case goes without.
         let history = match shrunk {
-            Some(_) if !matches!(&*case.violation.oracle, "hang" | "crash") => {
-                let keep = RunOptions { keep_history: true };
-                self.run(&case.plan, case.seed, keep)?
-                    .and_then(|outcome| outcome.history)
-                    .map(|mut lines| lines.split_off(lines.len().saturating_sub(HISTORY_LINES_MAX)))
-            }
-            _ => None,
+            Some(_) => self.look_back(case)?,
+            None => None,
         };
         let trace = Trace {
             format: FORMAT,
@@ -230,6 +235,24 @@ impl<'a, W: World + Sync> Lab<'a, W> {
             history,
         };
         write_trace(&trace, path)
+    }
+
+    /// The end of the history of a case. Plans that were tried while shrinking do not say all: neither
+    /// where a panic came from, nor what happened last before a crash.
+    fn look_back(&self, case: &mut Case<W::Plan>) -> Result<Option<Vec<String>>, Failure> {
+        if case.violation.oracle == "hang" {
+            return Ok(None);
+        }
+        let keep = RunOptions { keep_history: true };
+        let Some(outcome) = self.run(&case.plan, case.seed, keep)? else {
+            return Ok(None);
+        };
+        let violation = outcome.violation;
+        if let Some(violation) = violation.filter(|one| one.oracle == case.violation.oracle) {
+            case.violation = violation;
+        }
+        let history = outcome.history;
+        Ok(history.map(|mut lines| lines.split_off(lines.len().saturating_sub(HISTORY_LINES_MAX))))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod commands;
 pub mod error;
 pub mod frame;
+pub mod last_words;
 pub mod live;
 pub mod os;
 pub mod pool;

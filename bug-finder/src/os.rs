@@ -6,11 +6,12 @@
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{ForkResult, Pid};
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
 
 /// Which side of a fork this is.
 #[derive(Debug)]
@@ -45,6 +46,54 @@ pub fn fork() -> io::Result<Fork> {
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes any status and never returns.
     unsafe { nix::libc::_exit(code) }
+}
+
+/// Memory that this process and the children which it forks from then on share, zeros at first. It
+/// is never given back.
+///
+/// # Errors
+/// When the system has none.
+pub fn shared_memory(len: usize) -> io::Result<&'static [AtomicU8]> {
+    use nix::libc::{MAP_ANONYMOUS, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap};
+    let (protection, flags) = (PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+    // SAFETY: a new mapping at a place of the system's choice touches nothing that is there.
+    let memory = unsafe { mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+    if memory == MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the mapping has `len` bytes, zero is a valid atomic, nothing else refers to them, and
+    // they are never unmapped.
+    Ok(unsafe { std::slice::from_raw_parts(memory.cast::<AtomicU8>(), len) })
+}
+
+/// A file in memory that can hold `len` bytes and no more.
+///
+/// # Errors
+/// When the system has none.
+pub fn shared_file(len: usize) -> io::Result<File> {
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let file = File::from(memfd_create(c"printed", flags)?);
+    file.set_len(len as u64)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW))?;
+    Ok(file)
+}
+
+/// Goes back to a file's beginning, in all processes that share it.
+///
+/// # Errors
+/// When the system refuses.
+pub fn rewind(mut file: &File) -> io::Result<()> {
+    file.rewind()
+}
+
+/// Up to where a file was written or read, by all processes that share it.
+///
+/// # Errors
+/// When the system refuses.
+pub fn position(mut file: &File) -> io::Result<usize> {
+    usize::try_from(file.stream_position()?).map_err(io::Error::other)
 }
 
 /// How many signals that ask this process to end have come.

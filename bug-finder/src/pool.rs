@@ -4,16 +4,19 @@
 //! the same state whatever ran before.
 
 use crate::frame::{Receiver, Sender};
+use crate::last_words::{LastWords, Paper};
 use crate::os::{self, Fork, Interrupts};
+use crate::worker::FAILED;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// One child of a [`Pool`]; never used twice.
@@ -27,10 +30,45 @@ pub enum End {
     Clean,
     /// It sent nothing for as long as its limit, and was killed for it.
     TimedOut,
-    /// By a signal that this process did not send.
-    Signal(Signal),
+    /// By a signal that this process did not send; none if it is one without a name.
+    Signal(Option<Signal>),
     /// With this status, or in the middle of a message.
     Status(i32),
+}
+
+impl End {
+    /// Whether it was ended from outside: by a signal that a run does not bring upon itself. The
+    /// system sends one when memory is short, an operator another, and neither is a fault of the run.
+    #[must_use]
+    pub fn is_from_outside(self) -> bool {
+        match self {
+            End::Signal(signal) => !matches!(
+                signal,
+                Some(
+                    Signal::SIGABRT
+                        | Signal::SIGSEGV
+                        | Signal::SIGBUS
+                        | Signal::SIGILL
+                        | Signal::SIGFPE
+                        | Signal::SIGSYS
+                        | Signal::SIGTRAP
+                )
+            ),
+            End::Clean | End::TimedOut | End::Status(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Clean => f.write_str("ended without a result"),
+            End::TimedOut => f.write_str("did not end in time"),
+            End::Signal(Some(signal)) => write!(f, "died of {signal}"),
+            End::Signal(None) => f.write_str("died of a signal without a name"),
+            End::Status(status) => write!(f, "ended with status {status}"),
+        }
+    }
 }
 
 /// What happened to a child.
@@ -38,14 +76,15 @@ pub enum End {
 pub enum Event {
     /// It sent this.
     Message(ChildId, Vec<u8>),
-    /// It ended; its last event.
-    Ended(ChildId, End),
+    /// It ended, and left this behind; its last event.
+    Ended(ChildId, End, Box<LastWords>),
 }
 
 struct Child {
     pid: Pid,
     pipe: OwnedFd,
     receiver: Receiver,
+    paper: Paper,
     /// It is killed when it sends nothing for so long.
     silence_max: Duration,
     heard_at: Instant,
@@ -60,7 +99,7 @@ pub struct Pool<'a> {
 }
 
 impl<'a> Pool<'a> {
-    /// A pool without children. `mute` says whether what children print on stderr is dropped.
+    /// A pool without children. `mute` says whether what children print on stderr is kept for their last words only.
     #[must_use]
     pub fn new(interrupts: &'a Interrupts, mute: bool) -> Pool<'a> {
         Pool {
@@ -100,11 +139,14 @@ impl<'a> Pool<'a> {
         body: impl FnOnce(&mut Sender<File>) -> io::Result<()>,
     ) -> io::Result<ChildId> {
         let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let paper = Paper::new()?;
         let parent = nix::unistd::getpid();
         match os::fork()? {
             Fork::Child => {
                 drop(read);
-                be_a_child(parent, self.mute, Sender(File::from(write)), body)
+                paper.write();
+                let stderr = self.mute.then(|| paper.stderr());
+                be_a_child(parent, stderr, Sender(File::from(write)), body)
             }
             Fork::Parent(pid) => {
                 drop(write);
@@ -114,6 +156,7 @@ impl<'a> Pool<'a> {
                     pid,
                     pipe: read,
                     receiver: Receiver::default(),
+                    paper,
                     silence_max,
                     heard_at: Instant::now(),
                 };
@@ -141,8 +184,8 @@ impl<'a> Pool<'a> {
             .map(|(id, _)| *id)
             .collect();
         for id in silent {
-            self.kill(id);
-            events.push(Event::Ended(id, End::TimedOut));
+            let words = self.end(id, true);
+            events.push(Event::Ended(id, End::TimedOut, Box::new(words)));
         }
         Ok(events)
     }
@@ -203,24 +246,30 @@ impl<'a> Pool<'a> {
         }
         let torn = child.receiver.is_torn();
         let pid = child.pid;
-        self.children.remove(&id);
         let end = match reap(pid)? {
-            WaitStatus::Signaled(_, signal, _) => End::Signal(signal),
-            WaitStatus::Exited(_, 0) if !torn => End::Clean,
-            WaitStatus::Exited(_, status) => End::Status(status),
-            other => return Err(io::Error::other(format!("child {pid}: {other:?}"))),
+            End::Status(0) if !torn => End::Clean,
+            end => end,
         };
-        events.push(Event::Ended(id, end));
+        let child = self.children.remove(&id);
+        let words = child.map_or_else(LastWords::default, |child| child.bury(end != End::Clean));
+        events.push(Event::Ended(id, end, Box::new(words)));
         Ok(())
+    }
+
+    /// Kills a child, and reads what it left behind if that is wanted.
+    fn end(&mut self, id: ChildId, wanted: bool) -> LastWords {
+        let Some(child) = self.children.remove(&id) else {
+            return LastWords::default();
+        };
+        // It may have ended already, which is as good.
+        let _ = nix::sys::signal::kill(child.pid, Signal::SIGKILL);
+        let _ = reap(child.pid);
+        child.bury(wanted)
     }
 
     /// Kills a child; nothing more is heard of it.
     pub fn kill(&mut self, id: ChildId) {
-        if let Some(child) = self.children.remove(&id) {
-            // It may have ended already, which is as good.
-            let _ = nix::sys::signal::kill(child.pid, Signal::SIGKILL);
-            let _ = reap(child.pid);
-        }
+        self.end(id, false);
     }
 
     /// Kills all children.
@@ -237,10 +286,28 @@ impl Drop for Pool<'_> {
     }
 }
 
-fn reap(pid: Pid) -> io::Result<WaitStatus> {
+impl Child {
+    /// What it left behind, once it is dead, if that is wanted: it takes a while to read.
+    fn bury(self, wanted: bool) -> LastWords {
+        let words = if wanted {
+            self.paper.read()
+        } else {
+            LastWords::default()
+        };
+        self.paper.put_back();
+        words
+    }
+}
+
+/// Waits for a child that ends, and says how it did.
+fn reap(pid: Pid) -> io::Result<End> {
     loop {
         match waitpid(pid, None) {
-            Ok(status) => return Ok(status),
+            Ok(WaitStatus::Exited(_, status)) => return Ok(End::Status(status)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(End::Signal(Some(signal))),
+            Ok(other) => return Err(io::Error::other(format!("child {pid}: {other:?}"))),
+            // It is gone, of a signal for which there is a number only.
+            Err(Errno::EINVAL) => return Ok(End::Signal(None)),
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -250,12 +317,10 @@ fn reap(pid: Pid) -> io::Result<WaitStatus> {
 /// The life of a child.
 fn be_a_child(
     parent: Pid,
-    mute: bool,
+    stderr: Option<BorrowedFd<'_>>,
     mut sender: Sender<File>,
     body: impl FnOnce(&mut Sender<File>) -> io::Result<()>,
 ) -> ! {
-    /// The status of a child that could not do its work; never that of what it simulates.
-    const FAILED: i32 = 70;
     // Ctrl-C on a terminal goes to the whole process group: only the parent is to act on it.
     let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
     os::default_interrupts();
@@ -268,9 +333,9 @@ fn be_a_child(
         // The child's stdin and stdout are the parent's, and not for it to use.
         let _ = nix::unistd::dup2_stdin(&null);
         let _ = nix::unistd::dup2_stdout(&null);
-        if mute {
-            let _ = nix::unistd::dup2_stderr(&null);
-        }
+    }
+    if let Some(stderr) = stderr {
+        let _ = nix::unistd::dup2_stderr(stderr);
     }
     // What is simulated may panic as it likes, but no panic may unwind into the parent's frames.
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&mut sender)));

@@ -64,6 +64,7 @@ pub fn shrink<W: World + Sync>(
     let trial_options = TrialOptions {
         time_max: options.run_time_max,
         run: RunOptions::default(),
+        backtraces: false,
     };
     let mut shrinker = Shrinker {
         world,

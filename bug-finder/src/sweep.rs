@@ -1,13 +1,13 @@
 //! The hunt: seeds out, findings in.
 
+use crate::last_words::LastWords;
 use crate::pool::{ChildId, End, Event, Pool};
 use crate::queue::{Pass, SeedQueue};
-use crate::trials::how_it_broke;
+use crate::trials::{OUTSIDE_MAX, how_it_broke};
 use crate::worker::{self, Ran, SeedReport};
 use crate::world::World;
 use lockwright_sim::outcome::Outcome;
 use lockwright_sim::plan::{PlanSize, Profile};
-use nix::sys::signal::Signal;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ pub struct Totals {
     pub commands: u64,
     /// Time simulated in them, in ms.
     pub simulated_ms: u64,
-    /// Children that somebody else killed, and whose seed was then run again.
+    /// Children that were ended from outside, and whose seed was then run again.
     pub children_lost: u64,
 }
 
@@ -99,6 +99,15 @@ struct Batch {
     started: Instant,
 }
 
+/// How the processes died that ran a seed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Suspect {
+    /// Once by the fault of the run, so that it gets one more chance.
+    at_fault: Option<End>,
+    /// So often from outside.
+    outside: u32,
+}
+
 /// A hunt through the seeds of a queue.
 pub struct Sweep<'a, W: World> {
     world: &'a W,
@@ -107,8 +116,8 @@ pub struct Sweep<'a, W: World> {
     pool: Pool<'a>,
     batches: BTreeMap<ChildId, Batch>,
     batch_len: usize,
-    /// Seeds in whose run a process died, and how: each gets a second chance, alone.
-    suspects: BTreeMap<u64, End>,
+    /// Seeds in whose run a process died: each is run again, alone.
+    suspects: BTreeMap<u64, Suspect>,
     /// How one of the two runs of a seed ended, until the other has.
     halves: BTreeMap<u64, Ran>,
     found: Option<Found<W::Plan>>,
@@ -172,7 +181,7 @@ impl<'a, W: World + Sync> Sweep<'a, W> {
                         let report = serde_json::from_slice(&message)?;
                         self.seed_ended(id, report, watch)?;
                     }
-                    Event::Ended(id, end) => self.child_ended(id, end),
+                    Event::Ended(id, end, words) => self.child_ended(id, end, *words),
                 }
             }
         }
@@ -267,14 +276,12 @@ impl<'a, W: World + Sync> Sweep<'a, W> {
             Some(ran.seed),
             "a child ran another seed than it was to"
         );
-        match self.suspects.remove(&ran.seed) {
-            Some(End::Signal(Signal::SIGKILL)) => self.totals.children_lost += 1,
-            Some(end) => {
-                let ways = [describe_end(end), describe(&ran.outcome)];
-                self.find(ran.seed, FoundWhat::Nondeterministic { ways });
-                return Ok(());
-            }
-            None => {}
+        let suspect = self.suspects.remove(&ran.seed).unwrap_or_default();
+        self.totals.children_lost += u64::from(suspect.outside);
+        if let Some(end) = suspect.at_fault {
+            let ways = [format!("its process {end}"), describe(&ran.outcome)];
+            self.find(ran.seed, FoundWhat::Nondeterministic { ways });
+            return Ok(());
         }
         let ran = if self.options.twice {
             match self.halves.remove(&ran.seed) {
@@ -307,7 +314,7 @@ impl<'a, W: World + Sync> Sweep<'a, W> {
         watch.seed_ended(ran)
     }
 
-    fn child_ended(&mut self, id: ChildId, end: End) {
+    fn child_ended(&mut self, id: ChildId, end: End, words: LastWords) {
         let Some(mut batch) = self.batches.remove(&id) else {
             return;
         };
@@ -325,9 +332,8 @@ impl<'a, W: World + Sync> Sweep<'a, W> {
         }
         batch.left.pop_front();
         self.give_back(batch.pass, batch.left);
-        let second_death = self.suspects.contains_key(&seed);
-        if end == End::TimedOut || second_death {
-            let outcome = worker::broken(how_it_broke(end, self.options.seed_time_max));
+        if end == End::TimedOut || !self.has_another_chance(seed, end) {
+            let outcome = how_it_broke(end, self.options.seed_time_max, words);
             let ran = Ran {
                 seed,
                 profile: self.options.profile,
@@ -342,8 +348,18 @@ impl<'a, W: World + Sync> Sweep<'a, W> {
             let what = FoundWhat::Violation { ran, plan: None };
             self.find(seed, what);
         } else {
-            self.suspects.insert(seed, end);
             self.queue.give_back_alone(batch.pass, seed);
+        }
+    }
+
+    /// Notes that a process died in the run of a seed. False when it has done so too often.
+    fn has_another_chance(&mut self, seed: u64, end: End) -> bool {
+        let suspect = self.suspects.entry(seed).or_default();
+        if end.is_from_outside() {
+            suspect.outside += 1;
+            suspect.outside <= OUTSIDE_MAX
+        } else {
+            suspect.at_fault.replace(end).is_none()
         }
     }
 
@@ -393,11 +409,4 @@ fn describe(outcome: &Outcome) -> String {
         "history {}, {} commands, {} ms, {verdict}",
         outcome.history_hash, outcome.commands, outcome.simulated_ms
     )
-}
-
-fn describe_end(end: End) -> String {
-    match end {
-        End::Signal(signal) => format!("its process died of {signal}"),
-        End::Clean | End::TimedOut | End::Status(_) => format!("its process ended badly ({end:?})"),
-    }
 }

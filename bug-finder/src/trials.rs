@@ -1,15 +1,19 @@
 //! Plans, each run in a child of its own, several at once.
 
+use crate::last_words::LastWords;
 use crate::pool::{ChildId, End, Event, Pool};
 use crate::worker;
 use crate::world::World;
 use lockwright_sim::outcome::Outcome;
 use lockwright_sim::plan::RunOptions;
-use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+/// So often a run whose process is ended from outside is run again. After that it is taken for a run
+/// that brings this upon itself, such as one that needs more memory than there is.
+pub const OUTSIDE_MAX: u32 = 3;
 
 /// How plans are tried.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +22,8 @@ pub struct TrialOptions {
     pub time_max: Duration,
     /// What a run keeps.
     pub run: RunOptions,
+    /// Whether panics say where they came from, which takes time.
+    pub backtraces: bool,
 }
 
 struct Trial<P> {
@@ -25,7 +31,8 @@ struct Trial<P> {
     plan: Rc<P>,
     seed: u64,
     outcome: Option<Outcome>,
-    is_retry: bool,
+    /// How often its process was ended from outside.
+    outside: u32,
 }
 
 /// Plans that are being run; each is told apart by a tag of its caller's.
@@ -71,7 +78,7 @@ impl<'a, W: World + Sync> Trials<'a, W> {
     /// # Errors
     /// When the system has no room for another process.
     pub fn start(&mut self, tag: usize, plan: Rc<W::Plan>, seed: u64) -> io::Result<()> {
-        self.start_again(tag, plan, seed, false)
+        self.start_again(tag, plan, seed, 0)
     }
 
     fn start_again(
@@ -79,11 +86,12 @@ impl<'a, W: World + Sync> Trials<'a, W> {
         tag: usize,
         plan: Rc<W::Plan>,
         seed: u64,
-        is_retry: bool,
+        outside: u32,
     ) -> io::Result<()> {
         let (world, options) = (self.world, self.options);
         world.prepare();
         let id = self.pool.spawn(options.time_max, |sender| {
+            lockwright_sim::plan::want_backtraces(options.backtraces);
             worker::run_plan(world, &plan, seed, options.run, sender)
         })?;
         let trial = Trial {
@@ -91,7 +99,7 @@ impl<'a, W: World + Sync> Trials<'a, W> {
             plan,
             seed,
             outcome: None,
-            is_retry,
+            outside,
         };
         self.running.insert(id, trial);
         Ok(())
@@ -111,18 +119,18 @@ impl<'a, W: World + Sync> Trials<'a, W> {
                         trial.outcome = Some(serde_json::from_slice(&message)?);
                     }
                 }
-                Event::Ended(id, end) => {
+                Event::Ended(id, end, words) => {
                     let Some(trial) = self.running.remove(&id) else {
                         continue;
                     };
-                    // Somebody, or the system short of memory, may have killed it from outside.
-                    if end == End::Signal(Signal::SIGKILL) && !trial.is_retry {
-                        self.start_again(trial.tag, trial.plan, trial.seed, true)?;
-                        continue;
-                    }
                     let outcome = match trial.outcome {
                         Some(outcome) => outcome,
-                        None => worker::broken(how_it_broke(end, self.options.time_max)),
+                        None if end.is_from_outside() && trial.outside < OUTSIDE_MAX => {
+                            let outside = trial.outside + 1;
+                            self.start_again(trial.tag, trial.plan, trial.seed, outside)?;
+                            continue;
+                        }
+                        None => how_it_broke(end, self.options.time_max, *words),
                     };
                     ended.push((trial.tag, outcome));
                 }
@@ -162,14 +170,19 @@ impl<'a, W: World + Sync> Trials<'a, W> {
     }
 }
 
-/// What a child that ended like this, in the middle of a run, broke.
+/// What comes of a run whose child ended like this in the middle of it, and left these words.
 #[must_use]
-pub fn how_it_broke(end: End, time_max: Duration) -> lockwright_sim::outcome::Violation {
-    match end {
-        End::TimedOut => worker::hang(time_max),
-        End::Signal(signal) => worker::crash(&format!("the process of the run died of {signal}")),
-        End::Clean | End::Status(_) => worker::crash(&format!(
-            "the process of the run ended in the middle of it ({end:?})"
-        )),
+pub fn how_it_broke(end: End, time_max: Duration, words: LastWords) -> Outcome {
+    let at_ms = words.report.at_ms;
+    let mut violation = match end {
+        End::TimedOut => worker::hang(at_ms, time_max),
+        _ => worker::crash(at_ms, &format!("the process of the run {end}")),
+    };
+    violation.message += &words.text();
+    let events = words.report.events;
+    Outcome {
+        simulated_ms: at_ms,
+        history: (!events.is_empty()).then_some(events),
+        ..worker::broken(violation)
     }
 }

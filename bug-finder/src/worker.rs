@@ -1,16 +1,17 @@
 //! What a child does: runs plans, and tells what came of them.
 
 use crate::frame::Sender;
+use crate::os;
 use crate::world::World;
-use lockwright_sim::entropy;
 use lockwright_sim::outcome::{HistoryHash, Outcome, Violation};
-use lockwright_sim::plan::{PlanSize, Profile, RunOptions};
+use lockwright_sim::plan::{self, PlanSize, Profile, RunOptions};
+use lockwright_sim::{crash_report, entropy};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 /// A seed that was run to its end.
@@ -49,6 +50,7 @@ pub fn run_seeds<W: World + Sync>(
     sender: &mut Sender<impl Write>,
 ) -> io::Result<()> {
     keep_panics_quiet();
+    plan::want_backtraces(true);
     let mut cpu_before_us = 0;
     for (index, &seed) in seeds.iter().enumerate() {
         let plan = world.generate(profile, seed);
@@ -56,18 +58,19 @@ pub fn run_seeds<W: World + Sync>(
         if isolated && index > 0 {
             return Ok(());
         }
-        let outcome = run_alone(world, &plan, seed, RunOptions::default());
-        let cpu_us = cpu_us();
-        let ran = Ran {
-            seed,
-            profile: world.profile(&plan),
-            size: world.size(&plan),
-            cpu_us: cpu_us - cpu_before_us,
-            outcome,
-        };
-        cpu_before_us = cpu_us;
-        let plan = ran.outcome.violation.is_some().then_some(plan);
-        sender.send(&SeedReport { ran, plan })?;
+        run_alone(world, &plan, seed, RunOptions::default(), |outcome| {
+            let cpu_us = cpu_us();
+            let ran = Ran {
+                seed,
+                profile: world.profile(&plan),
+                size: world.size(&plan),
+                cpu_us: cpu_us - cpu_before_us,
+                outcome,
+            };
+            cpu_before_us = cpu_us;
+            let plan = ran.outcome.violation.is_some().then_some(&plan);
+            sender.send(&SeedReport { ran, plan })
+        })?;
         if isolated {
             return Ok(());
         }
@@ -87,36 +90,66 @@ pub fn run_plan<W: World + Sync>(
     sender: &mut Sender<impl Write>,
 ) -> io::Result<()> {
     keep_panics_quiet();
-    sender.send(&run_alone(world, plan, seed, options))
+    run_alone(world, plan, seed, options, |outcome| sender.send(&outcome))
+}
+
+/// What comes of a run on a thread of its own.
+enum Told {
+    /// It ended, or panicked where no simulator catches it.
+    Ended(std::thread::Result<Outcome>),
+    /// It panicked, and its thread stands still where it did.
+    Stuck(Outcome),
 }
 
 /// Runs a plan on a thread of its own, whose thread-locals (the keys of hash maps among them) are
-/// as fresh in the hundredth run of a process as in the first.
+/// as fresh in the hundredth run of a process as in the first, and reports what came of it.
 fn run_alone<W: World + Sync>(
     world: &W,
     plan: &W::Plan,
     seed: u64,
     options: RunOptions,
-) -> Outcome {
+    report: impl FnOnce(Outcome) -> io::Result<()>,
+) -> io::Result<()> {
     const STACK_BYTES: usize = 16 << 20;
+    let (tell, told) = mpsc::channel();
     std::thread::scope(|scope| {
-        let run = std::thread::Builder::new()
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, || {
-                entropy::seed(seed);
-                // Caught here and not at the join, so that it is this thread that knows.
-                let run =
-                    std::panic::catch_unwind(AssertUnwindSafe(|| world.run(plan, seed, options)));
-                entropy::release();
-                run
-            });
-        let run = match run {
-            Ok(run) => run.join().unwrap_or_else(Err),
-            Err(error) => panic!("no thread to run a plan on: {error}"),
+        let run = move || {
+            entropy::seed(seed);
+            stand_still_at_first_panic(tell.clone());
+            // Caught here and not at the join, so that it is this thread that knows.
+            let run = std::panic::catch_unwind(AssertUnwindSafe(|| world.run(plan, seed, options)));
+            entropy::release();
+            let _ = tell.send(Told::Ended(run));
         };
-        run.unwrap_or_else(|_| escaped_panic())
+        std::thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, run)
+            .unwrap_or_else(|error| panic!("no thread to run a plan on: {error}"));
+        match told.recv() {
+            Ok(Told::Ended(Ok(outcome))) => report(outcome),
+            Ok(Told::Ended(Err(_))) | Err(_) => report(escaped_panic()),
+            Ok(Told::Stuck(outcome)) => {
+                // The thread never ends, and so this process has to.
+                let reported = report(outcome);
+                os::exit_now(if reported.is_ok() { 0 } else { FAILED });
+            }
+        }
     })
 }
+
+/// What unwinds within a runtime may take the process with it, so a run of one does not unwind.
+fn stand_still_at_first_panic(tell: mpsc::Sender<Told>) {
+    plan::end_at_first_panic(move |outcome| {
+        entropy::release();
+        let _ = tell.send(Told::Stuck(outcome));
+        loop {
+            std::thread::park();
+        }
+    });
+}
+
+/// The status of a child that could not do its work; never that of what it simulates.
+pub const FAILED: i32 = 70;
 
 /// Where the last panic was and what it said.
 static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
@@ -124,15 +157,19 @@ static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
 /// Panics of what is simulated are findings, not news for the terminal.
 fn keep_panics_quiet() {
     std::panic::set_hook(Box::new(|info| {
-        let mut last = LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = info.to_string();
+        let text = plan::escaped_panic(info);
+        *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }));
 }
 
 /// The outcome of a run whose panic the simulator did not catch.
 fn escaped_panic() -> Outcome {
     let panic = LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner);
-    broken(crash(&format!("a panic escaped the simulator: {panic}")))
+    let at_ms = crash_report::so_far().map_or(0, |report| report.at_ms);
+    broken(crash(
+        at_ms,
+        &format!("a panic escaped the simulator: {panic}"),
+    ))
 }
 
 /// The outcome of a run that told nothing itself.
@@ -149,22 +186,22 @@ pub fn broken(violation: Violation) -> Outcome {
 
 /// A run whose process died.
 #[must_use]
-pub fn crash(message: &str) -> Violation {
+pub fn crash(at_ms: u64, message: &str) -> Violation {
     Violation {
         oracle: "crash".to_owned(),
         rule: "a run ends by itself".to_owned(),
-        at_ms: 0,
+        at_ms,
         message: message.to_owned(),
     }
 }
 
-/// A run that did not end.
+/// A run that did not end, and was at `at_ms` when it was ended.
 #[must_use]
-pub fn hang(limit: Duration) -> Violation {
+pub fn hang(at_ms: u64, limit: Duration) -> Violation {
     Violation {
         oracle: "hang".to_owned(),
         rule: "a run ends within its time limit".to_owned(),
-        at_ms: 0,
+        at_ms,
         message: format!("the run did not end within {limit:?} of real time"),
     }
 }

@@ -3,6 +3,7 @@
 //! The finder forks, so it has to be the only thread of its process: these tests bring their own
 //! `main` and run one after the other.
 
+use bug_finder::case::{Lab, Patience};
 use bug_finder::os::Interrupts;
 use bug_finder::pool::Pool;
 use bug_finder::queue::{SeedQueue, Shard};
@@ -10,6 +11,7 @@ use bug_finder::shrink::{ShrinkOptions, Smallest, shrink};
 use bug_finder::sweep::{Found, FoundWhat, Stop, Sweep, SweepOptions, Totals, Watch};
 use bug_finder::worker::Ran;
 use bug_finder::world::World;
+use lockwright_sim::crash_report;
 use lockwright_sim::outcome::{HistoryHash, Outcome, Violation};
 use lockwright_sim::plan::{PlanSize, Profile, RunOptions};
 use std::collections::BTreeMap;
@@ -24,19 +26,24 @@ const HANG: u32 = 1001;
 const ABORT: u32 = 1002;
 const PANIC: u32 = 1003;
 const WAVER: u32 = 1004;
-const KILL_SELF_ONCE: u32 = 1005;
+const PANIC_TWICE: u32 = 1005;
+const FILL_STACK: u32 = 1006;
+/// And the number of a signal, which the run sends to itself the first time.
+const SIGNAL_ONCE: u32 = 1100;
+/// And the number of a signal, which the run sends to itself each time.
+const SIGNAL: u32 = 1200;
 
 /// Plans are lists of commands; the fingerprint covers them, and what the system's randomness is.
 struct Fake {
     /// The last command of a seed's plan; the others do nothing.
-    special: fn(u64) -> u32,
+    special: Box<dyn Fn(u64) -> u32 + Sync>,
     isolated: fn(u64) -> bool,
 }
 
 impl Fake {
-    fn new(special: fn(u64) -> u32) -> Fake {
+    fn new(special: impl Fn(u64) -> u32 + Sync + 'static) -> Fake {
         Fake {
-            special,
+            special: Box::new(special),
             isolated: |_| false,
         }
     }
@@ -83,8 +90,8 @@ impl World for Fake {
     fn run(&self, plan: &Vec<u32>, seed: u64, _options: RunOptions) -> Outcome {
         let mut hash = RandomState::new().hash_one(plan);
         let mut violation = None;
-        for command in &plan[1..] {
-            match *command {
+        for command in plan[1..].iter().copied() {
+            match command {
                 BREAK_A_RULE => {
                     violation = Some(Violation {
                         oracle: "fake".to_owned(),
@@ -99,18 +106,10 @@ impl World for Fake {
                 ABORT => std::process::abort(),
                 PANIC => panic!("as told"),
                 WAVER => hash = u64::from(std::process::id()),
-                KILL_SELF_ONCE => {
-                    let mark = std::env::temp_dir().join(format!(
-                        "lockwright-killed-{}-{seed}",
-                        nix::unistd::getppid()
-                    ));
-                    if !mark.exists() {
-                        std::fs::write(&mark, "").expect("the directory is ours to write to");
-                        let own = nix::unistd::getpid();
-                        let _ = nix::sys::signal::kill(own, nix::sys::signal::SIGKILL);
-                    }
-                    let _ = std::fs::remove_file(&mark);
-                }
+                PANIC_TWICE => panic_twice(),
+                FILL_STACK => drop(fill_stack(0)),
+                SIGNAL_ONCE..SIGNAL if is_first_time(seed) => raise(command - SIGNAL_ONCE),
+                SIGNAL.. => raise(command - SIGNAL),
                 _ => {}
             }
         }
@@ -122,6 +121,53 @@ impl World for Fake {
             history: None,
         }
     }
+}
+
+/// Whether no process has run this seed before; the second asks last.
+fn is_first_time(seed: u64) -> bool {
+    let finder = nix::unistd::getppid();
+    let mark = std::env::temp_dir().join(format!("lockwright-killed-{finder}-{seed}"));
+    let is_first = !mark.exists();
+    if is_first {
+        std::fs::write(&mark, "").expect("the directory is ours to write to");
+    } else {
+        let _ = std::fs::remove_file(&mark);
+    }
+    is_first
+}
+
+/// Has the system send a signal to this process, by its number, until it dies of it: the handler that
+/// a program of Rust has for SIGSEGV and SIGBUS takes the first for an access, which it lets come again.
+fn raise(signal: u32) {
+    let own = std::process::id();
+    let script = format!("kill -{signal} {own}");
+    for _ in 0..3 {
+        let _ = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .status();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn panic_twice() {
+    struct Falls;
+    impl Drop for Falls {
+        fn drop(&mut self) {
+            panic!("the second");
+        }
+    }
+    crash_report::at(42);
+    crash_report::event("42 ms: it happens");
+    let _falls = Falls;
+    panic!("the first");
+}
+
+fn fill_stack(depth: u64) -> u64 {
+    let more = std::hint::black_box([depth; 64]);
+    if depth == u64::MAX {
+        return 0;
+    }
+    fill_stack(depth + 1) + more[0]
 }
 
 /// Keeps the fingerprints of the seeds that ended.
@@ -149,7 +195,7 @@ impl Test<'_> {
         SweepOptions {
             profile: Profile::Engine,
             jobs,
-            seed_time_max: Duration::from_millis(500),
+            seed_time_max: Duration::from_secs(3),
             until: None,
             twice: false,
         }
@@ -211,7 +257,7 @@ impl Test<'_> {
 
     fn a_clean_hunt_runs_every_seed_once_and_the_same_way_at_any_number_of_jobs(&self) {
         let world = Fake {
-            special: |_| 0,
+            special: Box::new(|_| 0),
             isolated: |seed| seed % 3 == 0,
         };
         let mut logs = Vec::new();
@@ -242,11 +288,11 @@ impl Test<'_> {
 
     fn the_lowest_violation_is_found_among_seeds_that_have_to_be_run_again(&self) {
         let world = Fake {
-            special: |seed| match seed {
+            special: Box::new(|seed| match seed {
                 0..23 => 0,
                 23 => ABORT,
                 _ => BREAK_A_RULE,
-            },
+            }),
             isolated: |seed| seed % 3 != 1,
         };
         assert_eq!(self.oracle_found(&world), (23, "crash".to_owned()));
@@ -287,14 +333,107 @@ impl Test<'_> {
         assert!(matches!(found.what, FoundWhat::Nondeterministic { .. }));
     }
 
-    fn a_child_killed_from_outside_is_run_again(&self) {
-        let world = Fake::new(|seed| if seed == 20 { KILL_SELF_ONCE } else { 0 });
-        let mut sweep = self.sweep(&world, Test::options(2), 0..=99);
-        let mut log = Log::default();
-        let stop = sweep.hunt(&mut log).expect("processes can be had");
-        assert!(matches!(stop, Stop::Exhausted), "{stop:?}");
-        assert_eq!(log.0.len(), 100);
-        assert_eq!(sweep.totals.children_lost, 1);
+    fn a_child_ended_from_outside_is_run_again(&self) {
+        // SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGUSR1, SIGALRM, SIGTERM, SIGXCPU, and one without a name.
+        for signal in [1, 2, 3, 9, 10, 14, 15, 24, 34] {
+            let world = Fake {
+                special: Box::new(move |seed| match seed {
+                    20 | 21 => SIGNAL_ONCE + signal,
+                    _ => 0,
+                }),
+                isolated: |seed| seed == 21,
+            };
+            let mut sweep = self.sweep(&world, Test::options(2), 0..=99);
+            let mut log = Log::default();
+            let stop = sweep.hunt(&mut log).expect("processes can be had");
+            assert!(matches!(stop, Stop::Exhausted), "signal {signal}: {stop:?}");
+            assert_eq!(log.0.len(), 100);
+            assert_eq!(sweep.totals.children_lost, 2, "signal {signal}");
+        }
+    }
+
+    fn a_plan_that_is_looked_into_is_run_again_too(&self) {
+        let world = Fake::new(|_| SIGNAL_ONCE + 15);
+        let outcome = self.run(&world, 7).expect("it was not interrupted");
+        assert_eq!(outcome.violation, None);
+    }
+
+    fn a_run_that_always_ends_from_outside_is_found(&self) {
+        let world = Fake::new(|seed| if seed == 5 { SIGNAL + 9 } else { 0 });
+        assert_eq!(self.oracle_found(&world), (5, "crash".to_owned()));
+        let outcome = self.run(&world, 5).expect("it was not interrupted");
+        assert_eq!(
+            outcome.violation.map(|one| one.oracle),
+            Some("crash".into())
+        );
+    }
+
+    fn a_run_that_dies_by_its_own_fault_only_once_is_not_deterministic(&self) {
+        // SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS.
+        for signal in [4, 5, 6, 7, 8, 11, 31] {
+            let world = Fake::new(move |seed| if seed == 20 { SIGNAL_ONCE + signal } else { 0 });
+            let mut sweep = self.sweep(&world, Test::options(2), 0..=20);
+            let stop = sweep.hunt(&mut Log::default());
+            let Ok(Stop::Found(found)) = stop else {
+                panic!("signal {signal}: {stop:?}");
+            };
+            let is_so = matches!(found.what, FoundWhat::Nondeterministic { .. });
+            assert!(is_so, "signal {signal}: {found:?}");
+        }
+    }
+
+    /// What comes of the plan of a seed, run as whoever looks into it does.
+    fn run(&self, world: &Fake, seed: u64) -> Option<Outcome> {
+        let patience = Patience {
+            run: Duration::from_secs(60),
+            shrink: Duration::ZERO,
+            jobs: 1,
+        };
+        let lab = Lab {
+            world,
+            interrupts: self.interrupts,
+            patience,
+        };
+        let plan = world.generate(Profile::Engine, seed);
+        lab.run(&plan, seed, RunOptions::default())
+            .expect("processes can be had")
+    }
+
+    fn a_crash_says_what_panicked_when_and_after_what(&self) {
+        let world = Fake::new(|seed| if seed == 3 { PANIC_TWICE } else { 0 });
+        let FoundWhat::Violation { ran, .. } = self.found(&world, false).what else {
+            panic!("it is a violation");
+        };
+        let again = self.run(&world, 3).expect("it was not interrupted");
+        for outcome in [ran.outcome, again] {
+            let violation = outcome.violation.expect("it crashed");
+            assert_eq!((&*violation.oracle, violation.at_ms), ("crash", 42));
+            let mut rest = violation.message.as_str();
+            for says in [
+                "SIGABRT",
+                "tests/fake_worlds.rs:",
+                "the first",
+                "panic_twice",
+                "the second",
+                "last events:",
+                "42 ms: it happens",
+            ] {
+                let at = rest.find(says);
+                let at = at.unwrap_or_else(|| panic!("no `{says}` in {}", violation.message));
+                rest = &rest[at + says.len()..];
+            }
+        }
+    }
+
+    fn a_stack_that_is_full_is_named(&self) {
+        let outcome = self.run(&Fake::new(|_| FILL_STACK), 3);
+        let violation = outcome.and_then(|outcome| outcome.violation);
+        let violation = violation.expect("it crashed");
+        assert!(
+            violation.message.contains("has overflowed its stack"),
+            "{}",
+            violation.message
+        );
     }
 
     fn time_ends_a_hunt_in_the_middle_of_a_run(&self) {
@@ -360,7 +499,12 @@ fn main() {
         a_crash_is_found_in_the_middle_of_its_batch,
         a_panic_that_nobody_catches_is_found,
         a_run_that_wavers_is_found,
-        a_child_killed_from_outside_is_run_again,
+        a_child_ended_from_outside_is_run_again,
+        a_plan_that_is_looked_into_is_run_again_too,
+        a_run_that_always_ends_from_outside_is_found,
+        a_run_that_dies_by_its_own_fault_only_once_is_not_deterministic,
+        a_crash_says_what_panicked_when_and_after_what,
+        a_stack_that_is_full_is_named,
         time_ends_a_hunt_in_the_middle_of_a_run,
         shrinking_leaves_what_the_rule_needs_at_any_number_of_jobs,
         shrinking_a_crash_or_a_hang_keeps_it,

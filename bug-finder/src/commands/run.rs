@@ -231,13 +231,13 @@ impl<'a> Hunt<'a> {
         std::fs::create_dir_all(&self.args.out)
             .map_err(|error| Failure::Usage(format!("{}: {error}", self.args.out.display())))?;
         // Written before anything else can go wrong; replaced when it is smaller.
-        self.lab.write(&case, None, &path)?;
+        self.lab.write(&mut case, None, &path)?;
         let shrunk = match self.lab.confirm(&case)? {
             Second::Same(took) => {
                 let shrunk = self
                     .lab
                     .shrink(&mut case, took, &mut self.observer.status)?;
-                self.lab.write(&case, Some(shrunk), &path)?;
+                self.lab.write(&mut case, Some(shrunk), &path)?;
                 Some(shrunk)
             }
             Second::Other(outcome) => {

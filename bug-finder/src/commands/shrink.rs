@@ -98,7 +98,7 @@ pub fn execute(args: &Args, context: &Context) -> Result<Exit, Failure> {
         shrunk.runs += earlier.runs;
     }
     let path = args.output.as_ref().unwrap_or(&args.file);
-    lab.write(&case, Some(shrunk), path)?;
+    lab.write(&mut case, Some(shrunk), path)?;
     let path = path.display().to_string();
     say(&format!(
         "violation of {}\n  shrunk  from {} to {}, in {} runs{}\n  trace   {path}\n  replay  {} replay {}",

@@ -80,10 +80,10 @@ pub(super) fn look_into(
         .map_err(|error| Failure::Usage(format!("{}: {error}", out.display())))?;
     let trace = case::trace_path(out, "model", NO_SEED, &case.violation.oracle);
     // Written before anything else can go wrong; replaced when it is smaller.
-    lab.write(&case, None, &trace)?;
+    lab.write(&mut case, None, &trace)?;
     if replays {
         let shrunk = lab.shrink(&mut case, start.elapsed(), &mut Status::new())?;
-        lab.write(&case, Some(shrunk), &trace)?;
+        lab.write(&mut case, Some(shrunk), &trace)?;
     }
     Ok(Some(Found {
         steps,
