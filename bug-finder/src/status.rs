@@ -45,7 +45,8 @@ impl Status {
         if now >= self.next_at {
             self.next_at = now + PERIOD;
             self.shown = true;
-            let line: String = line().chars().take(columns().saturating_sub(1)).collect();
+            // The last column stays free: a terminal may wrap behind it.
+            let line = fit(&line(), columns().saturating_sub(1));
             let (dim, plain) = if self.color {
                 ("\x1b[2m", "\x1b[0m")
             } else {
@@ -78,12 +79,56 @@ impl Drop for Status {
     }
 }
 
-/// How wide the terminal is, as far as the environment says.
+/// How wide the terminal is now.
 fn columns() -> usize {
-    const USUAL: usize = 120;
-    std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.parse().ok())
-        .filter(|columns| *columns > 1)
-        .unwrap_or(USUAL)
+    const USUAL: usize = 80;
+    let size = terminal_size::terminal_size_of(std::io::stderr());
+    size.map_or(USUAL, |(width, _)| usize::from(width.0))
+}
+
+/// As much of a line as fits into so many columns.
+fn fit(line: &str, columns: usize) -> String {
+    let mut used = 0;
+    let fits = |c: &char| {
+        used += width(*c);
+        used <= columns
+    };
+    line.chars()
+        .filter(|c| !c.is_control())
+        .take_while(fits)
+        .collect()
+}
+
+/// How many columns a character takes.
+fn width(c: char) -> usize {
+    match u32::from(c) {
+        // Accents, joiners and selectors go onto what is before them.
+        0x300..=0x36f | 0x200b..=0x200f | 0x20d0..=0x20ff | 0xfe00..=0xfe0f => 0,
+        // Scripts of East Asia, and pictures.
+        0x1100..=0x115f
+        | 0x2e80..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1faff
+        | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_to_the_columns_that_it_takes() {
+        assert_eq!(fit("0 findings", 99), "0 findings");
+        assert_eq!(fit("0 findings", 3), "0 f");
+        assert_eq!(fit("äöüß", 3), "äöü");
+        assert_eq!(fit("e\u{301}te\u{301}", 2), "e\u{301}t");
+        assert_eq!(fit("錠前師", 5), "錠前");
+        assert_eq!(fit("a\tb\r\x1bc", 9), "abc");
+    }
 }

@@ -455,6 +455,73 @@ fn a_child_killed_from_outside_is_run_again_and_reported_the_second_time() {
     );
 }
 
+/// The line that sums up a hunt.
+fn summary_line(output: &Output) -> String {
+    let said = stderr(output);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    lines[0].to_owned()
+}
+
+#[test]
+fn a_hunt_without_a_terminal_says_one_line_whatever_ends_it() {
+    let dir = Dir::new("summary");
+    let hunt = |args: &[&str]| {
+        let output = dir.run(&[&["run", "--profile", "engine"], args].concat());
+        (output.status.code(), summary_line(&output))
+    };
+    let (code, line) = hunt(&["--seeds", "0..5"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        line.starts_with("all seeds are done: 0 findings, 5 seeds,"),
+        "{line}"
+    );
+
+    let (code, line) = hunt(&["--start", "7", "--for", "200ms"]);
+    assert_eq!(code, Some(0));
+    assert!(line.starts_with("time is up: 0 findings, "), "{line}");
+    assert!(line.contains("run --profile engine --seeds 7.."), "{line}");
+
+    let (code, line) = hunt(&["--seeds", "0..9", "--canary", "violation"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        line.starts_with("stopped at a finding: 1 finding, "),
+        "{line}"
+    );
+
+    let mut command = dir.command(&["run", "--profile", "engine", "--canary", "hang"]);
+    let child = command.spawn().expect("the binary is there");
+    wait_for_children(&child);
+    signal(child.id(), Signal::SIGTERM);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    let line = summary_line(&output);
+    assert!(line.starts_with("interrupted: 0 findings, "), "{line}");
+}
+
+#[test]
+fn the_time_of_what_ran_before_the_hunt_is_not_its_own() {
+    let dir = Dir::new("cpu");
+    // As `scripts/bug_finder.sh` does, with a compiler that takes a second or more.
+    let finder = env!("CARGO_BIN_EXE_bug-finder");
+    let script = format!(
+        "sh -c 'i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done'
+         exec {finder} run --profile engine --seeds 0..2 --jobs 1 --json"
+    );
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(&dir.0)
+        .output()
+        .expect("there is a shell");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let last = stdout(&output).lines().last().map(str::to_owned);
+    let last: Value = serde_json::from_str(&last.expect("a summary")).expect("it is JSON");
+    let number = |name: &str| last[name].as_f64().expect("a number");
+    // This process and one child: no more than two cores' time, and some for what is not on the clock.
+    let most = 2.0 * number("elapsed_ms") + 100.0;
+    assert!(number("cpu_ms") < most, "{last}");
+}
+
 #[test]
 fn a_closed_output_ends_a_hunt_quietly() {
     let dir = Dir::new("closed");

@@ -15,7 +15,7 @@ use lockwright_sim::outcome::{HistoryHash, Violation};
 use lockwright_sim::plan::Profile;
 use lockwright_sim::trace::Shrunk;
 use serde::Serialize;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -28,7 +28,8 @@ use std::time::{Duration, Instant};
 /// writes its trace, and prints the line that replays it. Without `--seeds` or `--for` it goes on
 /// for ever, from a seed that is drawn anew each time.
 ///
-/// On a terminal it shows how far it is; elsewhere it is silent until a violation.
+/// On a terminal it shows how far it is; elsewhere it is silent until a violation. It ends with one line
+/// on stderr that sums up the hunt.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -123,6 +124,9 @@ struct Hunt<'a> {
     jobs: usize,
     lab: Lab<'a, crate::canary::WithCanary<crate::world::SimWorld>>,
     observer: Observer,
+    /// CPU time that was used before the hunt: a script that becomes this process leaves it the time of
+    /// its children, such as compilers.
+    cpu_before_us: u64,
     violations: u64,
     nondeterministic: u64,
     traces: Vec<String>,
@@ -154,6 +158,7 @@ impl<'a> Hunt<'a> {
                 profile: args.profile.into(),
                 findings: 0,
             },
+            cpu_before_us: all_cpu_us(),
             violations: 0,
             nondeterministic: 0,
             traces: Vec::new(),
@@ -325,7 +330,7 @@ impl<'a> Hunt<'a> {
         exit: Exit,
     ) -> Result<(), Failure> {
         let elapsed = self.observer.start.elapsed();
-        let cpu = Duration::from_micros(worker::cpu_us() + worker::children_cpu_us());
+        let cpu = Duration::from_micros(all_cpu_us().saturating_sub(self.cpu_before_us));
         let commands_per_cpu_s = totals.commands as f64 / cpu.as_secs_f64().max(1e-6);
         if self.args.json {
             let summary = SummaryLine {
@@ -348,37 +353,47 @@ impl<'a> Hunt<'a> {
             };
             say(&serde_json::to_string(&summary).map_err(io::Error::from)?)?;
         }
-        if !(io::stderr().is_terminal() || exit == Exit::Interrupted) {
-            return Ok(());
-        }
         let mut text = format!(
-            "{} seeds, {} commands, {} simulated, {} violations; {} elapsed, {} CPU, {} commands \
-             per CPU second",
+            "{}: {}, {} seeds, {} commands, {} simulated; {} elapsed, {} CPU, {} commands per CPU second",
+            match stopped {
+                "found" => "stopped at a finding",
+                "time_up" => "time is up",
+                "exhausted" => "all seeds are done",
+                other => other,
+            },
+            count(self.observer.findings, "finding"),
             totals.seeds,
             short_count(totals.commands as f64),
             short_span(Duration::from_millis(totals.simulated_ms)),
-            self.violations,
             short_span(elapsed),
             short_span(cpu),
             short_count(commands_per_cpu_s),
         );
         if totals.children_lost > 0 {
-            text += &format!(
-                "\n{} runs were killed from outside, and done again",
-                totals.children_lost
-            );
+            let runs = count(totals.children_lost, "run");
+            text += &format!("; {runs} ended from outside, and done again");
         }
         let profile = profile_name(self.profile);
         let first = self.observer.first_seed;
         if let Some(next) = next_seed.filter(|next| *next > first) {
             let program = case::this_program();
-            text += &format!(
-                "\nthe same again: {program} run --profile {profile} --seeds {first}..{next}"
-            );
+            text += &format!("; again: {program} run --profile {profile} --seeds {first}..{next}");
         }
         // Talk; nobody may be there to listen.
         let _ = writeln!(io::stderr(), "{text}");
         Ok(())
+    }
+}
+
+/// CPU time of this process and of its children that have ended, in microseconds.
+fn all_cpu_us() -> u64 {
+    worker::cpu_us() + worker::children_cpu_us()
+}
+
+fn count(n: u64, what: &str) -> String {
+    match n {
+        1 => format!("1 {what}"),
+        _ => format!("{n} {what}s"),
     }
 }
 
@@ -465,8 +480,10 @@ impl Watch for Observer {
         let (profile, first_seed, findings) = (self.profile, self.first_seed, self.findings);
         self.status.show(|| {
             format!(
-                "{} from seed {first_seed}: {} seeds ({}/s), {} commands ({}/s), {} simulated \
-                 ({}x real time), {findings} findings, {}",
+                "{}, {}, {} from seed {first_seed}: {} seeds ({}/s), {} commands ({}/s), {} \
+                 simulated ({}x real time)",
+                count(findings, "finding"),
+                short_span(elapsed),
                 profile_name(profile),
                 short_count(totals.seeds as f64),
                 per_second(totals.seeds),
@@ -474,7 +491,6 @@ impl Watch for Observer {
                 per_second(totals.commands),
                 short_span(simulated),
                 short_count(simulated.as_secs_f64() / seconds),
-                short_span(elapsed)
             )
         })
     }
