@@ -58,7 +58,7 @@ pub trait Probe: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RaftEvent {
     /// It has voted in `term` for `node`, and with `is_committed` it knows that this one leads. It
-    /// remembers that after a crash.
+    /// remembers that after a crash: a replica that starts tells of the vote that it found.
     Vote {
         /// The term.
         term: u64,

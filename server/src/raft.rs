@@ -5,8 +5,8 @@
 //! [`Store`](crate::store::Store), `state` applies it to the [`Machine`](crate::machine::Machine)
 //! and keeps its snapshots, `ticket` notices what is not taken, `network` calls other replicas and
 //! `calls` answers them, `formation` makes a cluster of those who start together, `members` says which nodes
-//! it has and which changes make sense, `reconfiguration` makes them, `lost` notices who has lost something,
-//! `admission` keeps out of elections who has begun anew, `codec` writes rows, `facts` gathers what says why a
+//! it has and which changes make sense, `reconfiguration` makes them, `lost` notices nodes that have lost
+//! entries, `admission` keeps rebuilt nodes out of elections, `codec` writes rows, `facts` gathers what says why a
 //! node does not serve.
 
 mod admission;

@@ -74,13 +74,21 @@ pub(crate) struct Ask {
     pub(crate) request: Result<Request, Rejection>,
     /// The answer's share of the connection's queue.
     pub(crate) share: OwnedSemaphorePermit,
+    /// Dropped when it is answered, for a connection that must know.
+    pub(crate) owed: Option<Arc<Owed>>,
 }
+
+/// An answer that is owed.
+#[derive(Debug)]
+pub(crate) struct Owed;
 
 /// Where an answer goes.
 struct Asker {
     id: ConnectionId,
     seq: Option<Seq>,
     share: OwnedSemaphorePermit,
+    /// Dropped with it.
+    _owed: Option<Arc<Owed>>,
 }
 
 /// Who waits for a proposal.
@@ -423,6 +431,7 @@ impl<E: Env> Replica<E> {
             id,
             seq: ask.seq,
             share: ask.share,
+            _owed: ask.owed,
         };
         match (link, ask.request) {
             (_, Err(rejection)) => self.answer(asker, rejection.into()),

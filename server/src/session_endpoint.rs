@@ -8,7 +8,7 @@ use crate::{
     listen::CLOSE_GRACE,
     metrics::Metrics,
     raft::{Members, Readiness},
-    replica::{Ask, Gone, Input},
+    replica::{Ask, Gone, Input, Owed},
     sighting::Sighting,
     translate::Rejection,
 };
@@ -30,7 +30,7 @@ use lockwright_env::{Env, timeout};
 use lockwright_protocol::{ClientFrame, Request, Seq};
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -245,13 +245,13 @@ async fn read<E: Env>(
     // Half of the queue is for answers: a client that does not read them is not read from either.
     let shares = Arc::new(Semaphore::new(gate.outgoing_max / 2));
     let mut idle = Idle::new(&gate.env, gate.idle_timeout);
-    // Whether the last message asks for a session.
-    let mut is_greeting = false;
+    // Lives as long as an answer to a request for a session is owed.
+    let mut greeting = Weak::new();
     loop {
         let Some(next) = idle.unless(stream.next()).await else {
             // A client learns how often it has to say something from the answer to its greeting. Until
             // it has that it is not idle: it waits for this server.
-            if is_greeting && shares.available_permits() < gate.outgoing_max / 2 {
+            if greeting.strong_count() > 0 {
                 continue;
             }
             return CloseReason::Idle;
@@ -283,11 +283,16 @@ async fn read<E: Env>(
                 share.expect("this semaphore is never closed")
             }
         };
-        is_greeting = matches!(request, Ok(Request::Open { .. } | Request::Resume { .. }));
+        let is_greeting = matches!(request, Ok(Request::Open { .. } | Request::Resume { .. }));
+        let owed = is_greeting.then(|| Arc::new(Owed));
+        if let Some(owed) = &owed {
+            greeting = Arc::downgrade(owed);
+        }
         let ask = Ask {
             seq,
             request,
             share,
+            owed,
         };
         if gate.inputs.send(Input::Asked { id, ask }).await.is_err() {
             return CloseReason::Shutdown;

@@ -70,7 +70,12 @@ pub(super) async fn remove<E: Env>(
         incarnation: 0,
         forget: true,
     };
-    gate.call(gone).await?;
+    // The node is removed, whatever comes of this.
+    let forgotten = gate.call(gone).await;
+    forgotten.map_err(|error| Unavailable {
+        done: None,
+        ..error
+    })?;
     Ok(answer)
 }
 

@@ -165,14 +165,14 @@ impl<E: Env, C> Ledger<E, C> {
             return;
         }
         let me = self.node.id();
-        let known: Vec<u64> = self
-            .node
-            .with_machine(|machine| machine.nodes().map(|(node, _)| node).collect());
-        for node in known {
+        let known: Vec<_> = self.node.with_machine(|machine| machine.nodes().collect());
+        for (node, record) in known {
             if node != me && self.node.member(node).is_none() {
+                // By the time at which this counts it may be there again, in another life.
+                let incarnation = record.life.map_or(0, |life| life.incarnation);
                 self.decree(Action::Gone {
                     node,
-                    incarnation: 0,
+                    incarnation,
                     forget: true,
                 });
             }

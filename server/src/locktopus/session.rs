@@ -87,6 +87,7 @@ impl Session {
             seq: Some(Seq(self.last_seq)),
             request: Ok(request),
             share: share.expect("this semaphore is never closed"),
+            owed: None,
         };
         self.tell(Input::Asked { id: self.id, ask }).await
     }

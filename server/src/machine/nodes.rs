@@ -118,7 +118,8 @@ impl Step<'_> {
         self.machine.nodes.insert(node, record);
     }
 
-    /// A life of a node has ended, as the leader says.
+    /// A life of a node has ended, as the leader says. With `forget` and the incarnation 0 whatever life it
+    /// is in.
     pub(super) fn gone(&mut self, node: u64, incarnation: u64, forget: bool) {
         let Some(record) = self.machine.nodes.get_mut(&node) else {
             return;
@@ -126,7 +127,8 @@ impl Step<'_> {
         let is_meant = record
             .life
             .is_none_or(|life| life.incarnation == incarnation);
-        if !is_meant && !forget {
+        let is_any = forget && incarnation == 0;
+        if !is_meant && !is_any {
             return;
         }
         record.life = None;

@@ -7,7 +7,8 @@
 //! A node whose disk is not the one that it joined with has forgotten its vote and its log: counted
 //! as itself it could break what was promised, so nobody listens to it. A node may have been given
 //! another disk the right way, and the one that it speaks with has not heard of it yet. So both say where
-//! their logs end, and what the logs say of themselves; the one whose log is further knows. What is applied
+//! their logs end, and what the logs say of themselves; the log that is
+//! further decides. What is applied
 //! does not count: after a restart nothing may be, until these two have spoken with each other.
 
 use super::wire;

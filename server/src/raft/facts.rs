@@ -79,6 +79,8 @@ impl Readiness {
     }
 
     fn facts(&self, now: Duration) -> Facts {
+        // Before the metrics are borrowed: waiting for the state must not hold up Raft.
+        let own = self.state.node(self.admission.node());
         let metrics = self.metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
         let voters = membership.get_joint_config().iter();
@@ -91,7 +93,7 @@ impl Readiness {
             id: metrics.id,
             is_alone: self.is_alone,
             is_newcomer: self.admission.is_newcomer(),
-            may_elect: self.admission.is_given(self.state.node(metrics.id)),
+            may_elect: self.admission.is_given(own),
             election_timeout: self.election_timeout,
             stopped: match &metrics.running_state {
                 Ok(()) => None,

@@ -86,6 +86,13 @@ impl Log {
         })
     }
 
+    /// Tells of the vote that was found, which must be on the disk by now.
+    pub(super) fn tell_vote(&self) {
+        if let Some(vote) = self.memory().vote {
+            tell_vote(&*self.probe, &vote);
+        }
+    }
+
     /// The term and the index of its last entry; 0 without one.
     pub(super) fn last_entry(&self) -> (u64, u64) {
         self.memory().last.map_or((0, 0), |last| {
@@ -94,13 +101,13 @@ impl Log {
         })
     }
 
-    /// What the entries after `applied` say last of a node: the disk with which it joins, or none when it is
-    /// forgotten. They need not be agreed on.
-    pub(super) fn node_after(&self, node: u64, applied: u64) -> Option<Option<DiskId>> {
+    /// What the entries after `applied` say of a node, in their order: the disk with which it joins, or none
+    /// when it is forgotten. They need not be agreed on.
+    pub(super) fn node_after(&self, node: u64, applied: u64) -> Vec<Option<DiskId>> {
         let memory = self.memory();
-        let mut after = memory.nodes.range(applied + 1..).rev();
-        let last = after.find(|(_, (of, _))| *of == node);
-        last.map(|(_, (_, disk))| *disk)
+        let after = memory.nodes.range(applied + 1..);
+        let of_node = after.filter(|(_, (of, _))| *of == node);
+        of_node.map(|(_, (_, disk))| *disk).collect()
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -152,6 +159,14 @@ impl Memory {
         }
         self.entries.push_back((entry, length));
     }
+}
+
+fn tell_vote(probe: &dyn Probe, vote: &Vote) {
+    probe.raft(RaftEvent::Vote {
+        term: vote.leader_id.term,
+        node: vote.leader_id.voted_for,
+        is_committed: vote.committed,
+    });
 }
 
 /// The node that an entry is about, and the disk with which it joins; none when it is forgotten.
@@ -235,13 +250,7 @@ impl RaftLogStorage<Types> for Log {
         self.store.make(vec![change]).await?;
         self.memory().vote = Some(*vote);
         // Told when it counts: when it is on the disk, and before another node hears of it.
-        let (term, node) = (vote.leader_id.term, vote.leader_id.voted_for);
-        let is_committed = vote.committed;
-        self.probe.raft(RaftEvent::Vote {
-            term,
-            node,
-            is_committed,
-        });
+        tell_vote(&*self.probe, vote);
         Ok(())
     }
 

@@ -229,7 +229,7 @@ impl Members {
                 if voters.count() == 1 {
                     return conflict(format!("node {id} is the only one that votes"));
                 }
-                if view.leader == Some(id) {
+                if view.id == id {
                     return conflict(format!(
                         "node {id} leads: hand leadership over to another node first"
                     ));

@@ -106,6 +106,7 @@ impl Node {
         let log = Log::open(store.clone(), state.snapshot_id(), admission.clone(), probe)?;
         // What was found is applied from now on, so all that was synced to keep it must be over.
         store.make(Vec::new()).await?;
+        log.tell_vote();
         let failure = |error: String| {
             let failed = store.failure().borrow().clone();
             failed.unwrap_or_else(|| StoreError::damaged(error))
@@ -479,24 +480,22 @@ fn identity(owner: &Owner, state: &State, log: &Log) -> Identity {
 /// is applied, and it may take the other node to apply more.
 ///
 /// A node joins with a disk only at a leader that knows it with this disk, or has forgotten it with the
-/// former one, which is agreed on before it is done. So an entry that says so is right even if it is not
-/// agreed on itself.
+/// former one; and each log with the entry that forgets it has the configuration without it before that. So
+/// an entry that says so is right even if it is not agreed on.
 fn known(state: &State, log: &Log, node: u64) -> Option<NodeRecord> {
     // In this order: what is applied meanwhile is looked at twice, and nothing is passed over.
     let applied = state.applied_index();
     let record = state.with_machine(|machine| machine.node(node));
-    match log.node_after(node, applied) {
-        None => record,
-        Some(None) => None,
-        Some(Some(disk)) => {
-            let same = record.filter(|record| record.disk == disk);
-            Some(same.unwrap_or(NodeRecord {
-                disk,
-                acknowledged: 0,
-                life: None,
-            }))
-        }
-    }
+    let after = log.node_after(node, applied);
+    after.into_iter().fold(record, |record, entry| {
+        let disk = entry?;
+        let same = record.filter(|record| record.disk == disk);
+        Some(same.unwrap_or(NodeRecord {
+            disk,
+            acknowledged: 0,
+            life: None,
+        }))
+    })
 }
 
 fn raft_config(config: &ServerConfig) -> Config {

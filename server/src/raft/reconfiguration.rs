@@ -85,12 +85,22 @@ impl Reconfiguration {
 
 async fn run<E: Env>(env: E, raft: Raft, pause: Duration, mut requests: mpsc::Receiver<Request>) {
     let mut metrics = raft.server_metrics();
+    let mut announced = None;
     loop {
         let unfinished = unfinished(&metrics.borrow_watched());
         if let Some(joint) = unfinished {
+            if announced.replace(joint) != Some(joint) {}
             finish(&env, &raft, joint).await;
+            // They are of the configuration before.
+            while let Ok(request) = requests.try_recv() {
+                // It fails when the caller has gone.
+                let _ = request.answer.send(Err(overtaken()));
+            }
             // When it failed, another leader may finish it, or a majority come back.
             sleep(&env, pause).await;
+            if raft.metrics().borrow_watched().running_state.is_err() {
+                return;
+            }
             continue;
         }
         tokio::select! {
@@ -149,11 +159,30 @@ async fn step<E: Env>(
     let unchanged = Precondition::LastMembershipLogId {
         last_membership_log_id: seen,
     };
+    let mut metrics = raft.server_metrics();
+    let deposed = async {
+        while metrics.borrow_watched().state == ServerState::Leader {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    };
     let changing = raft.change_membership_if(change, false, [unchanged]);
-    match timeout(env, PATIENCE, changing).await {
-        Ok(written) => outcome(written, seen),
-        Err(_) => Err(NotChanged::Unknown),
+    let changing = timeout(env, PATIENCE, changing);
+    tokio::select! {
+        biased;
+        written = changing => match written {
+            Ok(written) => outcome(written, seen),
+            Err(_) => Err(NotChanged::Unknown),
+        },
+        // Another leader has the change in its log, and finishes it, or has not.
+        () = deposed => Err(NotChanged::Unknown),
     }
+}
+
+/// A change to a configuration that is there no more: nothing was done.
+fn overtaken() -> NotChanged {
+    NotChanged::Conflict("not now: another change of the cluster came first".to_owned())
 }
 
 /// What is known of a change: that nothing was done is said only where it is certain. An error of the
@@ -171,9 +200,7 @@ fn outcome(written: Written, seen: Option<LogId>) -> Result<(), NotChanged> {
         ClientWriteError::PreconditionFailed(PreconditionFailed::LastMembershipLogIdMismatch {
             expected,
             ..
-        }) if expected == seen => Err(NotChanged::Conflict(
-            "not now: another change of the cluster came first".to_owned(),
-        )),
+        }) if expected == seen => Err(overtaken()),
         _ => Err(NotChanged::Unknown),
     }
 }
