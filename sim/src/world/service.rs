@@ -301,7 +301,7 @@ impl World<'_> {
                 .elapsed()
                 .saturating_sub(self.stage.last_progress().max(from));
             if still_for > patience {
-                let waiting = self.stage.waiting();
+                let waiting = self.stage.waiting(self.sim.elapsed());
                 self.stage
                     .found(liveness::stalled(self.sim.elapsed(), still_for, &waiting));
                 return false;

@@ -225,6 +225,7 @@ mod tests {
             term: 1,
             nodes: voters.chain(learners).collect(),
             last_applied: 0,
+            state: None,
         })
     }
 

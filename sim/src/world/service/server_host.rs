@@ -225,6 +225,7 @@ async fn serve_once(
         _ => Ended::Otherwise(error.to_string()),
     })?;
     let handle = server.handle();
+    let _runs = stage.nodes[node].runs(handle.state());
     let mut phase = stage.phase.subscribe();
     let report = async {
         // The world outlives its programs.

@@ -8,6 +8,7 @@ use super::{
     judged_time::ServerTime,
     network::node_name,
     replicas::{Leader, Replicas, Step},
+    server_host,
 };
 use crate::{
     history::History,
@@ -25,7 +26,7 @@ use lockwright_client::{Belief, core::CoreUsage};
 use lockwright_engine::{
     Command, Engine, Event, EventKind, LockKey, Refusal, Reply, SessionChange, TimeMs,
 };
-use lockwright_server::{RaftEvent, Usage};
+use lockwright_server::{RaftEvent, StateReader, Usage};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Write as _},
@@ -93,6 +94,8 @@ pub(super) struct Node {
     is_newcomer: AtomicBool,
     /// Whether an operator has stopped it, and it is not to come back by itself.
     is_stopped: AtomicBool,
+    /// Tells what its server waits for, while one runs.
+    server: Mutex<Option<StateReader>>,
 }
 
 impl Node {
@@ -121,6 +124,27 @@ impl Node {
         }
     }
 
+    /// A server runs on it, until what this gives is dropped.
+    pub(super) fn runs(&self, server: StateReader) -> Runs<'_> {
+        *self.server() = Some(server);
+        Runs(self)
+    }
+
+    /// What its server waits for at `now`, by its own clock.
+    fn state(&self, now: Duration) -> String {
+        let shown = self.host.clock().shows(now);
+        match &*self.server() {
+            Some(server) => server.state_at(shown).text,
+            None if self.is_stopped() => "was stopped by an operator".to_owned(),
+            None => "no server runs: it starts, or has ended".to_owned(),
+        }
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<StateReader>> {
+        let locked = self.server.lock();
+        locked.unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// The servers of a plan.
     fn all(plan: &ServicePlan) -> Vec<Node> {
         let node = |index: usize, clock, disk: Option<Disk>| Node {
@@ -134,6 +158,7 @@ impl Node {
                     .is_some_and(|one| index >= one.founders()),
             ),
             is_stopped: AtomicBool::new(false),
+            server: Mutex::new(None),
         };
         let Some(cluster) = &plan.cluster else {
             let disk = plan.server.disk.map(|disk| Disk::new(disk, plan.seed));
@@ -147,6 +172,15 @@ impl Node {
                 node(index, &one.clock, Some(disk))
             })
             .collect()
+    }
+}
+
+/// A server runs on a node's host.
+pub(super) struct Runs<'a>(&'a Node);
+
+impl Drop for Runs<'_> {
+    fn drop(&mut self) {
+        *self.0.server() = None;
     }
 }
 
@@ -739,8 +773,8 @@ impl Stage {
         usage.is_some_and(|usage| usage.sessions == 0 && usage.live_requests == 0)
     }
 
-    /// A few of those who have something to do.
-    pub(super) fn waiting(&self) -> String {
+    /// A few of those who have something to do, and what each node of a cluster waits for at `now`.
+    pub(super) fn waiting(&self, now: Duration) -> String {
         const SHOWN: usize = 8;
         let inner = self.inner();
         let mut text = String::new();
@@ -755,8 +789,8 @@ impl Stage {
                 let name = &self.nodes[index].name;
                 let _ = match inner.usage.get(&index) {
                     Some(Some(_)) => Ok(()),
-                    Some(None) => write!(text, "whoever asks {name}, which serves nobody; "),
-                    None => write!(text, "whoever asks {name}, which does not answer; "),
+                    Some(None) => write!(text, "{name}, which does not serve; "),
+                    None => write!(text, "{name}, which does not answer; "),
                 };
             }
         }
@@ -773,7 +807,23 @@ impl Stage {
                 lock.id
             );
         }
+        if self.plan.cluster.is_some() {
+            self.say_states(&inner, now, &mut text);
+        }
         text
+    }
+
+    /// What each node says of itself. Nodes name each other by their ids.
+    fn say_states(&self, inner: &Inner, now: Duration, text: &mut String) {
+        let serving = self.serving(inner);
+        for (index, node) in self.nodes.iter().enumerate() {
+            let need = match serving.contains(&index) {
+                true => "",
+                false => ", which need not serve",
+            };
+            let (name, id, state) = (&node.name, server_host::id_of(index), node.state(now));
+            let _ = write!(text, " | {name} (node {id}{need}): {state}");
+        }
     }
 
     pub(super) fn last_progress(&self) -> Duration {

@@ -203,3 +203,54 @@ fn a_cluster_that_is_slow_to_elect_another_leader_is_found() {
     let found = found_when_the_leader_dies(slow);
     assert_eq!(found.as_deref(), Some("failover"));
 }
+
+/// What `liveness` says of a cluster of three whose last node is of another cluster by its name, so
+/// that it is never formed.
+fn stall_of_a_cluster_that_is_not_formed() -> String {
+    let program = |stage: Arc<Stage>, node: usize| async move {
+        let mut config = server_host::config(&stage, node);
+        if node == 2 {
+            let cluster = config.cluster.as_mut().expect("it is a cluster");
+            cluster.name = "another".to_owned();
+        }
+        let env = server_host::env(&stage, node);
+        server_host::serve(&stage, node, env, config).await
+    };
+    let plan = (0..).find_map(|seed| match generate(Profile::Cluster, seed) {
+        Plan::Cluster(plan) => {
+            let cluster = plan.cluster.as_ref()?;
+            let is_small = cluster.nodes.len() == 3 && cluster.operator.is_none();
+            (is_small && !plan.http.is_empty()).then_some(plan)
+        }
+        _ => None,
+    });
+    let mut plan = plan.expect("most are like this");
+    plan.faults.clear();
+    let cluster = plan.cluster.as_mut().expect("it is a cluster");
+    cluster.faults.clear();
+    let stage = Stage::new(plan, false);
+    let mut elapsed = Duration::default();
+    World::with_server(&stage, program).play(&mut elapsed);
+    let violation = stage.finish().violation.expect("nothing can be granted");
+    assert_eq!(violation.oracle, "liveness");
+    violation.message
+}
+
+#[test]
+fn a_run_that_stalls_says_what_each_node_waits_for() {
+    let message = stall_of_a_cluster_that_is_not_formed();
+    let states: Vec<&str> = message.split(" | ").skip(1).collect();
+    assert_eq!(states.len(), 3, "{message}");
+    for (index, state) in states.iter().enumerate() {
+        let begins = format!(
+            "node{index} (node {}): its log is empty, and the cluster is not formed for ",
+            index + 1
+        );
+        assert!(state.starts_with(&begins), "{state}");
+    }
+    let why =
+        "node 3: node 3 refuses: it is of the cluster `lockwright`, and this node of `another`";
+    assert!(states[0].contains(why), "{message}");
+    let again = stall_of_a_cluster_that_is_not_formed();
+    assert_eq!(message, again, "it is a function of the plan");
+}
