@@ -504,12 +504,11 @@ impl Facts {
             }
             Waiting::NotMember if self.is_newcomer && self.members.is_empty() => since(
                 noted.since,
-                "waits to be added to a cluster, and is heard of by none,".to_owned(),
+                "waits to be added to a cluster; no node has called it".to_owned(),
             ),
             Waiting::NotMember => since(
                 noted.no_way_since,
-                "is no member of the cluster, as far as its log says: it was removed, or is not \
-                 added yet; does not serve"
+                "is not a member of the cluster according to its log (removed, or not added yet)"
                     .to_owned(),
             ),
             Waiting::NoLeader => self.without_leader(),
@@ -532,9 +531,9 @@ impl Facts {
                 let leader = self.leader.unwrap_or_default();
                 let what = match reason {
                     Waiting::LinkDown => "its link to it is not open",
-                    _ => "that does not take its proposals yet",
+                    _ => "that node does not take its proposals yet",
                 };
-                let text = format!("follows node {leader} in term {term}, and {what}: waits");
+                let text = format!("follows node {leader} in term {term}, but {what}: waits");
                 let (at, mut text) = since(noted.no_way_since, text);
                 if let Some((why, at)) = noted.link.as_ref().and_then(|link| link.failed.as_ref()) {
                     let ago = self.passed(*at);
