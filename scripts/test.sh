@@ -47,8 +47,6 @@ if [ "$status" -ne 1 ]; then
 fi
 
 step "the bug finder"
-# A quick build: linking all as one would take longer than what it saves here.
-export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 cargo build --release --locked -q -p bug-finder -p lockwright
 finder="${CARGO_TARGET_DIR:-target}/release/bug-finder"
 out=$(mktemp -d)
