@@ -89,7 +89,9 @@ async fn run<E: Env>(env: E, raft: Raft, pause: Duration, mut requests: mpsc::Re
     loop {
         let unfinished = unfinished(&metrics.borrow_watched());
         if let Some(joint) = unfinished {
-            if announced.replace(joint) != Some(joint) {}
+            if announced.replace(joint) != Some(joint) {
+                info!(%joint, "finishing a change of the cluster that was left half done");
+            }
             finish(&env, &raft, joint).await;
             // They are of the configuration before.
             while let Ok(request) = requests.try_recv() {
@@ -135,7 +137,6 @@ fn unfinished(metrics: &RaftServerMetrics<Types>) -> Option<LogId> {
 
 /// Leaves the joint configuration in the entry `joint` for the new one.
 async fn finish<E: Env>(env: &E, raft: &Raft, joint: LogId) {
-    info!(%joint, "finishing a change of the cluster that was left half done");
     // A change of nothing: openraft goes on to what the joint configuration leads to. The voters that
     // it removes leave the cluster, as with each removal of ours.
     let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
