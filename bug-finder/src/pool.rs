@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
+use nix::time::ClockId;
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -85,9 +86,47 @@ struct Child {
     pipe: OwnedFd,
     receiver: Receiver,
     paper: Paper,
-    /// It is killed when it sends nothing for so long.
+    /// It is killed when it sends nothing for so long, unless it is held up.
     silence_max: Duration,
     heard_at: Instant,
+    /// The CPU time that it had used when it was heard of last.
+    cpu_at_heard: Duration,
+    /// When to look whether it is silent for too long.
+    look_at: Instant,
+}
+
+/// A child that is silent for this many times its limit is given up, however little CPU time it got.
+const HELD_UP_FACTOR: u32 = 5;
+
+impl Child {
+    /// Something was heard of it.
+    fn heard(&mut self) {
+        self.heard_at = Instant::now();
+        self.cpu_at_heard = cpu_of(self.pid);
+        self.look_at = self.heard_at + self.silence_max;
+    }
+
+    /// Whether it has had its time. A child that was stopped, or that is one of too many on a busy
+    /// machine, has not: silent for long, it has used little CPU time. It gets more, but a child that
+    /// waits for ever uses none, so there is an end to that.
+    fn has_had_its_time(&mut self, now: Instant) -> bool {
+        if now < self.look_at {
+            return false;
+        }
+        let used = cpu_of(self.pid).saturating_sub(self.cpu_at_heard);
+        if used >= self.silence_max / 2 || now >= self.heard_at + HELD_UP_FACTOR * self.silence_max
+        {
+            return true;
+        }
+        self.look_at = now + self.silence_max / 2;
+        false
+    }
+}
+
+/// The CPU time that a process has used so far; none when it is no more.
+fn cpu_of(pid: Pid) -> Duration {
+    let used = ClockId::pid_cpu_clock_id(pid).and_then(ClockId::now);
+    used.map_or(Duration::ZERO, Duration::from)
 }
 
 /// The children of this process.
@@ -159,6 +198,8 @@ impl<'a> Pool<'a> {
                     paper,
                     silence_max,
                     heard_at: Instant::now(),
+                    cpu_at_heard: Duration::ZERO,
+                    look_at: Instant::now() + silence_max,
                 };
                 self.children.insert(id, child);
                 Ok(id)
@@ -179,9 +220,8 @@ impl<'a> Pool<'a> {
         let now = Instant::now();
         let silent: Vec<ChildId> = self
             .children
-            .iter()
-            .filter(|(_, child)| now >= child.heard_at + child.silence_max)
-            .map(|(id, _)| *id)
+            .iter_mut()
+            .filter_map(|(id, child)| child.has_had_its_time(now).then_some(*id))
             .collect();
         for id in silent {
             let words = self.end(id, true);
@@ -192,7 +232,7 @@ impl<'a> Pool<'a> {
 
     /// The children that have something to tell, or have ended.
     fn poll(&self, until: Option<Instant>) -> io::Result<Vec<ChildId>> {
-        let deadlines = self.children.values().map(|c| c.heard_at + c.silence_max);
+        let deadlines = self.children.values().map(|child| child.look_at);
         let timeout = match deadlines.chain(until).min() {
             None => PollTimeout::NONE,
             Some(at) => {
@@ -239,7 +279,7 @@ impl<'a> Pool<'a> {
         if got > 0 {
             child.receiver.push(&bytes[..got]);
             while let Some(message) = child.receiver.next_message() {
-                child.heard_at = Instant::now();
+                child.heard();
                 events.push(Event::Message(id, message));
             }
             return Ok(());

@@ -28,6 +28,10 @@ const PANIC: u32 = 1003;
 const WAVER: u32 = 1004;
 const PANIC_TWICE: u32 = 1005;
 const FILL_STACK: u32 = 1006;
+/// Held up for a while, longer than a run may take, as a process that is stopped.
+const NAP: u32 = 1007;
+/// And for ever.
+const SLEEP: u32 = 1008;
 /// And the number of a signal, which the run sends to itself the first time.
 const SIGNAL_ONCE: u32 = 1100;
 /// And the number of a signal, which the run sends to itself each time.
@@ -108,6 +112,10 @@ impl World for Fake {
                 WAVER => hash = u64::from(std::process::id()),
                 PANIC_TWICE => panic_twice(),
                 FILL_STACK => drop(fill_stack(0)),
+                NAP => std::thread::sleep(Duration::from_millis(700)),
+                SLEEP => loop {
+                    std::thread::sleep(Duration::from_secs(60));
+                },
                 SIGNAL_ONCE..SIGNAL if is_first_time(seed) => raise(command - SIGNAL_ONCE),
                 SIGNAL.. => raise(command - SIGNAL),
                 _ => {}
@@ -316,6 +324,22 @@ impl Test<'_> {
         assert_eq!(self.oracle_found(&world), (11, "hang".to_owned()));
     }
 
+    fn a_run_that_is_held_up_is_no_hang_and_one_that_waits_for_ever_is(&self) {
+        let found = |special: u32| {
+            let world = Fake::new(move |seed| if seed == 3 { special } else { 0 });
+            let mut options = Test::options(2);
+            options.seed_time_max = Duration::from_millis(400);
+            let mut sweep = self.sweep(&world, options, 0..=9);
+            match sweep.hunt(&mut Log::default()) {
+                Ok(Stop::Found(found)) => Some(found.seed),
+                Ok(_) => None,
+                Err(error) => panic!("processes can be had: {error}"),
+            }
+        };
+        assert_eq!(found(NAP), None);
+        assert_eq!(found(SLEEP), Some(3));
+    }
+
     fn a_crash_is_found_in_the_middle_of_its_batch(&self) {
         let world = Fake::new(|seed| if seed == 61 { ABORT } else { 0 });
         assert_eq!(self.oracle_found(&world), (61, "crash".to_owned()));
@@ -496,6 +520,7 @@ fn main() {
         the_lowest_violation_is_found_among_seeds_that_have_to_be_run_again,
         a_hunt_goes_on_behind_a_finding,
         a_hang_is_found,
+        a_run_that_is_held_up_is_no_hang_and_one_that_waits_for_ever_is,
         a_crash_is_found_in_the_middle_of_its_batch,
         a_panic_that_nobody_catches_is_found,
         a_run_that_wavers_is_found,

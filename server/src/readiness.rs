@@ -965,7 +965,7 @@ mod tests {
         node.facts.members = BTreeSet::from([1, 2]);
         node.follow(false, true);
         node.pass(10);
-        node.waits(Waiting::NotMember, 10, &["was removed"]);
+        node.waits(Waiting::NotMember, 10, &["(removed, or not added yet)"]);
         node.facts.stopped = Some("the disk is full".to_owned());
         node.waits(Waiting::Stopped, 10, &["has ended: the disk is full"]);
     }

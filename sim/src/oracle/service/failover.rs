@@ -395,6 +395,10 @@ impl ServiceOracle for Failover {
                     self.forget();
                 }
                 self.downs.insert(*node, now);
+                // What was asked there has died with it, though a caller whose connection is silent learns
+                // that late.
+                self.waiting.retain(|_, waiter| waiter.node != *node);
+                self.due.retain(|_, waits_at| waits_at != node);
             }
             Happening::Raft { node, event } => self.raft(now, *node, *event),
             Happening::HttpAsked { id, host, node, .. } => {

@@ -292,6 +292,24 @@ fn a_request_that_is_not_heard_after_a_failover_is_seen() {
 }
 
 #[test]
+fn what_was_asked_at_a_node_that_died_since_is_not_waited_for() {
+    let late = |asks_again| {
+        let mut story = Story::of(crash());
+        story.asks(2_000, 2);
+        story.see(2_100, &Happening::NodeDown { node: 2 });
+        if asks_again {
+            story.asks(2_200, 2);
+        }
+        story.see(AT, &Happening::Struck { fault: 0, node: 0 });
+        story.leads(AT + 200, 1, 2);
+        let served = story.0.bounds.served;
+        story.at(AT + 200 + served + 1)
+    };
+    assert_eq!(late(false), Ok(()));
+    assert!(late(true).is_err());
+}
+
+#[test]
 fn a_caller_that_is_disturbed_is_not_waited_for() {
     let judged = |plan: ServicePlan| {
         let mut story = Story::begin(plan);
