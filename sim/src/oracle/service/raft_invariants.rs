@@ -373,13 +373,17 @@ mod tests {
         RaftInvariants::new(&cluster.unwrap())
     }
 
-    /// Each event is of a node; none is its death. They are a second apart.
+    /// Each event is of a node; none is its death. They are a second apart. Each leader has the votes of all.
     fn judge(story: &[(usize, Option<RaftEvent>)]) -> Verdict {
         let mut oracle = oracle();
         let mut now = Duration::ZERO;
         story.iter().try_for_each(|(node, event)| {
             now += Duration::from_secs(1);
             let node = *node;
+            if let Some(RaftEvent::Leads { term }) = *event {
+                let votes = oracle.voters.entry((term, node));
+                votes.or_default().extend(0..3);
+            }
             let happening = match *event {
                 Some(event) => Happening::Raft { node, event },
                 None => Happening::NodeDown { node },
@@ -438,16 +442,44 @@ mod tests {
     }
 
     #[test]
-    fn a_vote_that_the_disk_never_had_does_not_count() {
-        let mut oracle = oracle();
-        let mut see = |ms, happening: &Happening| oracle.see(Duration::from_millis(ms), happening);
-        let voted = |candidate| Happening::Raft {
-            node: 0,
-            event: vote(1, candidate, false).unwrap(),
+    fn a_vote_counts_from_the_moment_at_which_it_is_told() {
+        let at_once = |candidate| {
+            let mut oracle = oracle();
+            let mut see =
+                |ms, happening: &Happening| oracle.see(Duration::from_millis(ms), happening);
+            let voted = |candidate| Happening::Raft {
+                node: 0,
+                event: vote(1, candidate, false).unwrap(),
+            };
+            see(1_000, &voted(1)).unwrap();
+            see(1_000, &Happening::NodeDown { node: 0 }).unwrap();
+            // When it starts, it tells of what it found.
+            see(1_001, &voted(candidate))
         };
-        see(1_000, &voted(1)).unwrap();
-        see(1_001, &Happening::NodeDown { node: 0 }).unwrap();
-        assert_eq!(see(1_500, &voted(2)), Ok(()));
+        assert_eq!(at_once(1), Ok(()));
+        assert!(at_once(2).is_err());
+    }
+
+    #[test]
+    fn a_leader_without_the_votes_of_a_majority_is_seen() {
+        let judged = |votes: &[(usize, Option<RaftEvent>)]| {
+            let mut oracle = oracle();
+            let leads = (1, leads(3));
+            let mut events = votes.iter().chain([&leads]);
+            events.try_for_each(|(node, event)| {
+                let (node, event) = (*node, event.unwrap());
+                oracle.see(Duration::ZERO, &Happening::Raft { node, event })
+            })
+        };
+        assert_eq!(
+            judged(&[(1, vote(3, 2, false)), (2, vote(3, 2, false))]),
+            Ok(())
+        );
+        assert!(judged(&[(1, vote(3, 2, false))]).is_err());
+        // In another term, for another node, and to know who won is no vote.
+        assert!(judged(&[(1, vote(3, 2, false)), (2, vote(2, 2, false))]).is_err());
+        assert!(judged(&[(1, vote(3, 2, false)), (2, vote(3, 3, false))]).is_err());
+        assert!(judged(&[(1, vote(3, 2, false)), (2, vote(3, 2, true))]).is_err());
     }
 
     #[test]
