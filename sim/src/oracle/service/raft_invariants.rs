@@ -30,6 +30,9 @@ pub struct RaftInvariants {
     voters: BTreeMap<(u64, usize), BTreeSet<usize>>,
     /// The term of each entry that somebody applied, by index.
     applied: BTreeMap<u64, u64>,
+    /// The latest term in which a node had led when each of them was applied first: the entry may have been
+    /// agreed on as late as in that term.
+    agreed_by: BTreeMap<u64, u64>,
     /// The term of the entry before, by index and term.
     before: BTreeMap<(u64, u64), u64>,
     /// The nodes that form the cluster.
@@ -74,6 +77,7 @@ impl RaftInvariants {
             leaders: BTreeMap::new(),
             voters: BTreeMap::new(),
             applied: BTreeMap::new(),
+            agreed_by: BTreeMap::new(),
             before: BTreeMap::new(),
             founders: Members::founders(cluster.founders()),
             members: BTreeMap::new(),
@@ -103,8 +107,12 @@ impl RaftInvariants {
         }
         self.is_elected(node, term)?;
         let replica = &self.nodes[node];
-        // A leader that learns late that it was elected need not have what a later one did.
-        let mut earlier = self.applied.iter().filter(|(_, of)| **of < term);
+        // A leader that learns late that it was elected need not have what a later one did, nor what of
+        // earlier terms was agreed on under a later one.
+        let is_earlier = |(index, of): &(&u64, &u64)| {
+            **of < term && self.agreed_by.get(index).is_none_or(|by| *by < term)
+        };
+        let mut earlier = self.applied.iter().filter(is_earlier);
         let missing = earlier.find(|(index, of)| !replica.may_have(**index, **of));
         match missing {
             Some((index, of)) => Err(format!(
@@ -226,6 +234,8 @@ impl RaftInvariants {
     }
 
     fn is_the_same(&mut self, node: usize, index: u64, term: u64) -> Verdict {
+        let latest = self.leaders.last_key_value().map_or(0, |(term, _)| *term);
+        self.agreed_by.entry(index).or_insert(latest);
         let elsewhere = *self.applied.entry(index).or_insert(term);
         if elsewhere == term {
             return Ok(());
@@ -495,6 +505,21 @@ mod tests {
         assert!(judge(&with((2, leads(2)))).is_err());
         // It was elected before, and learns it late.
         assert_eq!(judge(&with((2, leads(1)))), Ok(()));
+        // What a later leader agrees on of an earlier term need not be with one that was elected in between.
+        let mut later = vec![
+            (0, appended(1, 1)),
+            (1, appended(1, 1)),
+            (2, appended(0, 1)),
+        ];
+        later.extend([
+            (2, leads(2)),
+            (0, leads(3)),
+            (0, applies(1, 1)),
+            (2, leads(2)),
+        ]);
+        assert_eq!(judge(&later), Ok(()));
+        later.push((2, leads(4)));
+        assert!(judge(&later).is_err());
     }
 
     #[test]
