@@ -16,6 +16,7 @@ pub mod frame;
 pub mod last_words;
 pub mod live;
 pub mod os;
+pub mod patience;
 pub mod pool;
 pub mod queue;
 pub mod shrink;

@@ -6,12 +6,12 @@
 use crate::frame::{Receiver, Sender};
 use crate::last_words::{LastWords, Paper};
 use crate::os::{self, Fork, Interrupts};
+use crate::patience::{Patience, Reading};
 use crate::worker::FAILED;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::time::ClockId;
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,7 +29,8 @@ pub struct ChildId(u64);
 pub enum End {
     /// As it should.
     Clean,
-    /// It sent nothing for as long as its limit, and was killed for it.
+    /// It sent nothing for as long as its limit, of the time that it could have used, and was killed
+    /// for it.
     TimedOut,
     /// By a signal that this process did not send; none if it is one without a name.
     Signal(Option<Signal>),
@@ -86,47 +87,19 @@ struct Child {
     pipe: OwnedFd,
     receiver: Receiver,
     paper: Paper,
-    /// It is killed when it sends nothing for so long, unless it is held up.
-    silence_max: Duration,
-    heard_at: Instant,
-    /// The CPU time that it had used when it was heard of last.
-    cpu_at_heard: Duration,
-    /// When to look whether it is silent for too long.
-    look_at: Instant,
+    patience: Patience,
 }
-
-/// A child that is silent for this many times its limit is given up, however little CPU time it got.
-const HELD_UP_FACTOR: u32 = 5;
 
 impl Child {
     /// Something was heard of it.
     fn heard(&mut self) {
-        self.heard_at = Instant::now();
-        self.cpu_at_heard = cpu_of(self.pid);
-        self.look_at = self.heard_at + self.silence_max;
+        self.patience.heard(Instant::now());
     }
 
-    /// Whether it has had its time. A child that was stopped, or that is one of too many on a busy
-    /// machine, has not: silent for long, it has used little CPU time. It gets more, but a child that
-    /// waits for ever uses none, so there is an end to that.
-    fn has_had_its_time(&mut self, now: Instant) -> bool {
-        if now < self.look_at {
-            return false;
-        }
-        let used = cpu_of(self.pid).saturating_sub(self.cpu_at_heard);
-        if used >= self.silence_max / 2 || now >= self.heard_at + HELD_UP_FACTOR * self.silence_max
-        {
-            return true;
-        }
-        self.look_at = now + self.silence_max / 2;
-        false
+    /// Whether it has been silent for as long as it may.
+    fn is_over(&mut self, now: Instant) -> bool {
+        now >= self.patience.look_at() && self.patience.is_over(now, Reading::of(self.pid))
     }
-}
-
-/// The CPU time that a process has used so far; none when it is no more.
-fn cpu_of(pid: Pid) -> Duration {
-    let used = ClockId::pid_cpu_clock_id(pid).and_then(ClockId::now);
-    used.map_or(Duration::ZERO, Duration::from)
 }
 
 /// The children of this process.
@@ -168,7 +141,7 @@ impl<'a> Pool<'a> {
     }
 
     /// Forks a child that does `body`, sends what it sends, and ends. It is killed when it sends
-    /// nothing for `silence_max`.
+    /// nothing for `silence_max`, of the time that it could have used.
     ///
     /// # Errors
     /// When the system has no room for another process or pipe.
@@ -196,10 +169,7 @@ impl<'a> Pool<'a> {
                     pipe: read,
                     receiver: Receiver::default(),
                     paper,
-                    silence_max,
-                    heard_at: Instant::now(),
-                    cpu_at_heard: Duration::ZERO,
-                    look_at: Instant::now() + silence_max,
+                    patience: Patience::new(silence_max, Instant::now()),
                 };
                 self.children.insert(id, child);
                 Ok(id)
@@ -221,7 +191,7 @@ impl<'a> Pool<'a> {
         let silent: Vec<ChildId> = self
             .children
             .iter_mut()
-            .filter_map(|(id, child)| child.has_had_its_time(now).then_some(*id))
+            .filter_map(|(id, child)| child.is_over(now).then_some(*id))
             .collect();
         for id in silent {
             let words = self.end(id, true);
@@ -232,7 +202,7 @@ impl<'a> Pool<'a> {
 
     /// The children that have something to tell, or have ended.
     fn poll(&self, until: Option<Instant>) -> io::Result<Vec<ChildId>> {
-        let deadlines = self.children.values().map(|child| child.look_at);
+        let deadlines = self.children.values().map(|child| child.patience.look_at());
         let timeout = match deadlines.chain(until).min() {
             None => PollTimeout::NONE,
             Some(at) => {

@@ -202,7 +202,7 @@ pub fn hang(at_ms: u64, limit: Duration) -> Violation {
         oracle: "hang".to_owned(),
         rule: "a run ends within its time limit".to_owned(),
         at_ms,
-        message: format!("the run did not end within {limit:?} of real time"),
+        message: format!("the run used {limit:?}, or slept for as long, and did not end"),
     }
 }
 

@@ -28,8 +28,8 @@ const PANIC: u32 = 1003;
 const WAVER: u32 = 1004;
 const PANIC_TWICE: u32 = 1005;
 const FILL_STACK: u32 = 1006;
-/// Held up for a while, longer than a run may take, as a process that is stopped.
-const NAP: u32 = 1007;
+/// Stopped for a while, longer than a run may take.
+const STOPPED: u32 = 1007;
 /// And for ever.
 const SLEEP: u32 = 1008;
 /// And the number of a signal, which the run sends to itself the first time.
@@ -51,6 +51,17 @@ impl Fake {
             isolated: |_| false,
         }
     }
+}
+
+/// Stops this process, which another one wakes up again.
+fn stop_for_a_while() {
+    let wake = format!("sleep 2; kill -CONT {}", std::process::id());
+    let mut wake = std::process::Command::new("sh")
+        .args(["-c", &wake])
+        .spawn()
+        .expect("there is a shell");
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).expect("any process may stop");
+    wake.wait().expect("it is a child");
 }
 
 fn seed_of(plan: &[u32]) -> u64 {
@@ -112,7 +123,7 @@ impl World for Fake {
                 WAVER => hash = u64::from(std::process::id()),
                 PANIC_TWICE => panic_twice(),
                 FILL_STACK => drop(fill_stack(0)),
-                NAP => std::thread::sleep(Duration::from_millis(700)),
+                STOPPED => stop_for_a_while(),
                 SLEEP => loop {
                     std::thread::sleep(Duration::from_secs(60));
                 },
@@ -255,7 +266,8 @@ impl Test<'_> {
         let options = ShrinkOptions {
             jobs,
             run_time_max: Duration::from_millis(300),
-            until: Instant::now() + Duration::from_secs(60),
+            // Enough on any machine.
+            until: Instant::now() + Duration::from_secs(600),
         };
         let plan = world.generate(Profile::Engine, seed);
         let pool = Pool::new(self.interrupts, true);
@@ -324,7 +336,7 @@ impl Test<'_> {
         assert_eq!(self.oracle_found(&world), (11, "hang".to_owned()));
     }
 
-    fn a_run_that_is_held_up_is_no_hang_and_one_that_waits_for_ever_is(&self) {
+    fn a_run_that_is_stopped_is_no_hang_and_one_that_waits_for_ever_is(&self) {
         let found = |special: u32| {
             let world = Fake::new(move |seed| if seed == 3 { special } else { 0 });
             let mut options = Test::options(2);
@@ -336,7 +348,7 @@ impl Test<'_> {
                 Err(error) => panic!("processes can be had: {error}"),
             }
         };
-        assert_eq!(found(NAP), None);
+        assert_eq!(found(STOPPED), None);
         assert_eq!(found(SLEEP), Some(3));
     }
 
@@ -520,7 +532,7 @@ fn main() {
         the_lowest_violation_is_found_among_seeds_that_have_to_be_run_again,
         a_hunt_goes_on_behind_a_finding,
         a_hang_is_found,
-        a_run_that_is_held_up_is_no_hang_and_one_that_waits_for_ever_is,
+        a_run_that_is_stopped_is_no_hang_and_one_that_waits_for_ever_is,
         a_crash_is_found_in_the_middle_of_its_batch,
         a_panic_that_nobody_catches_is_found,
         a_run_that_wavers_is_found,
