@@ -598,7 +598,7 @@ impl Stage {
             let deed = Deed {
                 at,
                 command: command.clone(),
-                result: *result,
+                result: result.clone(),
                 events: events.to_vec(),
             };
             if !self.is_first(now, node, index, deed) {
