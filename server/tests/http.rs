@@ -282,6 +282,10 @@ async fn a_request_id_that_comes_again_for_something_else_is_refused_and_changes
                 continue;
             }
             for stage in ["held", "queued", "released"] {
+                if is_retry && stage == "queued" {
+                    // It waits with the first one, which is for another test.
+                    continue;
+                }
                 let case = format!("{stage}: {first:?}, then {second:?}, by path: {by_path}");
                 let service = Service::start(|_| {}).await;
                 let body = json!({"claims": first, "holder": "alice", "request_id": "r"});
@@ -299,10 +303,6 @@ async fn a_request_id_that_comes_again_for_something_else_is_refused_and_changes
                     }
                 }
                 let before = service.handle.usage().await.unwrap().engine;
-                if is_retry && stage == "queued" {
-                    // It would wait, too: that is another test's.
-                    continue;
-                }
                 let got = ask_again(&service, by_path, second, "r").await;
                 if is_retry {
                     let status = if stage == "held" { 200 } else { 409 };
