@@ -2,6 +2,7 @@
 
 use crate::Lost;
 use lockwright_engine::{EndReason, ErrorCode, LimitName};
+use lockwright_protocol::ClaimText;
 use std::fmt;
 
 /// The server (or the client, on its behalf) refused something; nothing was changed.
@@ -13,6 +14,12 @@ pub struct Refused {
     pub message: String,
     /// With [`ErrorCode::LimitExceeded`], which limit.
     pub limit: Option<LimitName>,
+    /// With [`ErrorCode::RequestMismatch`], what the first request with the id asked for; empty when
+    /// it has ended, since that is not remembered.
+    pub claims: Vec<ClaimText>,
+    /// With [`ErrorCode::RequestMismatch`], how the first request with the id ended; none while it is
+    /// queued or held.
+    pub ended: Option<EndReason>,
 }
 
 impl Refused {
@@ -21,6 +28,8 @@ impl Refused {
             code,
             message: message.to_owned(),
             limit: None,
+            claims: Vec::new(),
+            ended: None,
         }
     }
 }

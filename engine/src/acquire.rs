@@ -1,8 +1,9 @@
 //! Asking for locks.
 
 use crate::{
-    Claim, DurationMs, Engine, Event, EventKind, InvalidRequest, LimitName, LockKey, LockState,
-    Refusal, Reply, TimeMs, Wait,
+    Claim, DurationMs, Engine, Event, EventKind, FirstRequest, InvalidRequest, LimitName, LockKey,
+    LockState, Refusal, Reply, TimeMs, Wait,
+    claims::{ClaimsDigest, uncovered},
     owners::OwnerId,
     requests::{Phase, Request, RequestId},
     tree::{Arrival, Newcomer},
@@ -27,10 +28,7 @@ impl Engine {
         if owner.is_some()
             && let Some(known) = self.find_hashed(lock, hash)
         {
-            return Ok(Reply::Acquired {
-                state: self.requests[known].state(),
-                fresh: false,
-            });
+            return self.again(known, claims);
         }
         self.check_owner(lock, owner)?;
         let owner = owner.unwrap_or_else(|| self.owners.find_or_add(&lock.namespace, &lock.owner));
@@ -49,6 +47,37 @@ impl Engine {
             }
         };
         Ok(Reply::Acquired { state, fresh: true })
+    }
+
+    /// The answer to an id that is known: the state of its request if that asked for the same claims,
+    /// and a refusal that names it if not (SEMANTICS section 4).
+    fn again(&self, known: RequestId, claims: &[Claim]) -> Result<Reply, Refusal> {
+        let request = &self.requests[known];
+        let (is_retry, first) = match request.phase {
+            Phase::Ended { digest, reason, .. } => {
+                let first = FirstRequest {
+                    claims: Vec::new(),
+                    ended: Some(reason),
+                };
+                (digest == ClaimsDigest::of(claims), first)
+            }
+            Phase::Queued { .. } | Phase::Held { .. } => {
+                let first = FirstRequest {
+                    claims: self.claims_of(request),
+                    ended: None,
+                };
+                let mut asked = uncovered(claims);
+                asked.sort_unstable();
+                (asked.into_iter().eq(&first.claims), first)
+            }
+        };
+        if !is_retry {
+            return Err(Refusal::RequestMismatch(Box::new(first)));
+        }
+        Ok(Reply::Acquired {
+            state: request.state(),
+            fresh: false,
+        })
     }
 
     /// What can be said of a request without looking at anything else.
@@ -149,6 +178,7 @@ impl Engine {
             entry,
             &mut self.requests,
             &mut self.freed,
+            None,
         );
         assert!(self.freed.is_empty(), "nobody waits for the newest request");
         self.requests.remove(id);

@@ -42,10 +42,28 @@ impl Claim {
         }
     }
 
+    /// Whether this claim makes `other` redundant in the same request: an equal or ancestor path with
+    /// an equal or stronger mode.
+    #[must_use]
+    pub(crate) fn covers(&self, other: &Claim) -> bool {
+        (self.mode == Mode::Write || other.mode == Mode::Read) && self.path.covers(&other.path)
+    }
+
     /// Whether the two claims conflict.
     #[must_use]
     pub fn conflicts(&self, other: &Claim) -> bool {
         (self.mode == Mode::Write || other.mode == Mode::Write) && self.path.overlaps(&other.path)
+    }
+}
+
+/// As scripts and the protocol write it: `r a/b` or `w a/b`.
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.mode {
+            Mode::Read => 'r',
+            Mode::Write => 'w',
+        };
+        write!(f, "{mode} {}", self.path)
     }
 }
 
@@ -124,7 +142,8 @@ pub enum Wait {
 pub enum Command {
     /// Asks for locks: all of the claims or none.
     Acquire {
-        /// The request: its id is free, or this is a retry and is answered with its state.
+        /// The request: its id is free, or this is a retry for the same claims and is answered with
+        /// the state of the first one.
         lock: LockKey,
         /// What is asked for; see [`Limits::claims_per_request`](crate::Limits).
         claims: Vec<Claim>,

@@ -4,6 +4,7 @@
 use crate::{
     Command, DurationMs, EndReason, Event, EventKind, HashKey, InvalidRequest, Limits, LockKey,
     Refusal, Reply, TimeMs, Token,
+    claims::ClaimsDigest,
     owners::{Opening, OwnerId, Owners},
     requests::{Phase, Request, RequestId},
     slab::Slab,
@@ -336,19 +337,23 @@ impl Engine {
         }
         let request = &mut self.requests[id];
         let token = request.token();
-        let (owner, entry) = (request.owner, request.first_entry.take());
-        request.phase = Phase::Ended {
-            reason,
-            at: self.now,
-            token,
-        };
+        let owner = request.owner;
+        let entry = request.first_entry.take();
         let entry = entry.expect("a live request is on the tree");
+        let mut digest = ClaimsDigest::default();
         self.tree.remove(
             self.owners.root_mut(owner),
             entry,
             &mut self.requests,
             &mut self.freed,
+            Some(&mut digest),
         );
+        self.requests[id].phase = Phase::Ended {
+            reason,
+            at: self.now,
+            token,
+            digest,
+        };
         self.owners.unlink(&mut self.requests, id);
         self.owners[owner].remembered += 1;
         self.forget

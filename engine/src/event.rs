@@ -1,6 +1,6 @@
 //! What the engine says: the reply to a command, and events.
 
-use crate::{LimitName, LockKey, NameError, PathError, SessionKey, TimeMs, Token};
+use crate::{Claim, LimitName, LockKey, NameError, PathError, SessionKey, TimeMs, Token};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -176,7 +176,8 @@ pub enum Reply {
     Acquired {
         /// Its state.
         state: LockState,
-        /// Whether this is the first time this id was seen. If not, nothing was done.
+        /// Whether this is the first time this id was seen. If not, nothing was done, and the
+        /// claims are those of the first time.
         fresh: bool,
     },
     /// To a renewal: when the lease runs out now.
@@ -189,7 +190,7 @@ pub enum Reply {
 }
 
 /// Why a command was refused. A refused command changes nothing (apart from the time).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// It would have to wait and may not.
@@ -226,6 +227,36 @@ pub enum Refusal {
         /// What the command would have made it.
         got: u64,
     },
+    /// The id is that of an earlier request of the owner, live or remembered, for other claims.
+    #[error("{0}")]
+    RequestMismatch(Box<FirstRequest>),
+}
+
+/// The request that has the id of one that is refused as `request_mismatch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstRequest {
+    /// What it asked for, without duplicates and covered claims; empty once it has ended, since that
+    /// is not remembered.
+    pub claims: Vec<Claim>,
+    /// How it ended; none while it is queued or held.
+    pub ended: Option<EndReason>,
+}
+
+impl fmt::Display for FirstRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the id is that of an earlier request, for ")?;
+        if self.claims.is_empty() {
+            f.write_str("other claims")?;
+        }
+        for (place, claim) in self.claims.iter().enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            write!(f, "{comma}{claim}")?;
+        }
+        if let Some(reason) = self.ended {
+            write!(f, ", which ended as {reason}")?;
+        }
+        f.write_str(": another request needs another id")
+    }
 }
 
 /// What is malformed in a command.
@@ -265,6 +296,8 @@ pub enum ErrorCode {
     InvalidRequest,
     /// A limit would be exceeded.
     LimitExceeded,
+    /// An id that comes again for other claims.
+    RequestMismatch,
 }
 
 impl ErrorCode {
@@ -281,6 +314,7 @@ impl ErrorCode {
             ErrorCode::InvalidPath => "invalid_path",
             ErrorCode::InvalidRequest => "invalid_request",
             ErrorCode::LimitExceeded => "limit_exceeded",
+            ErrorCode::RequestMismatch => "request_mismatch",
         }
     }
 }
@@ -304,6 +338,7 @@ impl Refusal {
             Refusal::UnknownSession => ErrorCode::UnknownSession,
             Refusal::InvalidRequest(_) => ErrorCode::InvalidRequest,
             Refusal::LimitExceeded { .. } => ErrorCode::LimitExceeded,
+            Refusal::RequestMismatch(_) => ErrorCode::RequestMismatch,
         }
     }
 }

@@ -298,7 +298,8 @@ impl Engine {
         self.info_of(&self.requests[id])
     }
 
-    pub(crate) fn info_of(&self, request: &Request) -> LockInfo {
+    /// What a request claims, in the order of the texts of their paths; nothing once it has ended.
+    pub(crate) fn claims_of(&self, request: &Request) -> Vec<Claim> {
         let mut claims: Vec<Claim> = self
             .tree
             .chain(request.first_entry)
@@ -311,9 +312,13 @@ impl Engine {
             })
             .collect();
         claims.sort_unstable();
+        claims
+    }
+
+    pub(crate) fn info_of(&self, request: &Request) -> LockInfo {
         LockInfo {
             key: self.owners.lock_key(request),
-            claims,
+            claims: self.claims_of(request),
             state: request.state(),
             arrived_at: request.arrived_at,
         }

@@ -6,6 +6,7 @@
 //! applies the same commands gets the same engine.
 
 mod acquire;
+mod claims;
 mod command;
 mod engine;
 mod event;
@@ -26,8 +27,8 @@ mod tree;
 pub use command::{Claim, Command, LockKey, Mode, Owner, SessionKey, Token, Wait};
 pub use engine::{Engine, EngineConfig};
 pub use event::{
-    EndReason, ErrorCode, Event, EventKind, InvalidRequest, LockState, Refusal, Reply,
-    SessionChange,
+    EndReason, ErrorCode, Event, EventKind, FirstRequest, InvalidRequest, LockState, Refusal,
+    Reply, SessionChange,
 };
 pub use inspect::{Cursor, LockInfo, Page, SessionInfo, Usage};
 pub use limits::{LimitName, Limits};

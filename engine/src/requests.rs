@@ -2,6 +2,7 @@
 
 use crate::{
     DurationMs, EndReason, LockState, Name, TimeMs, Token,
+    claims::ClaimsDigest,
     owners::OwnerId,
     slab::Id,
     table::Hashed,
@@ -25,6 +26,8 @@ pub(crate) enum Phase {
         reason: EndReason,
         at: TimeMs,
         token: Option<Token>,
+        /// What is left of its claims: they are off the tree.
+        digest: ClaimsDigest,
     },
 }
 
@@ -65,6 +68,14 @@ impl Request {
         }
     }
 
+    /// What is left of its claims once it has ended.
+    pub(crate) fn digest(&self) -> Option<ClaimsDigest> {
+        match self.phase {
+            Phase::Queued { .. } | Phase::Held { .. } => None,
+            Phase::Ended { digest, .. } => Some(digest),
+        }
+    }
+
     /// When it is due: its wait deadline while queued, the end of its lease while held.
     pub(crate) fn due(&self) -> Option<TimeMs> {
         match self.phase {
@@ -86,7 +97,9 @@ impl Request {
                 granted_at,
                 expires,
             },
-            Phase::Ended { reason, at, token } => LockState::Ended { reason, at, token },
+            Phase::Ended {
+                reason, at, token, ..
+            } => LockState::Ended { reason, at, token },
         }
     }
 }

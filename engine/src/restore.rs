@@ -3,6 +3,7 @@
 use crate::{
     DurationMs, Engine, EngineConfig, HashKey, LockState, Mode, Owner, Snapshot, SnapshotError,
     TimeMs, Token,
+    claims::ClaimsDigest,
     engine::{COUNTER_MAX, Rank, Subject},
     owners::{Opening, OwnerId, Session},
     path::is_segment,
@@ -246,6 +247,9 @@ impl Restoring<'_> {
             },
             LockState::Ended { .. } => return Err(impossible("a live request that has ended")),
         };
+        if saved.digest.is_some() {
+            return Err(impossible("a live request with a digest of its claims"));
+        }
         let id = self.record(saved, phase)?;
         if self.engine.requests[id]
             .due()
@@ -316,7 +320,18 @@ impl Restoring<'_> {
         if !saved.claims.is_empty() {
             return Err(impossible("a request that has ended and has claims"));
         }
-        let id = self.record(saved, Phase::Ended { reason, at, token })?;
+        let Some(digest) = saved.digest.map(ClaimsDigest) else {
+            return Err(impossible(
+                "a request that has ended without a digest of its claims",
+            ));
+        };
+        let phase = Phase::Ended {
+            reason,
+            at,
+            token,
+            digest,
+        };
+        let id = self.record(saved, phase)?;
         let owner = self.engine.requests[id].owner;
         self.engine.owners[owner].remembered += 1;
         Ok((id, at))

@@ -72,6 +72,8 @@ pub(crate) struct SavedRequest {
     pub(crate) claims: Vec<SavedClaim>,
     pub(crate) ttl: Option<DurationMs>,
     pub(crate) state: LockState,
+    /// The digest of the claims of an ended request; none of a live one.
+    pub(crate) digest: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,6 +225,7 @@ impl<'a> Saving<'a> {
             claims: self.claims(request),
             ttl: request.ttl,
             state: request.state(),
+            digest: request.digest().map(|digest| digest.0),
         }
     }
 

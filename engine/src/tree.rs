@@ -11,6 +11,7 @@
 
 use crate::{
     Claim, Mode, Path,
+    claims::ClaimsDigest,
     requests::{Request, RequestId},
     slab::{Id, Slab},
     table::{HashKey, Hashed, Table},
@@ -232,23 +233,30 @@ impl Tree {
 
     /// The path of a node, put together from the segments above it.
     pub(crate) fn path(&self, id: NodeId) -> Path {
-        let node = &self.nodes[id];
-        let above = |node: &&Node| node.parent.map(|parent| &self.nodes[parent]);
-        let segments =
-            || std::iter::successors(Some(node), above).filter(|node| node.parent.is_some());
-        let bytes: usize = segments().map(|node| node.segment.len() + 1).sum();
+        let bytes: usize = self.segments_up(id).map(|segment| segment.len() + 1).sum();
         if bytes == 0 {
             return Path::root();
         }
         let mut text = vec![b'/'; bytes - 1];
         let mut end = text.len();
-        for node in segments() {
-            let start = end - node.segment.len();
-            text[start..end].copy_from_slice(node.segment.as_bytes());
+        for segment in self.segments_up(id) {
+            let start = end - segment.len();
+            text[start..end].copy_from_slice(segment.as_bytes());
             end = start.saturating_sub(1);
         }
         let text = String::from_utf8(text).expect("segments are UTF-8");
         Path::parse(text).expect("segments joined by `/` are a path")
+    }
+
+    /// The segments of a node's path, from the last one up.
+    fn segments_up(&self, id: NodeId) -> impl Iterator<Item = &str> {
+        let mut next = Some(id);
+        std::iter::from_fn(move || {
+            let node = &self.nodes[next?];
+            next = node.parent;
+            // The root has none.
+            next.map(|_| node.segment.as_str())
+        })
     }
 
     /// Places the newest request on the tree: an entry for each claim, and intentions above.
@@ -463,18 +471,24 @@ impl Tree {
     }
 
     /// Takes all entries of a request off the tree. Requests of which no entry is blocked any
-    /// more are appended to `freed`. Clears `root` when its node has become idle.
+    /// more are appended to `freed`. Clears `root` when its node has become idle. What the request
+    /// claims is added to `digest`, where it is to be remembered.
     pub(crate) fn remove(
         &mut self,
         root: &mut Option<NodeId>,
         first_entry: EntryId,
         requests: &mut Slab<Request>,
         freed: &mut Vec<RequestId>,
+        mut digest: Option<&mut ClaimsDigest>,
     ) {
         let mut next = Some(first_entry);
         while let Some(id) = next {
             let entry = self.entries.remove(id);
             next = entry.next_of_request;
+            // The nodes above a claim have entries of the request that come later in the chain.
+            if let (Some(digest), Some(mode)) = (&mut digest, entry.mode.claimed()) {
+                digest.add(mode, self.segments_up(entry.node));
+            }
             self.unlink(id, &entry, requests, freed);
             self.drop_if_idle(root, entry.node);
         }

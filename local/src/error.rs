@@ -88,7 +88,8 @@ impl From<Refusal> for LockError {
             | Refusal::StaleToken { .. }
             | Refusal::NotQueued
             | Refusal::UnknownLock
-            | Refusal::UnknownSession => {
+            | Refusal::UnknownSession
+            | Refusal::RequestMismatch(_) => {
                 unreachable!("asking for a lock is not refused as {refusal}")
             }
         }

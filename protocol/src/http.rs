@@ -1,7 +1,7 @@
 //! What crosses plain HTTP: for whoever asks for one lock at a time, without a session.
 
 use crate::{ClaimText, WaitMs};
-use lockwright_engine::{DurationMs, Mode, Name, Token};
+use lockwright_engine::{DurationMs, EndReason, Mode, Name, Token};
 use serde::{Deserialize, Serialize};
 
 /// Body of `POST /v1/acquire`.
@@ -247,6 +247,15 @@ pub struct ErrorBody {
     /// With `unavailable`: where clients reach the leader, when it is known and another node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
+    /// With `request_mismatch`: what the first request with this `request_id` asked for; left out
+    /// when it has ended, since that is not remembered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<ClaimView>,
+    /// With `request_mismatch`: how the first request with this `request_id` ended; left out while
+    /// it is queued or held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::EndReason>))]
+    pub ended: Option<EndReason>,
     /// From `GET /readyz`: what the node waits for; left out when it does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<crate::cluster::Waiting>,
@@ -520,6 +529,19 @@ mod schema {
     pub(super) enum Claim {
         Words { mode: Mode, path: String },
         Text(String),
+    }
+
+    /// How a request ended.
+    #[derive(serde::Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "snake_case")]
+    #[expect(dead_code, reason = "it is there for its derived schema")]
+    pub(super) enum EndReason {
+        Released,
+        Expired,
+        Cancelled,
+        TimedOut,
+        SessionEnded,
+        Broken,
     }
 
     /// Whose a request is: a named holder's, or a session's.

@@ -1,5 +1,6 @@
 //! What a server says.
 
+use crate::ClaimText;
 use lockwright_engine::{DurationMs, EndReason, ErrorCode, LimitName, Name, Token};
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,14 @@ pub enum Message {
         /// With `limit_exceeded`, which limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<LimitName>,
+        /// With `request_mismatch`, what the first request with the id asked for; left out when it
+        /// has ended, since that is not remembered.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        claims: Vec<ClaimText>,
+        /// With `request_mismatch`, how the first request with the id ended; left out while it is
+        /// queued or held.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<EndReason>,
     },
 }
 

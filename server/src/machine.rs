@@ -88,7 +88,7 @@ pub(crate) enum RestoreError {
 }
 
 /// Why a proposal was not carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Denial {
     /// The engine refuses.
     Refused(Refusal),
@@ -302,12 +302,14 @@ impl Machine {
                 let result = step.run(command);
                 if let Command::Acquire { lock, claims, .. } = command {
                     let machine = &*step.machine;
-                    match result {
+                    match &result {
                         Ok(_) => {
                             let info = machine.engine.lock(lock);
                             arrived_at = info.map(|info| info.arrived_at);
                             step.note_waiting(lock);
                         }
+                        // Nothing is in its way: it asks with the wrong id.
+                        Err(Refusal::RequestMismatch(_)) => {}
                         Err(_) => {
                             let found = machine.in_the_way(&lock.namespace, claims, None);
                             in_the_way = Some(Box::new(found));

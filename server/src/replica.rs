@@ -19,7 +19,8 @@ use crate::{
     translate::{self, OwnEffect, Rejection},
 };
 use lockwright_engine::{
-    Command, DurationMs, EventKind, LockKey, LockState, Reply, SessionChange, SessionKey, TimeMs,
+    Command, DurationMs, EventKind, LockKey, LockState, Refusal, Reply, SessionChange, SessionKey,
+    TimeMs,
 };
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::{Message, Request, Seq, ServerFrame};
@@ -536,7 +537,7 @@ impl<E: Env> Replica<E> {
 
     /// What a named holder's request came to when it was applied.
     fn acquired(&mut self, caller: CallerId, lock: &LockKey, outcome: &Outcome) {
-        let answer = match outcome.result {
+        let answer = match &outcome.result {
             Ok(Reply::Acquired {
                 state: LockState::Queued { .. },
                 ..
@@ -547,10 +548,29 @@ impl<E: Env> Replica<E> {
             // It fails when the caller has gone, which it tells of itself.
             let _ = caller.send(answer);
         }
+        if let Err(Denial::Refused(Refusal::RequestMismatch(_))) = &outcome.result {
+            self.give_up_unwaited(lock);
+        }
+    }
+
+    /// A caller that asked with the id of another request is answered. Those that waited for that
+    /// request may have gone meanwhile, and left it to this one.
+    fn give_up_unwaited(&mut self, lock: &LockKey) {
+        let is_queued = |machine: &Machine| {
+            let first = machine.engine().lock(lock);
+            first.is_some_and(|first| matches!(first.state, LockState::Queued { .. }))
+        };
+        if !self.callers.any(lock) && self.ledger.with_machine(is_queued) {
+            let action = Action::GiveUp {
+                lock: lock.clone(),
+                even_held: false,
+            };
+            self.ledger.propose(action, Waiter::Nobody);
+        }
     }
 
     fn call_answer(&self, outcome: &Outcome) -> CallAnswer {
-        match outcome.result {
+        match outcome.result.clone() {
             Ok(Reply::Acquired { state, .. }) => match state {
                 LockState::Held {
                     token,
@@ -672,7 +692,7 @@ impl<E: Env> Replica<E> {
             }
             return;
         }
-        let (message, waiting) = match outcome.result {
+        let (message, waiting) = match outcome.result.clone() {
             Ok(_) => {
                 let message = self.welcome(resumes, outcome);
                 let attachment = Attachment(outcome.index);
@@ -787,7 +807,7 @@ impl<E: Env> Replica<E> {
 
 /// The answer to a request of a session; none for a connection that has lost its session.
 fn answer_to(own: &OwnEffect, outcome: &Outcome) -> Option<Message> {
-    Some(match (outcome.result, own) {
+    Some(match (outcome.result.clone(), own) {
         (Err(Denial::Superseded), _) => return None,
         (Err(Denial::Refused(refusal)), _) => Rejection::from(refusal).into(),
         (Ok(Reply::Acquired { state, .. }), OwnEffect::Acquire(lock)) => {

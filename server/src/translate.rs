@@ -1,10 +1,10 @@
 //! Between the words of the wire and those of the engine.
 
 use lockwright_engine::{
-    Command, DurationMs, EndReason, ErrorCode, EventKind, LimitName, LockInfo, LockKey, LockState,
-    Name, Owner, Refusal, SessionChange, SessionKey, TimeMs,
+    Command, DurationMs, EndReason, ErrorCode, EventKind, FirstRequest, LimitName, LockInfo,
+    LockKey, LockState, Name, Owner, Refusal, SessionChange, SessionKey, TimeMs,
 };
-use lockwright_protocol::{ClaimError, DecodeError, LockStatus, Message, Request};
+use lockwright_protocol::{ClaimError, ClaimText, DecodeError, LockStatus, Message, Request};
 
 /// Why a message is refused, as the client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,7 @@ pub(crate) struct Rejection {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
     pub(crate) limit: Option<LimitName>,
+    pub(crate) first: Option<FirstRequest>,
 }
 
 impl Rejection {
@@ -21,6 +22,7 @@ impl Rejection {
             code: ErrorCode::InvalidRequest,
             message: message.into(),
             limit: None,
+            first: None,
         }
     }
 }
@@ -30,8 +32,12 @@ impl From<Refusal> for Rejection {
         Rejection {
             code: refusal.code(),
             message: refusal.to_string(),
-            limit: match refusal {
-                Refusal::LimitExceeded { limit, .. } => Some(limit),
+            limit: match &refusal {
+                Refusal::LimitExceeded { limit, .. } => Some(*limit),
+                _ => None,
+            },
+            first: match refusal {
+                Refusal::RequestMismatch(first) => Some(*first),
                 _ => None,
             },
         }
@@ -44,6 +50,7 @@ impl From<&DecodeError> for Rejection {
             code: error.code(),
             message: error.to_string(),
             limit: None,
+            first: None,
         }
     }
 }
@@ -54,16 +61,21 @@ impl From<ClaimError> for Rejection {
             code: error.code(),
             message: error.to_string(),
             limit: None,
+            first: None,
         }
     }
 }
 
 impl From<Rejection> for Message {
     fn from(rejection: Rejection) -> Message {
+        let first = rejection.first.as_ref();
+        let claims = first.map(|first| first.claims.iter().map(ClaimText::from).collect());
         Message::Error {
             error: rejection.code,
             message: rejection.message,
             limit: rejection.limit,
+            claims: claims.unwrap_or_default(),
+            ended: first.and_then(|first| first.ended),
         }
     }
 }

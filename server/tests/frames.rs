@@ -75,6 +75,65 @@ impl Socket {
 }
 
 #[tokio::test]
+async fn an_id_that_comes_again_for_other_claims_is_refused_with_those_of_the_first() {
+    const MISMATCH: &str = r#""type":"error","error":"request_mismatch","message":"the id is that"#;
+    let service = Service::start(|_| {}).await;
+    let mut other = service.open("other", 60_000).await;
+    let mut socket = service.open("s", 60_000).await;
+    let acquire = |seq: u64, id: &str, claims: &str| {
+        format!(
+            r#"{{"type":"acquire","seq":{seq},"id":"{id}","claims":[{claims}],"ttl_ms":60000}}"#
+        )
+    };
+    let refused = |got: &str, end: &str| {
+        assert!(got.contains(MISMATCH), "{got}");
+        assert!(got.ends_with(end), "{got} does not end with {end}");
+    };
+    other.ask(&acquire(2, "X", r#""w q""#)).await;
+    let held = socket.ask(&acquire(2, "L", r#""w a","r b""#)).await;
+    assert!(
+        held.contains(r#""type":"granted","id":"L","token":2"#),
+        "{held}"
+    );
+    let queued = socket.ask(&acquire(3, "M", r#""r q/x""#)).await;
+    assert_eq!(queued, r#"{"seq":3,"type":"queued","id":"M"}"#);
+    for (seq, claims) in (4..).zip([
+        r#""w c""#,
+        r#""w a""#,
+        r#""r a","w b""#,
+        r#""w a","r b","r c""#,
+    ]) {
+        let got = socket.ask(&acquire(seq, "L", claims)).await;
+        refused(&got, r#""claims":["r b","w a"]}"#);
+        let got = socket.ask(&acquire(seq, "M", claims)).await;
+        refused(&got, r#""claims":["r q/x"]}"#);
+    }
+    // What the first requests are is as it was, and a retry is answered.
+    let again = socket
+        .ask(&acquire(20, "L", r#""r b","w a","w a/x""#))
+        .await;
+    assert!(
+        again.starts_with(r#"{"seq":20,"type":"granted","id":"L","token":2"#),
+        "{again}"
+    );
+    let again = socket.ask(&acquire(21, "M", r#""r q/x""#)).await;
+    assert_eq!(again, r#"{"seq":21,"type":"queued","id":"M"}"#);
+    let released = socket
+        .ask(r#"{"type":"release","seq":22,"id":"L","token":2}"#)
+        .await;
+    assert_eq!(released, r#"{"seq":22,"type":"done"}"#);
+    let got = socket.ask(&acquire(23, "L", r#""w c""#)).await;
+    refused(&got, r#""ended":"released"}"#);
+    // Another session has ids of its own.
+    let own = other.ask(&acquire(24, "L", r#""w c""#)).await;
+    assert!(
+        own.contains(r#""type":"granted","id":"L","token":3"#),
+        "{own}"
+    );
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn a_malformed_message_is_answered_and_the_connection_goes_on() {
     let service = Service::start(|config| config.message_bytes_max = 1000).await;
     let mut socket = service.open("s", 1000).await;

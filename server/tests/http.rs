@@ -240,6 +240,127 @@ async fn asking_again_with_the_same_request_id_never_locks_twice() {
     service.stop().await;
 }
 
+/// The doors, and how each asks for `claims` with the id `r` for `alice`.
+async fn ask_again(service: &Service, by_path: bool, claims: &[&str], id: &str) -> (u16, Value) {
+    if by_path {
+        let (mode, path) = claims[0].split_once(' ').unwrap();
+        let mode = if mode == "r" { "read" } else { "write" };
+        let query = format!("holder=alice&request_id={id}&mode={mode}&wait_ms=no");
+        return service
+            .ask("POST", &format!("/lock/{path}?{query}"), "")
+            .await;
+    }
+    let body = json!({"claims": claims, "holder": "alice", "request_id": id});
+    service.post("/v1/acquire", body).await
+}
+
+fn claims_told(got: &Value) -> Vec<String> {
+    let claims = got["claims"].as_array().into_iter().flatten();
+    let text = |claim: &Value| {
+        let mode = if claim["mode"] == "read" { "r" } else { "w" };
+        format!("{mode} {}", claim["path"].as_str().unwrap())
+    };
+    claims.map(text).collect()
+}
+
+#[tokio::test]
+async fn a_request_id_that_comes_again_for_something_else_is_refused_and_changes_nothing() {
+    for (first, second, is_retry) in [
+        (&["w a"][..], &["w a"][..], true),
+        (&["w a"], &["w a", "r a/b", "w a"], true),
+        (&["r a", "w b"], &["w b", "r a"], true),
+        (&["w a"], &["w b"], false),
+        (&["w a"], &["r a"], false),
+        (&["w a"], &["w a/b"], false),
+        (&["w a"], &["w a", "w b"], false),
+        (&["r a", "w b"], &["w a", "r b"], false),
+        (&["r a", "w b"], &["w b"], false),
+    ] {
+        for by_path in [false, true] {
+            // `/lock/..` takes one claim.
+            if by_path && second.len() > 1 {
+                continue;
+            }
+            for stage in ["held", "queued", "released"] {
+                if is_retry && stage == "queued" {
+                    // It waits with the first one, which is for another test.
+                    continue;
+                }
+                let case = format!("{stage}: {first:?}, then {second:?}, by path: {by_path}");
+                let service = Service::start(|_| {}).await;
+                let body = json!({"claims": first, "holder": "alice", "request_id": "r"});
+                let mut waiting = None;
+                if stage == "queued" {
+                    service.lock("/", "bob").await;
+                    waiting = Some(service.queue(body, 1).await);
+                } else {
+                    let (status, got) = service.post("/v1/acquire", body).await;
+                    assert_eq!(status, 200, "{case}: {got}");
+                    if stage == "released" {
+                        let path = first[0].split_once(' ').unwrap().1;
+                        let release = json!({"key": path, "token": got["token"]});
+                        assert_eq!(service.post("/v1/release", release).await.0, 200);
+                    }
+                }
+                let before = service.handle.usage().await.unwrap().engine;
+                let got = ask_again(&service, by_path, second, "r").await;
+                if is_retry {
+                    let status = if stage == "held" { 200 } else { 409 };
+                    assert_eq!(got.0, status, "{case}: {got:?}");
+                } else {
+                    assert_eq!(error(&got), (422, "request_mismatch"), "{case}");
+                    let mut told = claims_told(&got.1);
+                    told.sort();
+                    let is_over = stage == "released";
+                    assert_eq!(
+                        told,
+                        if is_over { vec![] } else { first.to_vec() },
+                        "{case}"
+                    );
+                    let ended = if is_over {
+                        json!("released")
+                    } else {
+                        Value::Null
+                    };
+                    assert_eq!(got.1["ended"], ended, "{case}");
+                    for other in ["token", "key", "holder", "lease_ms", "lease_remaining_ms"] {
+                        assert_eq!(got.1[other], Value::Null, "{case}: `{other}` of the first");
+                    }
+                }
+                let after = service.handle.usage().await.unwrap().engine;
+                assert_eq!(after, before, "{case}");
+                drop(waiting);
+                service.stop().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_whose_caller_goes_while_its_id_is_used_for_something_else_leaves_the_queue() {
+    let service = Service::start(|_| {}).await;
+    let token = service.lock("a", "bob").await;
+    for round in 0..20 {
+        let body = json!({"key": "a", "holder": "alice", "request_id": format!("r{round}")});
+        let waiting = service.queue(body.clone(), 1).await;
+        // The end of the one and the question of the other cross in any order.
+        let mut other = body;
+        other["key"] = json!("b");
+        let other = other.to_string();
+        let other = service.send("POST", "/v1/acquire", &other);
+        let (other, ()) = tokio::join!(other, async { drop(waiting) });
+        assert_eq!(error(&answer(other).await), (422, "request_mismatch"));
+        service
+            .until(|usage| usage.waiting_calls == 0 && usage.engine.live_requests == 1)
+            .await;
+    }
+    let release = json!({"key": "a", "token": token});
+    assert_eq!(service.post("/v1/release", release).await.0, 200);
+    let (_, fence) = service.get("/v1/fence?key=a").await;
+    assert_eq!(fence["held"], json!(false), "nobody is there to hold it");
+    service.stop().await;
+}
+
 #[tokio::test]
 async fn several_paths_are_locked_all_or_none() {
     let service = Service::start(|_| {}).await;

@@ -65,6 +65,8 @@ pub enum Stream {
     ClusterCrowd = 107,
     /// Those who come to the server of profile `service` over HTTP, without a session.
     ServiceHttp = 72,
+    /// Which of them ask with the id of a request for something else.
+    ServiceMistakes = 73,
 }
 
 /// A source of random numbers for one purpose.

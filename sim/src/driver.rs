@@ -16,7 +16,7 @@ use lockwright_engine::{
 };
 
 /// Why an op was refused, for people; a line has only the [`ErrorCode`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// A name in it is no name. The engine did not see it.
     #[error("{what}: {error}")]
@@ -86,8 +86,8 @@ impl EngineDriver {
 
     /// Why the latest op was refused, if it was.
     #[must_use]
-    pub fn rejection(&self) -> Option<Rejection> {
-        self.rejection
+    pub fn rejection(&self) -> Option<&Rejection> {
+        self.rejection.as_ref()
     }
 
     /// Carries out one op and appends what happens to `lines`, in the order in which it does.
@@ -118,8 +118,9 @@ impl EngineDriver {
             Ok(None) => return,
             Ok(Some(what)) => what,
             Err(rejection) => {
+                let code = rejection.code();
                 self.rejection = Some(rejection);
-                self.refused(op, rejection.code())
+                self.refused(op, code)
             }
         };
         let at = self.engine.now().as_ms();

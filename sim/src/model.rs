@@ -63,6 +63,15 @@ enum State {
     },
 }
 
+/// A request that is over and remembered (section 4).
+#[derive(Debug, Clone)]
+struct Ended {
+    /// How it ended.
+    reason: &'static str,
+    /// What it asked for, without what another claim covers.
+    claims: Vec<OpClaim>,
+}
+
 /// A session that is open (section 4).
 #[derive(Debug, Clone)]
 struct Session {
@@ -96,8 +105,8 @@ pub struct Model {
     live: Vec<Request>,
     /// How many requests have arrived.
     arrived: u64,
-    /// The requests whose end is remembered (section 4), and how each ended.
-    ended: BTreeMap<LineLock, &'static str>,
+    /// The requests whose end is remembered (section 4).
+    ended: BTreeMap<LineLock, Ended>,
     /// When each of them ended, in that order; without those that an open session keeps.
     to_forget: VecDeque<(u64, LineLock)>,
     /// All open sessions, in order of opening.
@@ -327,8 +336,7 @@ impl Model {
 
     /// Takes a request out of the list and remembers how it ended.
     fn end_request(&mut self, place: usize, at: u64, reason: &'static str, lines: &mut Vec<Line>) {
-        let request = self.live.remove(place);
-        let lock = request.lock;
+        let Request { lock, claims, .. } = self.live.remove(place);
         lines.push(Line {
             at,
             what: What::Ended {
@@ -337,7 +345,7 @@ impl Model {
             },
         });
         self.to_forget.push_back((at, lock.clone()));
-        self.ended.insert(lock, reason);
+        self.ended.insert(lock, Ended { reason, claims });
     }
 
     fn acquire(
@@ -360,8 +368,12 @@ impl Model {
         if ttl == Some(0) {
             return Err("invalid_request");
         }
-        // Section 4: the same id again is answered with the state of the first request.
-        if let Some(what) = self.state_of(&lock) {
+        // Section 4: the same id again is answered with the state of the first request, and refused
+        // when it comes for something else.
+        if let Some((what, first)) = self.state_of(&lock) {
+            if !text::are_same(first, &text::without_covered(claims)) {
+                return Err("request_mismatch");
+            }
             lines.push(Line { at: self.now, what });
             return Ok(());
         }
@@ -414,22 +426,25 @@ impl Model {
         Ok(())
     }
 
-    /// What is known of the request with this id, as a line says it.
-    fn state_of(&self, lock: &LineLock) -> Option<What> {
+    /// What is known of the request with this id, as a line says it, and what it asked for.
+    fn state_of(&self, lock: &LineLock) -> Option<(What, &[OpClaim])> {
         let lock_of_line = lock.clone();
         if let Some(request) = self.live.iter().find(|request| request.lock == *lock) {
-            return Some(match request.state {
+            let what = match request.state {
                 State::Queued { .. } => What::Queued { lock: lock_of_line },
                 State::Held { token, .. } => What::Granted {
                     lock: lock_of_line,
                     token,
                 },
-            });
+            };
+            return Some((what, &request.claims));
         }
-        self.ended.get(lock).map(|reason| What::Ended {
+        let ended = self.ended.get(lock)?;
+        let what = What::Ended {
             lock: lock_of_line,
-            reason,
-        })
+            reason: ended.reason,
+        };
+        Some((what, &ended.claims))
     }
 
     fn cancel(&mut self, op: &Op, lock: &OpLock, lines: &mut Vec<Line>) -> Result<(), Code> {

@@ -20,6 +20,8 @@ pub mod service;
 pub mod sessions;
 pub mod tokens;
 
+pub(crate) use paths::same_claims;
+
 #[cfg(test)]
 mod testing;
 

@@ -16,8 +16,8 @@ pub use guard::{end_at_first_panic, escaped as escaped_panic};
 pub use service::{
     AccessPlan, Attempt, ClientPlan, ClockJump, ClockPlan, ClusterFault, ClusterFaultKind,
     ClusterPlan, DRIFT_PPM_MAX, DiskPlan, End, Fault, FaultKind, HttpAttempt, Knock, LatencyPlan,
-    NODES_MAX, NodePlan, OperatorDeed, OperatorPlan, OperatorStep, Place, ReaderPlan, RenewPlan,
-    ServerPlan, ServicePlan, StoreFault, StoreFaultKind, StorePlan, Stranger, Way, Who,
+    Mistake, NODES_MAX, NodePlan, OperatorDeed, OperatorPlan, OperatorStep, Place, ReaderPlan,
+    RenewPlan, ServerPlan, ServicePlan, StoreFault, StoreFaultKind, StorePlan, Stranger, Way, Who,
 };
 
 pub(crate) use service::RETRY_PAUSE_MS;

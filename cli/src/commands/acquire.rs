@@ -43,8 +43,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "D", value_parser = wait)]
     wait: Option<Waiting>,
 
-    /// Names the request: asking again with the same id is answered with the same lock. Without it,
-    /// another server is asked only if the one before it was not reached
+    /// Names the request: asking again for the same with the same id is answered with the same lock,
+    /// and asking for something else is refused. Without it, another server is asked only if the one
+    /// before it was not reached
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
 }
@@ -55,7 +56,7 @@ Examples:
   lockwright acquire seat/7 seat/8 --wait 30s --ttl 1m --json
   lockwright release printer --token \"$token\"
 
-Exit codes: 0 it is held; 1 it is not (busy, timed_out, ...); 2 usage; 69 no server.";
+Exit codes: 0 it is held; 1 it is not (busy, timed_out, request_mismatch, ...); 2 usage; 69 no server.";
 
 /// How long to wait.
 #[derive(Debug, Clone, Copy)]

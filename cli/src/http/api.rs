@@ -312,6 +312,9 @@ impl Api {
             };
         }
         let code = answer["error"].as_str().unwrap_or("unknown");
+        if code == "request_mismatch" {
+            return Failure::new(exit, format!("{code}: {}", mismatch(answer)));
+        }
         let message = answer["message"]
             .as_str()
             .unwrap_or("the server says no more");
@@ -338,6 +341,28 @@ impl Api {
         };
         Failure::new(exit, format!("{code}: {message}{facts}{perhaps}"))
     }
+}
+
+/// What is wrong with the id of a request, in the words of the command line.
+fn mismatch(answer: &Value) -> String {
+    let claims = answer["claims"].as_array().into_iter().flatten();
+    let in_words = |claim: &Value| {
+        let word = |name: &str| claim[name].as_str().unwrap_or("?").to_owned();
+        format!("{} {}", word("mode"), word("path"))
+    };
+    let claims: Vec<String> = claims.map(in_words).collect();
+    let claims = match claims.as_slice() {
+        [] => "something else".to_owned(),
+        _ => claims.join(", "),
+    };
+    let ended = match answer["ended"].as_str() {
+        Some(reason) => format!(", which ended as {reason}"),
+        None => String::new(),
+    };
+    format!(
+        "the --request-id is that of an earlier request of the same holder, for {claims}{ended}; nothing \
+         was locked: ask for other keys, or in another mode, with another id"
+    )
 }
 
 impl Default for Patience {
@@ -408,6 +433,19 @@ pub(crate) fn in_path(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mismatch_names_what_the_first_request_asked_for() {
+        let answer = serde_json::json!({
+            "error": "request_mismatch",
+            "claims": [{"mode": "read", "path": "a/b"}, {"mode": "write", "path": "c"}],
+        });
+        assert!(
+            mismatch(&answer).contains("same holder, for read a/b, write c; nothing was locked")
+        );
+        let answer = serde_json::json!({"error": "request_mismatch", "ended": "released"});
+        assert!(mismatch(&answer).contains("for something else, which ended as released; nothing"));
+    }
 
     #[test]
     fn a_path_survives_its_way_through_an_address() {

@@ -100,6 +100,57 @@ fn a_repeated_request_is_the_same_lock_and_several_keys_are_one() {
 }
 
 #[test]
+fn a_request_id_that_comes_again_for_something_else_is_refused_and_locks_nothing() {
+    let server = Server::in_memory();
+    let first = [
+        "acquire",
+        "x",
+        "y",
+        "--read",
+        "--request-id",
+        "one",
+        "--ttl",
+        "60s",
+    ];
+    let token = said(&server, &first);
+    for other in [
+        &["acquire", "z"][..],
+        &["acquire", "x", "--read"],
+        &["acquire", "x", "y"],
+        &["acquire", "x", "y", "z", "--read"],
+    ] {
+        let named = [other, &["--request-id", "one"]].concat();
+        let got = ask(&server, &named);
+        assert_eq!(code(&got), 1, "{named:?}");
+        assert_eq!(String::from_utf8_lossy(&got.stdout), "", "{named:?}");
+        let told = String::from_utf8_lossy(&got.stderr).into_owned();
+        for part in [
+            "request_mismatch",
+            "read x, read y",
+            "--request-id",
+            "nothing was locked",
+        ] {
+            assert!(
+                told.contains(part),
+                "{named:?} says {told}, and not `{part}`"
+            );
+        }
+        assert!(
+            !told.contains(token.trim()),
+            "the token is not its own: {told}"
+        );
+    }
+    assert_eq!(
+        said(
+            &server,
+            &["acquire", "y", "x", "--read", "--request-id", "one"]
+        ),
+        token
+    );
+    said(&server, &["acquire", "z", "--holder", "other"]);
+}
+
+#[test]
 fn locks_are_listed_and_inspected() {
     let server = Server::in_memory();
     let token = said(

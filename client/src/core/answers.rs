@@ -57,10 +57,14 @@ impl SessionCore {
                 error,
                 message,
                 limit,
+                claims,
+                ended,
             } => Err(Refused {
                 code: error,
                 message,
                 limit,
+                claims,
+                ended,
             }),
             message => Ok(message),
         };

@@ -200,11 +200,15 @@ impl SessionCore {
                 error,
                 message,
                 limit,
+                claims,
+                ended,
             } => {
                 let refused = Refused {
                     code: error,
                     message,
                     limit,
+                    claims,
+                    ended,
                 };
                 self.refuse_all(&refused);
                 self.session = None;

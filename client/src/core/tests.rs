@@ -64,6 +64,8 @@ fn error(code: ErrorCode) -> Message {
         error: code,
         message: "no".into(),
         limit: None,
+        claims: Vec::new(),
+        ended: None,
     }
 }
 

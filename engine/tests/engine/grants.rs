@@ -105,7 +105,7 @@ fn a_writer_of_the_whole_namespace_waits_for_all_and_holds_all_back() {
 fn a_repeated_id_is_answered_with_the_state_of_the_first() {
     let mut world = World::new();
     world.wants(0, "L1", "w a");
-    assert!(world.wants(5, "L1", "w zzz").is_empty());
+    assert!(world.leases(5, "L1", "w a", 7).is_empty());
     let mut events = Vec::new();
     let again = world
         .engine

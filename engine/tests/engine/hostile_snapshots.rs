@@ -345,6 +345,17 @@ fn who_is_live_has_claims_and_who_has_ended_has_none() {
 }
 
 #[test]
+fn who_has_ended_has_a_digest_of_its_claims_and_who_is_live_has_none() {
+    for ended in ["/remembered/0/digest", "/sessions/0/kept/0/digest"] {
+        refused("without a digest", &[(ended, Value::Null)]);
+        accepted(&[(ended, u64::MAX.into())]);
+    }
+    for live in ["/live/0/digest", "/live/1/digest"] {
+        refused("a live request with a digest", &[(live, 7.into())]);
+    }
+}
+
+#[test]
 fn who_is_live_has_not_ended_and_who_is_remembered_has() {
     let (live, ended) = ("/live/2/state", "/remembered/0/state");
     let (held, over) = (

@@ -4,5 +4,6 @@ mod common;
 mod grants;
 mod hostile_snapshots;
 mod inspection;
+mod retries;
 mod snapshots_and_questions;
 mod time_and_sessions;

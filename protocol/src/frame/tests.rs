@@ -133,9 +133,37 @@ fn answers_and_pushes_are_written_as_documented() {
                     error: ErrorCode::LimitExceeded,
                     message: "too much".into(),
                     limit: Some(LimitName::Sessions),
+                    claims: Vec::new(),
+                    ended: None,
                 },
             ),
             r#"{"seq":2,"type":"error","error":"limit_exceeded","message":"too much","limit":"sessions"}"#,
+        ),
+        (
+            ServerFrame::answer(
+                Seq(2),
+                Message::Error {
+                    error: ErrorCode::RequestMismatch,
+                    message: "other".into(),
+                    limit: None,
+                    claims: vec![ClaimText::new("w a/b"), ClaimText::new("r c")],
+                    ended: None,
+                },
+            ),
+            r#"{"seq":2,"type":"error","error":"request_mismatch","message":"other","claims":["w a/b","r c"]}"#,
+        ),
+        (
+            ServerFrame::answer(
+                Seq(2),
+                Message::Error {
+                    error: ErrorCode::RequestMismatch,
+                    message: "other".into(),
+                    limit: None,
+                    claims: Vec::new(),
+                    ended: Some(EndReason::Released),
+                },
+            ),
+            r#"{"seq":2,"type":"error","error":"request_mismatch","message":"other","ended":"released"}"#,
         ),
         (
             ServerFrame::answer(Seq(2), Message::Done {}),

@@ -1,12 +1,13 @@
 //! Answers that are no success.
 
+use super::view::claim_views;
 use crate::call::{Found, Unavailable};
 use axum::{
     Json,
     http::{Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use lockwright_engine::{EndReason, ErrorCode, PathError, Refusal};
+use lockwright_engine::{Claim, EndReason, ErrorCode, FirstRequest, Mode, PathError, Refusal};
 use lockwright_protocol::{cluster::NodeState, http::ErrorBody};
 
 /// An error, as whoever asked is told.
@@ -43,10 +44,33 @@ impl ApiError {
     pub(super) fn refused(refusal: Refusal) -> ApiError {
         let code = refusal.code();
         let mut error = ApiError::new(status_of(code), code.as_str(), refusal.to_string());
-        if let Refusal::LimitExceeded { limit, .. } = refusal {
-            error.body.limit = Some(limit.to_string());
+        match refusal {
+            Refusal::LimitExceeded { limit, .. } => error.body.limit = Some(limit.to_string()),
+            Refusal::RequestMismatch(first) => error = error.first(&first),
+            _ => {}
         }
         error
+    }
+
+    /// With what the request asked for that has the `request_id`, and not with how it stands: that
+    /// is the answer to another question.
+    fn first(mut self, first: &FirstRequest) -> ApiError {
+        let claims: Vec<String> = first.claims.iter().map(in_words).collect();
+        let claims = match claims.as_slice() {
+            [] => "other claims".to_owned(),
+            _ => claims.join(", "),
+        };
+        let ended = match first.ended {
+            Some(reason) => format!(", which ended as {reason}"),
+            None => String::new(),
+        };
+        self.body.message = format!(
+            "this `request_id` is that of an earlier request of this holder, for {claims}{ended}: \
+             nothing was locked; ask for something else with another `request_id`"
+        );
+        self.body.claims = claim_views(&first.claims);
+        self.body.ended = first.ended;
+        self
     }
 
     /// A request that was asked for before has ended, or waited in vain.
@@ -168,6 +192,14 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     )
 }
 
+/// A claim as people say it.
+fn in_words(claim: &Claim) -> String {
+    match claim.mode {
+        Mode::Read => format!("read `{}`", claim.path),
+        Mode::Write => format!("write `{}`", claim.path),
+    }
+}
+
 fn status_of(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::InvalidPath | ErrorCode::InvalidRequest => StatusCode::BAD_REQUEST,
@@ -178,5 +210,6 @@ fn status_of(code: ErrorCode) -> StatusCode {
         | ErrorCode::StaleToken
         | ErrorCode::NotQueued
         | ErrorCode::UnknownLock => StatusCode::CONFLICT,
+        ErrorCode::RequestMismatch => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

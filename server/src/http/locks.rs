@@ -64,13 +64,14 @@ pub(super) async fn lock<E: Env>(gate: &Gate<E>, body: AcquireBody) -> Result<Ac
             refusal,
             in_the_way,
         } => {
+            let is_busy = refusal == Refusal::Busy;
             let error = ApiError::refused(refusal);
-            let error = match refusal {
-                Refusal::Busy => error
+            let error = match is_busy {
+                true => error
                     .saying("it is locked: wait for it with `wait_ms`, or ask again later")
                     .because_of(in_the_way.as_ref())
                     .behind(in_the_way.as_ref()),
-                _ => error,
+                false => error,
             };
             Err(error)
         }
@@ -169,14 +170,14 @@ fn used(answer: CallAnswer) -> Result<(Name, Option<Expiry>), ApiError> {
         CallAnswer::Refused {
             refusal,
             in_the_way,
-        } => Err(not_yours(refusal, in_the_way.as_ref())),
+        } => Err(not_yours(&refusal, in_the_way.as_ref())),
         answer => panic!("{answer:?} is no answer to the use of a token"),
     }
 }
 
 /// Why a lock cannot be used with a token.
-pub(super) fn not_yours(refusal: Refusal, found: Option<&Found>) -> ApiError {
-    let error = ApiError::refused(refusal).because_of(found);
+pub(super) fn not_yours(refusal: &Refusal, found: Option<&Found>) -> ApiError {
+    let error = ApiError::refused(refusal.clone()).because_of(found);
     match refusal {
         Refusal::NotHeld => error.saying(
             "nothing is held there: the lock was released, or its lease ran out. Do not write any \

@@ -104,6 +104,8 @@ fn lead() {}
     (status = 409, description = "`busy`: held, and the request does not wait; `timed_out`: it has \
         waited in vain; or how a request that was asked for before has ended", body = ErrorBody),
     (status = 413, description = "`too_large`", body = ErrorBody),
+    (status = 422, description = "`request_mismatch`: the `request_id` is that of an earlier request, \
+        for other claims; `claims` and `ended` say what became of that one", body = ErrorBody),
     (status = 429, description = "`limit_exceeded`", body = ErrorBody),
     (status = 503, description = "`unavailable`: the server stops", body = ErrorBody)
 ))]
@@ -163,7 +165,9 @@ fn is_locked() {}
     ),
     responses(
         (status = 200, description = "It is held", body = Acquired),
-        (status = 409, description = "`busy` or `timed_out`", body = ErrorBody)
+        (status = 409, description = "`busy` or `timed_out`", body = ErrorBody),
+        (status = 422, description = "`request_mismatch`: the `request_id` is that of an earlier \
+            request, for another lock or in another mode", body = ErrorBody)
     )
 )]
 fn lock() {}

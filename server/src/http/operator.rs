@@ -39,7 +39,7 @@ pub(super) async fn break_lock<E: Env>(
             refusal,
             in_the_way,
         } => {
-            let error = ApiError::refused(refusal).because_of(in_the_way.as_ref());
+            let error = ApiError::refused(refusal.clone()).because_of(in_the_way.as_ref());
             Err(match refusal {
                 Refusal::NotHeld => error.saying(format!(
                     "no lock claims exactly `{}`: GET /v1/locks/{} tells what is held around it",

@@ -150,9 +150,9 @@ pub(super) async fn unlock<E: Env>(
         } => (refusal, in_the_way),
         answer => panic!("{answer:?} is no answer to an unlock"),
     };
-    let error = ApiError::refused(refusal).because_of(found.as_ref());
+    let error = ApiError::refused(refusal.clone()).because_of(found.as_ref());
     let held = found.as_ref().and_then(|found| found.held.as_ref());
-    Err(match (refusal, held) {
+    Err(match (&refusal, held) {
         (Refusal::NotHeld, None) => error
             .with_status(StatusCode::NOT_FOUND)
             .saying(format!("`{key}` is not locked"))
@@ -164,6 +164,6 @@ pub(super) async fn unlock<E: Env>(
                 held.holder()
             ))
             .locked(true),
-        _ => locks::not_yours(refusal, found.as_ref()).locked(true),
+        _ => locks::not_yours(&refusal, found.as_ref()).locked(true),
     })
 }

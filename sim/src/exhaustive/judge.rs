@@ -10,8 +10,8 @@ use super::instance::{ABANDON, Instance};
 use super::rules::{Breach, Rule, must};
 use super::sights::{Sight, Sights};
 use lockwright_engine::{
-    EndReason, ErrorCode, Event, EventKind, LockKey, Refusal, Reply, SessionChange, SessionKey,
-    Wait,
+    EndReason, ErrorCode, Event, EventKind, FirstRequest, LockKey, Refusal, Reply, SessionChange,
+    SessionKey, Wait,
 };
 
 /// What the engine answered.
@@ -31,7 +31,7 @@ pub(super) fn judge(
     book: &mut Book,
     ask: Ask,
     events: &[Event],
-    answer: Answer,
+    answer: &Answer,
 ) -> Result<Verdict, Breach> {
     let mut judge = Judge {
         instance,
@@ -335,7 +335,7 @@ impl<'a> Judge<'a> {
 
     // ---- The command itself ----
 
-    fn command(&mut self, ask: Ask, answer: Answer) -> Result<(), Breach> {
+    fn command(&mut self, ask: Ask, answer: &Answer) -> Result<(), Breach> {
         let now = self.book.clock;
         match ask {
             Ask::Acquire {
@@ -352,7 +352,7 @@ impl<'a> Judge<'a> {
         if let Some(error) = self.refusal(ask) {
             return self.refused(ask, error, answer);
         }
-        must(answer == Ok(Reply::Done), Rule::Answers, || {
+        must(*answer == Ok(Reply::Done), Rule::Answers, || {
             format!("{ask:?} must be done, and is answered with {answer:?}")
         })?;
         let end = |judge: &mut Judge, id, reason, sight| {
@@ -448,9 +448,11 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn refused(&self, ask: Ask, error: ErrorCode, answer: Answer) -> Result<(), Breach> {
+    fn refused(&self, ask: Ask, error: ErrorCode, answer: &Answer) -> Result<(), Breach> {
         must(
-            answer.is_err_and(|refusal| refusal.code() == error),
+            answer
+                .as_ref()
+                .is_err_and(|refusal| refusal.code() == error),
             Rule::Answers,
             || format!("{ask:?} must be refused as {error}, and is answered with {answer:?}"),
         )
@@ -459,15 +461,18 @@ impl<'a> Judge<'a> {
     fn acquire(
         &mut self,
         (id, claims, ttl, wait): (usize, u8, u8, u8),
-        answer: Answer,
+        answer: &Answer,
     ) -> Result<(), Breach> {
         let now = self.book.clock;
         if let Some(state) = self.book.requests[id].state() {
-            let wanted = Ok(Reply::Acquired {
-                state,
-                fresh: false,
-            });
-            return must(answer == wanted, Rule::Retries, || {
+            let wanted = match self.first_request(id, claims) {
+                None => Ok(Reply::Acquired {
+                    state,
+                    fresh: false,
+                }),
+                Some(first) => Err(Refusal::RequestMismatch(Box::new(first))),
+            };
+            return must(*answer == wanted, Rule::Retries, || {
                 format!(
                     "{} stands at {state:?}, and a retry is told {answer:?}",
                     self.name(id)
@@ -522,8 +527,8 @@ impl<'a> Judge<'a> {
             }
         }
         let wanted = self.book.requests[id].state();
-        let told = answer.ok().and_then(|reply| match reply {
-            Reply::Acquired { state, fresh: true } => Some(state),
+        let told = answer.as_ref().ok().and_then(|reply| match reply {
+            Reply::Acquired { state, fresh: true } => Some(*state),
             _ => None,
         });
         must(told == wanted, Rule::Answers, || {
@@ -534,12 +539,36 @@ impl<'a> Judge<'a> {
         })
     }
 
+    /// What must be said of a known request to one that has its id, if that asks for other claims.
+    /// No claim set of an instance has the same claims as another one, or covered ones.
+    fn first_request(&self, id: usize, claims: u8) -> Option<FirstRequest> {
+        let first = &self.book.requests[id];
+        if first.claims == claims {
+            return None;
+        }
+        Some(match first.life {
+            Life::Ended { reason, .. } => FirstRequest {
+                claims: Vec::new(),
+                ended: Some(reason),
+            },
+            _ => {
+                let set = &self.instance.claim_sets[usize::from(first.claims)];
+                let mut claims = set.claims.clone();
+                claims.sort_unstable();
+                FirstRequest {
+                    claims,
+                    ended: None,
+                }
+            }
+        })
+    }
+
     fn renew(
         &mut self,
         id: usize,
         token: u64,
         ttl: Option<u64>,
-        answer: Answer,
+        answer: &Answer,
     ) -> Result<(), Breach> {
         let ask = Ask::Renew { id, token, ttl };
         let (Some(ttl), None) = (ttl, self.refusal(ask)) else {

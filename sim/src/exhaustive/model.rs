@@ -158,7 +158,8 @@ impl<M: Machine> Exhaustive<M> {
         let mut machine = M::clone(&before);
         let mut events = Vec::new();
         let answer = machine.apply(at, &self.instance.command(ask), &mut events);
-        let verdict = judge(&self.instance, &mut state.book, ask, &events, answer)?;
+        let book_before = state.book;
+        let verdict = judge(&self.instance, &mut state.book, ask, &events, &answer)?;
         state.sights = verdict.sights;
         if verdict.refused {
             let mut told = M::clone(&before);
@@ -171,6 +172,7 @@ impl<M: Machine> Exhaustive<M> {
             )?;
         }
         probe::each_lock(&self.instance, &state.book, &machine)?;
+        probe::ids_of_ended(&self.instance, &book_before, &state.book, &machine)?;
         state.machine = Arc::new(machine);
         Ok(())
     }

@@ -27,7 +27,7 @@ pub(super) fn probe<M: Machine>(
         } else {
             Rule::Refusals
         };
-        judge(instance, &mut copy, ask, &events, answer)?;
+        judge(instance, &mut copy, ask, &events, &answer)?;
         must(copy == *book, rule, || format!("{ask:?} changes the state"))?;
         events.clear();
     }
@@ -37,7 +37,7 @@ pub(super) fn probe<M: Machine>(
     // And back in time, which is the same as now.
     let earlier = time(book.clock.saturating_sub(1));
     let answer = probed.apply(earlier, &instance.command(Ask::Tick), &mut events);
-    judge(instance, &mut copy, Ask::Tick, &events, answer)?;
+    judge(instance, &mut copy, Ask::Tick, &events, &answer)?;
     must(
         copy == *book && probed.engine() == machine.engine(),
         Rule::DueOrder,
@@ -46,6 +46,40 @@ pub(super) fn probe<M: Machine>(
     questions(instance, book, machine)?;
     machine.engine().check();
     Ok(())
+}
+
+/// Asks again with the id of each request that has just ended, for each set of claims. It is done here
+/// and not only in the probe, since states count as one that differ in the claims of what has ended.
+pub(super) fn ids_of_ended<M: Machine>(
+    instance: &Instance,
+    before: &Book,
+    book: &Book,
+    machine: &M,
+) -> Result<(), Breach> {
+    let has_ended = |id: &usize| {
+        before.requests[*id].life != book.requests[*id].life
+            && matches!(book.requests[*id].life, Life::Ended { .. })
+    };
+    for id in (0..instance.locks.len()).filter(has_ended) {
+        let (mut probed, mut copy) = (machine.clone(), *book);
+        for ask in retries(instance, id) {
+            let mut events = Vec::new();
+            let answer = probed.apply(time(book.told), &instance.command(ask), &mut events);
+            judge(instance, &mut copy, ask, &events, &answer)?;
+        }
+    }
+    Ok(())
+}
+
+/// The id of a request again, with each set of claims.
+fn retries(instance: &Instance, id: usize) -> impl Iterator<Item = Ask> {
+    let sets = u8::try_from(instance.claim_sets.len()).unwrap_or(u8::MAX);
+    (0..sets).map(move |claims| Ask::Acquire {
+        id,
+        claims,
+        ttl: 0,
+        wait: 0,
+    })
 }
 
 /// Commands that change nothing in this state.
@@ -61,30 +95,26 @@ pub(super) fn asks(instance: &Instance, book: &Book) -> Vec<Ask> {
             claims: Some(0),
         });
         let any_token = request.token().unwrap_or(NEVER_GRANTED);
-        let retry = Ask::Acquire {
-            id,
-            claims: 1,
-            ttl: 0,
-            wait: 0,
-        };
+        let retries = retries(instance, id);
         match request.life {
             Life::Unknown => {
                 if !instance.may_ask(book, id) {
-                    asks.push(retry);
+                    asks.extend(retries.take(1));
                 }
                 asks.push(Ask::Cancel { id });
                 asks.push(Ask::Break { id, token: None });
             }
-            Life::Queued { .. } => asks.extend([
-                retry,
-                Ask::Break {
+            Life::Queued { .. } => {
+                asks.extend(retries);
+                asks.push(Ask::Break {
                     id,
                     token: Some(book.last_token + 1),
-                },
-            ]),
+                });
+            }
             Life::Held { token, .. } => {
                 let stale = [token - 1, token + 1];
-                asks.extend([retry, Ask::Cancel { id }]);
+                asks.extend(retries);
+                asks.push(Ask::Cancel { id });
                 for token in stale {
                     let ttl = Some(1);
                     asks.push(Ask::Release { id, token });
@@ -102,7 +132,8 @@ pub(super) fn asks(instance: &Instance, book: &Book) -> Vec<Ask> {
                 continue;
             }
             Life::Ended { .. } => {
-                asks.extend([retry, Ask::Cancel { id }, Ask::Break { id, token: None }]);
+                asks.extend(retries);
+                asks.extend([Ask::Cancel { id }, Ask::Break { id, token: None }]);
             }
         }
         asks.push(Ask::Release {

@@ -68,6 +68,11 @@ pub(super) fn without_covered(claims: &[OpClaim]) -> Vec<OpClaim> {
     kept.map(|(_, claim)| claim.clone()).collect()
 }
 
+/// Whether two lists without covered claims are the same claims, in whatever order.
+pub(super) fn are_same(ours: &[OpClaim], theirs: &[OpClaim]) -> bool {
+    ours.len() == theirs.len() && ours.iter().all(|claim| theirs.contains(claim))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +123,23 @@ mod tests {
             (&["w a/b", "w a/bc"], &["w a/b", "w a/bc"]),
         ] {
             assert_eq!(without_covered(&claims(given)), claims(kept), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn claims_are_the_same_in_any_order() {
+        for (one, other, same) in [
+            (&["w a", "r b"][..], &["r b", "w a"][..], true),
+            (&["w a"], &["r a"], false),
+            (&["w a"], &["w b"], false),
+            (&["w a"], &["w a", "w b"], false),
+            (&["w a", "w b"], &["w a"], false),
+        ] {
+            assert_eq!(
+                are_same(&claims(one), &claims(other)),
+                same,
+                "{one:?} {other:?}"
+            );
         }
     }
 }

@@ -4,7 +4,7 @@
 //! a [`Fact`], and after the oracles have judged the fact it notes the effect. It believes
 //! everything that it can make sense of, also what breaks the rules; judging is for the oracles.
 
-use super::paths::{PathId, Paths};
+use super::paths::{PathId, Paths, come_to_the_same};
 use crate::{
     line::{Line, LineLock, What},
     op::{Action, DEFAULT_NAMESPACE, Op, OpClaim, OpOwner, OpWait, Text},
@@ -323,6 +323,35 @@ impl Ledger {
             })
             .collect();
         format!("{} ({})", describe_lock(&request.lock), claims.join(", "))
+    }
+
+    /// Whether an acquire asks for the same as this request: whoever has the claims of one has those
+    /// of the other, and the other way round (SEMANTICS section 2).
+    #[must_use]
+    pub fn asks_the_same(&self, id: RequestId, op: &Op) -> bool {
+        match &op.action {
+            Action::Acquire { claims, .. } => self.claims_the_same(id, claims),
+            _ => false,
+        }
+    }
+
+    /// Whether a request asked for these claims, or such as come to the same.
+    #[must_use]
+    pub fn claims_the_same(&self, id: RequestId, claims: &[OpClaim]) -> bool {
+        let first: Vec<(&str, bool)> = self
+            .claims_of(id)
+            .iter()
+            .map(|&(path, write)| (self.paths.text(path), write))
+            .collect();
+        let again: Vec<(&str, bool)> = claims.iter().map(|c| (&*c.path, c.write)).collect();
+        come_to_the_same(&first, &again)
+    }
+
+    /// The request that has the id with which the latest command asks, live or remembered.
+    #[must_use]
+    pub fn asked(&self) -> Option<&Request> {
+        let id = self.known(self.asked.as_ref()?)?;
+        Some(self.request(id))
     }
 
     /// Begins a command. Time never goes back.

@@ -1,6 +1,6 @@
 //! Paths as numbers, with what overlaps worked out once per pair.
 
-use crate::op::Text;
+use crate::op::{OpClaim, Text};
 use crate::table::Table;
 
 /// A path, in the order in which they were first seen.
@@ -79,9 +79,47 @@ pub(super) fn covers(above: &str, below: &str) -> bool {
     is_no_longer && overlap(above, below)
 }
 
+/// Whether two requests claim the same: whoever has all claims of one has all of the other, and the
+/// other way round (SEMANTICS section 2). A claim is a path, and whether it writes.
+pub(super) fn come_to_the_same(one: &[(&str, bool)], other: &[(&str, bool)]) -> bool {
+    let has_all = |these: &[(&str, bool)], those: &[(&str, bool)]| {
+        those.iter().all(|&(path, write)| {
+            let mut these = these.iter();
+            these.any(|&(above, writes)| (writes || !write) && covers(above, path))
+        })
+    };
+    has_all(one, other) && has_all(other, one)
+}
+
+/// The same of claims of the command language.
+pub(crate) fn same_claims(one: &[OpClaim], other: &[OpClaim]) -> bool {
+    let one: Vec<(&str, bool)> = one.iter().map(|c| (&*c.path, c.write)).collect();
+    let other: Vec<(&str, bool)> = other.iter().map(|c| (&*c.path, c.write)).collect();
+    come_to_the_same(&one, &other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn claims_come_to_the_same_when_each_covers_the_other() {
+        for (one, other, same) in [
+            (&[("a", true)][..], &[("a", true), ("a/b", false)][..], true),
+            (
+                &[("a", true), ("b", false)],
+                &[("b", false), ("a", true)],
+                true,
+            ),
+            (&[("a", true)], &[("a", false)], false),
+            (&[("a", true)], &[("a/b", true)], false),
+            (&[("a", false), ("a/b", true)], &[("a", false)], false),
+            (&[("/", true)], &[("a", true)], false),
+        ] {
+            assert_eq!(come_to_the_same(one, other), same, "{one:?} {other:?}");
+            assert_eq!(come_to_the_same(other, one), same, "{other:?} {one:?}");
+        }
+    }
 
     #[test]
     fn overlap_is_by_segment() {

@@ -1,4 +1,5 @@
-//! A repeated request is answered with the state of the first; it never locks twice.
+//! A repeated request is answered with the state of the first; it never locks twice. An id that comes
+//! again for something else is refused.
 
 use super::{
     Oracle, Verdict,
@@ -22,17 +23,25 @@ impl Oracle for Retries {
 
     fn rule(&self) -> &'static str {
         "SEMANTICS 4: the same id again is answered with the current state of the first request, \
-         until its end is forgotten"
+         until its end is forgotten; with other claims it is refused as request_mismatch"
     }
 
-    fn fact(&mut self, ledger: &Ledger, _op: &Op, fact: &Fact, at: u64) -> Verdict {
+    fn fact(&mut self, ledger: &Ledger, op: &Op, fact: &Fact, at: u64) -> Verdict {
         match *fact {
+            Fact::Refused { error: MISMATCH } => {
+                self.answered = true;
+                return Err(format!(
+                    "a request is refused at {at} ms as {MISMATCH}, and its id is free"
+                ));
+            }
             Fact::Arrived { .. } | Fact::Refused { .. } => self.answered = true,
             Fact::Answered { request, answer } => {
                 self.answered = true;
-                if !is_state(ledger, request, answer) {
+                let is_same = ledger.asks_the_same(request, op);
+                if !is_answer(ledger, request, answer, is_same) {
+                    let claims = if is_same { "the same" } else { "other claims" };
                     return Err(format!(
-                        "{} is asked for again at {at} ms and {}, but it {}",
+                        "{} is asked for again, for {claims}, at {at} ms and {}, but it {}",
                         ledger.describe(request),
                         said(answer),
                         state(ledger, request),
@@ -56,11 +65,15 @@ impl Oracle for Retries {
     }
 }
 
-fn is_state(ledger: &Ledger, id: RequestId, answer: Answer) -> bool {
+/// The code of a refusal because of an id that comes again for other claims.
+const MISMATCH: &str = "request_mismatch";
+
+fn is_answer(ledger: &Ledger, id: RequestId, answer: Answer, is_same: bool) -> bool {
     match (answer, ledger.request(id).state) {
-        (Answer::Held { token }, State::Held { token: held, .. }) => token == held,
-        (Answer::Queued, State::Queued { .. }) => true,
-        (Answer::Ended { reason }, State::Ended { reason: end, .. }) => reason == end,
+        (Answer::Refused { error: MISMATCH }, _) => !is_same,
+        (Answer::Held { token }, State::Held { token: held, .. }) => is_same && token == held,
+        (Answer::Queued, State::Queued { .. }) => is_same,
+        (Answer::Ended { reason }, State::Ended { reason: end, .. }) => is_same && reason == end,
         // What is malformed is refused before anyone looks at the id.
         (Answer::Refused { error }, _) => {
             matches!(error, "invalid_request" | "invalid_path" | "limit_exceeded")
@@ -103,6 +116,41 @@ mod tests {
                 "L1 granted 2",
                 "answered as granted with token 2, but it is held with token 1",
             );
+    }
+
+    #[test]
+    fn an_answer_for_other_claims_is_seen() {
+        let held = || Story::new(Retries::default()).ok(&acquire(0, "L1", "w x"), "L1 granted 1");
+        let refused = "L1 refused request_mismatch";
+        for (claim, is_same) in [
+            ("w x", true),
+            ("r x", false),
+            ("w x/y", false),
+            ("w y", false),
+        ] {
+            let again = acquire(1, "L1", claim);
+            let (right, wrong) = match is_same {
+                true => ("L1 granted 1", refused),
+                false => (refused, "L1 granted 1"),
+            };
+            held().ok(&again, right);
+            held().bad(&again, wrong, "is asked for again");
+            let end = |story: Story<Retries>| story.ok(RELEASE, "L1 ended released");
+            let (right, wrong) = match is_same {
+                true => ("L1 ended released", refused),
+                false => (refused, "L1 ended released"),
+            };
+            end(held()).ok(&again, right);
+            end(held()).bad(&again, wrong, "is asked for again");
+        }
+        let covered =
+            r#"{"at":1,"op":"acquire","id":"L1","owner":"a","claims":["r x/y","w x","w x"]}"#;
+        held().ok(covered, "L1 granted 1");
+        held().bad(
+            &acquire(1, "L2", "w y"),
+            "L2 refused request_mismatch",
+            "its id is free",
+        );
     }
 
     #[test]

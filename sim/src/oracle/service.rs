@@ -12,6 +12,7 @@ pub mod fidelity;
 pub mod http_answers;
 pub mod http_gone;
 pub mod http_lease;
+pub mod http_mismatch;
 pub mod http_prompt;
 pub mod http_retries;
 pub mod leader_time;
@@ -214,6 +215,23 @@ pub enum Happening {
         /// Why not, if not.
         error: Option<String>,
     },
+    /// Somebody without a session asks with the id of a request that it was granted, for something
+    /// else.
+    HttpMistaken {
+        /// The request.
+        id: Text,
+        /// What it asks for with that id.
+        claims: Vec<OpClaim>,
+    },
+    /// It has the answer to that.
+    HttpMistakenAnswered {
+        /// The request.
+        id: Text,
+        /// What it asked for with that id.
+        claims: Vec<OpClaim>,
+        /// The answer.
+        answer: MistakenAnswer,
+    },
     /// Somebody without a session asked for locks over HTTP, on a connection of its own.
     HttpAsked {
         /// The request.
@@ -283,6 +301,13 @@ pub enum Happening {
         holder: Text,
         /// What reached the engine.
         wanted: Wanted,
+    },
+    /// The engine refused a request because its id is that of another one, for something else.
+    Mismatched {
+        /// The request that has the id.
+        id: Text,
+        /// What reached the engine with that id.
+        claims: Vec<OpClaim>,
     },
     /// Somebody who has no session tried to get at one, or only kept the server busy.
     Knocked {
@@ -516,6 +541,23 @@ impl fmt::Display for Happening {
                 tokens,
             } => write!(f, "{look} sees in {namespace} the tokens {tokens:?}"),
             Happening::HttpAnswered { id, answer } => write!(f, "{id} is answered: {answer}"),
+            Happening::HttpMistaken { id, claims } => {
+                write!(f, "{id} is asked for again, for {}", listed(claims))
+            }
+            Happening::HttpMistakenAnswered { id, claims, answer } => {
+                write!(
+                    f,
+                    "{id} again, for {}, is answered: {answer}",
+                    listed(claims)
+                )
+            }
+            Happening::Mismatched { id, claims } => {
+                write!(
+                    f,
+                    "{id} is refused as another request, for {}",
+                    listed(claims)
+                )
+            }
             Happening::HttpGone { id } => write!(f, "{id} has no answer, and hangs up"),
             Happening::HttpCalled { id, call, token } => {
                 write!(f, "{id} calls {call} with token {token}")
@@ -675,6 +717,43 @@ pub enum Call {
     Cancel,
 }
 
+/// The answer to one who asks with the id of another request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MistakenAnswer {
+    /// The status.
+    pub status: u16,
+    /// The error code, if it is an error.
+    pub error: Option<Text>,
+    /// What the answer says that the first request asked for.
+    pub claims: Vec<OpClaim>,
+    /// How it says that the first request ended.
+    pub ended: Option<Text>,
+    /// The names of all else that it says.
+    pub others: Vec<String>,
+}
+
+impl fmt::Display for MistakenAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = self.error.as_deref().unwrap_or("no error");
+        write!(
+            f,
+            "{} {error}, the first is for {}",
+            self.status,
+            listed(&self.claims)
+        )?;
+        match &self.ended {
+            Some(reason) => write!(f, " and ended as {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Claims in a message.
+fn listed(claims: &[OpClaim]) -> String {
+    let claims: Vec<String> = claims.iter().map(ToString::to_string).collect();
+    format!("[{}]", claims.join(", "))
+}
+
 /// The answer to a request over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpAnswer {
@@ -787,6 +866,7 @@ impl ServicePanel {
             Box::new(strangers::Strangers),
             Box::new(http_answers::HttpAnswers::default()),
             Box::new(http_retries::HttpRetries::new(plan)),
+            Box::new(http_mismatch::HttpMismatch::default()),
             Box::new(http_gone::HttpGone::new(plan.clone())),
             Box::new(http_prompt::HttpPrompt::new(plan.clone())),
         ];

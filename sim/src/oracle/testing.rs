@@ -121,7 +121,7 @@ fn lock(text: &str) -> LineLock {
 }
 
 fn known(word: &str) -> &'static str {
-    const WORDS: [&str; 13] = [
+    const WORDS: [&str; 14] = [
         "released",
         "expired",
         "cancelled",
@@ -135,6 +135,7 @@ fn known(word: &str) -> &'static str {
         "ended",
         "busy",
         "limit_exceeded",
+        "request_mismatch",
     ];
     WORDS
         .into_iter()

@@ -20,8 +20,8 @@ pub use cluster::{
 pub use operator::{OperatorDeed, OperatorPlan, OperatorStep};
 pub use store::{AccessPlan, StoreFault, StoreFaultKind, StorePlan};
 
-pub use http::HttpAttempt;
 pub(crate) use http::RETRY_PAUSE_MS;
+pub use http::{HttpAttempt, Mistake};
 
 use super::{LimitOverrides, PlanSize};
 use crate::op::{OpClaim, OpWait, Text};

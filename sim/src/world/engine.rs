@@ -3,7 +3,7 @@
 use super::{engine_answers, engine_checks};
 use crate::{
     crash_report,
-    driver::EngineDriver,
+    driver::{EngineDriver, Rejection},
     history::History,
     line::Line,
     model::ModelLimits,
@@ -16,7 +16,7 @@ use crate::{
     outcome::{Outcome, Violation},
     plan::{EnginePlan, RunOptions, catch_panic},
 };
-use lockwright_engine::{Engine, EngineConfig, HashKey, Limits, MAX_MS};
+use lockwright_engine::{Engine, EngineConfig, HashKey, Limits, MAX_MS, Refusal};
 
 /// The keys of the hash tables of the engine and of its twin; nothing may depend on them.
 const HASH_KEYS: [HashKey; 2] = [HashKey([1, 2]), HashKey([3, 4])];
@@ -102,6 +102,9 @@ impl World {
         self.history.command(op, &self.lines);
         done.map_err(|panic| no_panic::violation(op.at, &panic))?;
         self.panel.step(op, &self.lines)?;
+        if let Some(Rejection::Engine(Refusal::RequestMismatch(first))) = self.driver.rejection() {
+            engine_answers::is_the_first(self.panel.ledger(), op, first)?;
+        }
         if let Some((twin, lines)) = &mut self.twin {
             lines.clear();
             twin.step(op, lines);

@@ -3,11 +3,13 @@
 
 use crate::{
     line::LineLock,
-    op::OpOwner,
+    op::{Op, OpClaim, OpOwner},
     oracle::ledger::{Ledger, Request, State},
     outcome::Violation,
 };
-use lockwright_engine::{Engine, LockInfo, LockState, Name, Owner, Path};
+use lockwright_engine::{
+    EndReason, Engine, FirstRequest, LockInfo, LockState, Mode, Name, Owner, Path,
+};
 
 /// How many locks a page of a listing has: few, so that listings have several.
 const PAGE: usize = 5;
@@ -20,6 +22,38 @@ pub(super) fn are_true(engine: &Engine, ledger: &Ledger) -> Result<(), Violation
         rule: "what the engine answers is what its events said".to_owned(),
         at_ms: ledger.now(),
         message,
+    })
+}
+
+/// Whether a refusal because of an id names the request that has the id: by its claims while it is
+/// live, and by its end once it is over.
+pub(super) fn is_the_first(ledger: &Ledger, op: &Op, told: &FirstRequest) -> Result<(), Violation> {
+    let is_true = ledger.asked().is_some_and(|request| {
+        let claims: Vec<OpClaim> = told
+            .claims
+            .iter()
+            .map(|claim| OpClaim {
+                write: claim.mode == Mode::Write,
+                path: claim.path.as_str().into(),
+            })
+            .collect();
+        match request.state {
+            State::Ended { reason, .. } => {
+                claims.is_empty() && told.ended.map(EndReason::as_str) == Some(reason)
+            }
+            State::Queued { .. } | State::Held { .. } => {
+                told.ended.is_none() && ledger.claims_the_same(request.id, &claims)
+            }
+        }
+    });
+    if is_true {
+        return Ok(());
+    }
+    Err(Violation {
+        oracle: "answers".to_owned(),
+        rule: "SEMANTICS 4: request_mismatch names the first request's claims".to_owned(),
+        at_ms: ledger.now(),
+        message: format!("{op:?} is refused because of {told:?}, which is not the first request"),
     })
 }
 
@@ -183,7 +217,7 @@ mod tests {
         op::Op,
         oracle::{Panel, PanelConfig},
     };
-    use lockwright_engine::EngineConfig;
+    use lockwright_engine::{Claim, EngineConfig};
 
     #[test]
     fn an_engine_that_knows_less_than_its_events_said_is_seen() {
@@ -203,5 +237,44 @@ mod tests {
         assert_eq!(are_true(driver.engine(), panel.ledger()), Ok(()));
         let empty = Engine::new(EngineConfig::default());
         assert!(are_true(&empty, panel.ledger()).is_err());
+    }
+
+    #[test]
+    fn a_refusal_that_names_another_request_is_seen() {
+        let claim = |text: &str| Claim::write(Path::parse(text).unwrap());
+        let mut driver = EngineDriver::new(Engine::new(EngineConfig::default()));
+        let mut panel = Panel::new(PanelConfig::default());
+        let mut judge = |text: &str, told: &FirstRequest| {
+            let op: Op = serde_json::from_str(text).unwrap();
+            let mut lines = Vec::new();
+            driver.step(&op, &mut lines);
+            panel.step(&op, &lines).unwrap();
+            is_the_first(panel.ledger(), &op, told).is_ok()
+        };
+        let live = |path| FirstRequest {
+            claims: vec![claim(path)],
+            ended: None,
+        };
+        let over = |reason| FirstRequest {
+            claims: Vec::new(),
+            ended: Some(reason),
+        };
+        let first = r#"{"at":0,"op":"acquire","id":"L1","owner":"o","claims":["w a","r a/b"]}"#;
+        let again = r#"{"at":0,"op":"acquire","id":"L1","owner":"o","claims":["w b"]}"#;
+        judge(first, &live("a"));
+        assert!(judge(again, &live("a")));
+        assert!(!judge(again, &live("b")), "the claims of the second");
+        assert!(!judge(again, &over(EndReason::Released)), "it is held");
+        assert!(!judge(
+            again,
+            &FirstRequest {
+                claims: Vec::new(),
+                ended: None
+            }
+        ));
+        judge(r#"{"at":1,"op":"release","id":"L1"}"#, &live("a"));
+        assert!(judge(again, &over(EndReason::Released)));
+        assert!(!judge(again, &over(EndReason::Expired)));
+        assert!(!judge(again, &live("a")), "that is not remembered");
     }
 }

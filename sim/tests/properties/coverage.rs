@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const SCRIPTS: usize = 300;
 
 /// Effects, and of how many lines in 10,000 each must be at least.
-const EXPECTED: [(&str, usize); 21] = [
+const EXPECTED: [(&str, usize); 22] = [
     ("granted", 1000),
     ("queued", 500),
     ("renewed", 30),
@@ -27,6 +27,7 @@ const EXPECTED: [(&str, usize); 21] = [
     ("refused invalid_path", 20),
     ("refused invalid_request", 50),
     ("refused limit_exceeded", 50),
+    ("refused request_mismatch", 100),
     ("error not_held", 50),
     ("error not_queued", 20),
     ("error stale_token", 10),

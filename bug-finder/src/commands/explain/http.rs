@@ -28,5 +28,15 @@ pub(super) fn of_attempt(index: usize, attempt: &HttpAttempt) -> String {
     if let Some(ms) = attempt.again_ms {
         text += &format!(", and once more {ms} ms later");
     }
+    for mistake in &attempt.mistakes {
+        text += &format!(
+            ", asks with its id for {} {} ms after the grant",
+            of_claims(&mistake.claims),
+            mistake.after_ms
+        );
+        if mistake.twice {
+            text += ", on two connections at once";
+        }
+    }
     text
 }

@@ -298,6 +298,7 @@ mod tests {
                 "at_ms": 17, "host": 0, "holder": "bob", "namespace": "n1", "claims": ["w a/b"],
                 "by_path": true, "ttl_ms": 60, "wait": 30, "patience_ms": 40, "retries": 2,
                 "twice": true, "renew": {"every_ms": 4, "ttl_ms": 6}, "hold_ms": 9, "again_ms": 8,
+                "mistakes": [{"after_ms": 3, "claims": ["r c"], "twice": true}],
             }],
         }))
         .expect("it is a plan");
@@ -310,7 +311,7 @@ mod tests {
                 "       5 ms  c0-1-1: asks for r /, waiting up to 10 ms, releases 0 ms after the grant",
                 "      10 ms  the server computes nothing for 30 ms",
                 "      15 ms  a stranger on host 0 tries: connect and say nothing",
-                "      17 ms  h0-1: bob on host 0 asks over HTTP for w a/b in n1, a lease of 60 ms, by its path, waiting up to 30 ms, on two connections at once, hangs up after 40 ms, asks again up to 2 times, renews for 6 ms every 4 ms, releases 9 ms after the grant, and once more 8 ms later",
+                "      17 ms  h0-1: bob on host 0 asks over HTTP for w a/b in n1, a lease of 60 ms, by its path, waiting up to 30 ms, on two connections at once, hangs up after 40 ms, asks again up to 2 times, renews for 6 ms every 4 ms, releases 9 ms after the grant, and once more 8 ms later, asks with its id for r c 3 ms after the grant, on two connections at once",
                 "      20 ms  c0-0-1: asks for w a and r b, a lease of 70 ms, never releases",
                 "     500 ms  everything heals, and all must end",
             ]

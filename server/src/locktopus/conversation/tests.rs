@@ -30,6 +30,8 @@ fn error(error: ErrorCode) -> Message {
         error,
         message: "why".to_owned(),
         limit: None,
+        claims: Vec::new(),
+        ended: None,
     }
 }
 

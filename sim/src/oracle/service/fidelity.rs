@@ -3,7 +3,11 @@
 
 use super::Call;
 use super::{Happening, ServiceOracle, Wanted};
-use crate::{op::Text, oracle::Verdict, plan::ServicePlan};
+use crate::{
+    op::{OpClaim, Text},
+    oracle::Verdict,
+    plan::ServicePlan,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -13,6 +17,8 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Fidelity {
     asked: BTreeMap<Text, Wanted>,
+    /// What was asked for with the ids of other requests.
+    mistaken: BTreeMap<Text, Vec<Vec<OpClaim>>>,
     /// The leases that were asked for in renewals.
     renewals: BTreeMap<Text, BTreeSet<u64>>,
     /// Namespace and abandon timeout of every client.
@@ -47,6 +53,21 @@ impl ServiceOracle for Fidelity {
             Happening::Asked { id, wanted, .. } | Happening::HttpAsked { id, wanted, .. } => {
                 self.asked.insert(id.clone(), wanted.clone());
                 Ok(())
+            }
+            Happening::HttpMistaken { id, claims } => {
+                let mistaken = self.mistaken.entry(id.clone()).or_default();
+                mistaken.push(claims.clone());
+                Ok(())
+            }
+            Happening::Mismatched { id, claims } => {
+                let mistaken = self.mistaken.get(id);
+                match mistaken.is_some_and(|mistaken| mistaken.contains(claims)) {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "a request with the id of {id} reached the engine, and was refused as another \
+                         one than the first, and nobody asked for that"
+                    )),
+                }
             }
             Happening::Called {
                 id,
@@ -92,10 +113,7 @@ impl ServiceOracle for Fidelity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        op::{OpClaim, OpWait},
-        oracle::service::Client,
-    };
+    use crate::{op::OpWait, oracle::service::Client};
 
     fn wanted(path: &str, ttl: Option<u64>) -> Wanted {
         Wanted {
@@ -129,6 +147,20 @@ mod tests {
         assert!(oracle.see(Duration::ZERO, &applied("b", Some(10))).is_err());
         assert!(oracle.see(Duration::ZERO, &applied("a", Some(9))).is_err());
         assert!(oracle.see(Duration::ZERO, &applied("a", None)).is_err());
+    }
+
+    #[test]
+    fn a_mismatch_that_nobody_asked_for_is_seen() {
+        let mut oracle = Fidelity::default();
+        let mut see = |happening: Happening| oracle.see(Duration::ZERO, &happening);
+        let (id, claims) = (Text::from("h1"), wanted("b", None).claims);
+        let mismatched = Happening::Mismatched {
+            id: id.clone(),
+            claims: claims.clone(),
+        };
+        assert!(see(mismatched.clone()).is_err());
+        see(Happening::HttpMistaken { id, claims }).unwrap();
+        assert_eq!(see(mismatched), Ok(()));
     }
 
     #[test]

@@ -45,10 +45,13 @@ struct Asked {
     id: Text,
 }
 
+/// What a request claims: paths, each with whether it writes.
+type Claims = Vec<(PathIndex, bool)>;
+
 /// A request that is live, as far as is known.
 struct Open {
     asked: Asked,
-    claims: Vec<(PathIndex, bool)>,
+    claims: Claims,
     ttl: Option<u64>,
     /// When it is over by itself, in ms: its lease if it is held, its wait if not.
     until: Option<u64>,
@@ -80,8 +83,8 @@ struct Generator<'a> {
     /// Requests that are probably over but may yet live. Each gets one more command, so that what
     /// the generator lost sight of does not stand in the way of all others for ever.
     doubtful: Vec<Asked>,
-    /// Requests that are over, and when they ended in ms; a ring.
-    past: Vec<(Asked, u64)>,
+    /// Requests that are over, when they ended in ms, and what they claimed; a ring.
+    past: Vec<(Asked, u64, Claims)>,
     past_next: usize,
     ids: u32,
 }
@@ -197,8 +200,8 @@ impl<'a> Generator<'a> {
 
     /// Takes note that a request is over at time `at`, and of what that sets free.
     fn end(&mut self, place: usize, at: u64) -> Asked {
-        let asked = self.open.remove(place).asked;
-        self.push_past(asked.clone(), at);
+        let Open { asked, claims, .. } = self.open.remove(place);
+        self.push_past(asked.clone(), at, claims);
         self.grant(place, at);
         asked
     }
@@ -314,6 +317,11 @@ impl<'a> Generator<'a> {
 
     /// Asks, and takes note that the request may be live. Its id was never used if it is `fresh`.
     fn acquire(&mut self, asked: Asked, fresh: bool) -> (Text, Action) {
+        let claims = self.claims();
+        self.acquire_for(asked, claims, fresh)
+    }
+
+    fn acquire_for(&mut self, asked: Asked, claims: Claims, fresh: bool) -> (Text, Action) {
         let durations = &self.shape.durations;
         let ttl = self
             .lease
@@ -331,7 +339,6 @@ impl<'a> Generator<'a> {
         } else {
             OpWait::Forever
         };
-        let claims = self.claims();
         let action = Action::Acquire {
             id: asked.id.clone(),
             owner: asked.owner.clone(),
@@ -354,7 +361,7 @@ impl<'a> Generator<'a> {
         &mut self,
         asked: Asked,
         fresh: bool,
-        claims: Vec<(PathIndex, bool)>,
+        claims: Claims,
         ttl: Option<u64>,
         wait: OpWait,
     ) {
@@ -369,7 +376,7 @@ impl<'a> Generator<'a> {
             .limits
             .retention
             .map_or(60_000, DurationMs::as_ms);
-        let remembered = |(other, ended): &(Asked, u64)| {
+        let remembered = |(other, ended, _): &(Asked, u64, Claims)| {
             is_same(other) && self.now < ended.saturating_add(retention)
         };
         let is_known = || {
@@ -397,7 +404,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn claims(&mut self) -> Vec<(PathIndex, bool)> {
+    fn claims(&mut self) -> Claims {
         let wide = self.shape.wide_permille;
         let count = if wide > 0 && self.claim.chance(wide, 1000) {
             self.claim.between(7, 64)
@@ -412,30 +419,56 @@ impl<'a> Generator<'a> {
             .collect()
     }
 
-    /// A request again: one that may be live, or one that is over and perhaps forgotten.
+    /// A request again: one that may be live, or one that is over and perhaps forgotten. Now and then
+    /// its id comes for something else, mostly for something like it.
     fn retry(&mut self) -> (Text, Action) {
-        let Some(asked) = self.live_or_past() else {
+        let Some((asked, claims)) = self.live_or_past() else {
             return self.acquire_anew();
         };
-        self.acquire(asked, false)
+        let claims = match self.fault.below(8) {
+            0 => self.claims(),
+            1 => self.turned(claims),
+            2 => self.with_one_more(claims),
+            3 if claims.len() > 1 => claims[1..].to_vec(),
+            // The same in another order.
+            4 => claims.into_iter().rev().collect(),
+            _ => claims,
+        };
+        self.acquire_for(asked, claims, false)
     }
 
-    fn live_or_past(&mut self) -> Option<Asked> {
+    /// The same paths, one of them in the other mode.
+    fn turned(&mut self, mut claims: Claims) -> Claims {
+        let place = self.fault.index(claims.len());
+        claims[place].1 = !claims[place].1;
+        claims
+    }
+
+    /// One more claim, which another one may cover.
+    fn with_one_more(&mut self, mut claims: Claims) -> Claims {
+        let write = self.claim.chance(self.shape.write_percent, 100);
+        claims.push((self.shape.tree.draw_path(&mut self.claim), write));
+        claims
+    }
+
+    fn live_or_past(&mut self) -> Option<(Asked, Claims)> {
         let live = !self.open.is_empty() && (self.past.is_empty() || self.target.chance(1, 2));
         if live {
-            Some(self.target.pick(&self.open).asked.clone())
+            let open = self.target.pick(&self.open);
+            Some((open.asked.clone(), open.claims.clone()))
         } else if self.past.is_empty() {
             None
         } else {
-            Some(self.target.pick(&self.past).0.clone())
+            let (asked, _, claims) = self.target.pick(&self.past);
+            Some((asked.clone(), claims.clone()))
         }
     }
 
-    fn push_past(&mut self, asked: Asked, ended: u64) {
+    fn push_past(&mut self, asked: Asked, ended: u64, claims: Claims) {
         if self.past.len() < PAST_MAX {
-            self.past.push((asked, ended));
+            self.past.push((asked, ended, claims));
         } else {
-            self.past[self.past_next] = (asked, ended);
+            self.past[self.past_next] = (asked, ended, claims);
             self.past_next = (self.past_next + 1) % PAST_MAX;
         }
     }
@@ -595,12 +628,12 @@ impl<'a> Generator<'a> {
         self.open.retain(|open| {
             let lives = open.asked.owner != owner || open.asked.namespace != namespace;
             if !lives {
-                ended.push(open.asked.clone());
+                ended.push((open.asked.clone(), open.claims.clone()));
             }
             lives
         });
-        for asked in ended {
-            self.push_past(asked, at);
+        for (asked, claims) in ended {
+            self.push_past(asked, at, claims);
         }
         self.grant(0, at);
     }
@@ -650,7 +683,7 @@ impl<'a> Generator<'a> {
     /// A command on a request that is over, or never was, or on a lease of nothing.
     fn too_late(&mut self) -> (Text, Action) {
         let asked = match self.live_or_past() {
-            Some(asked) if self.fault.chance(3, 4) => asked,
+            Some((asked, _)) if self.fault.chance(3, 4) => asked,
             _ => Asked {
                 namespace: self.namespace(),
                 owner: OpOwner::Named(Text::from("nobody")),

@@ -4,6 +4,7 @@ use super::{PHASE_MS_MAX, RenewPlan, ServicePlan, shape::Shape};
 use crate::{
     draw::{Draw, Stream},
     op::{DEFAULT_NAMESPACE, OpClaim, OpWait, Text},
+    oracle::same_claims,
     plan::Profile,
 };
 use lockwright_engine::{Name, Path};
@@ -50,6 +51,23 @@ pub struct HttpAttempt {
     /// How long after it was done it releases with the same token again, in ms by its clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again_ms: Option<u64>,
+    /// When it asks with the id of its request for something else, once that was granted. Only who
+    /// names its request can.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<Mistake>,
+}
+
+/// A request with the id of another one, for something else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mistake {
+    /// How long after the grant, in ms by its clock.
+    pub after_ms: u64,
+    /// For what.
+    pub claims: Vec<OpClaim>,
+    /// Whether it is sent on two connections at once, to two servers if there are several.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub twice: bool,
 }
 
 impl HttpAttempt {
@@ -67,6 +85,31 @@ impl HttpAttempt {
         2 * tries * (self.patience_ms + RETRY_PAUSE_MS)
             + self.hold_ms.unwrap_or(0).max(self.ttl_ms).max(renewed)
             + self.again_ms.unwrap_or(0)
+            + self.mistakes_ms()
+    }
+
+    /// How long its mistakes may take, in ms.
+    fn mistakes_ms(&self) -> u64 {
+        let after = self.mistakes.iter().map(|mistake| mistake.after_ms).max();
+        after.unwrap_or(0) + self.patience_ms * self.mistakes.len() as u64
+    }
+
+    fn each_mistake(&mut self, edit: fn(&mut Mistake)) {
+        self.mistakes.iter_mut().for_each(edit);
+    }
+
+    fn validate_mistakes(&self) -> Result<(), String> {
+        if !self.mistakes.is_empty() && !self.is_named() {
+            return Err("http: mistakes are for requests with an id (retries, twice)".to_owned());
+        }
+        let is_one = |mistake: &Mistake| {
+            !mistake.claims.is_empty() && !same_claims(&mistake.claims, &self.claims)
+        };
+        if !self.mistakes.iter().all(is_one) {
+            return Err("http: a mistake claims something else than its attempt".to_owned());
+        }
+        let claims = self.mistakes.iter().flat_map(|mistake| &mistake.claims);
+        claims.into_iter().try_for_each(is_path)
     }
 
     pub(super) fn validate(&self) -> Result<(), String> {
@@ -93,6 +136,7 @@ impl HttpAttempt {
                 .map_or(0, |renew| renew.ttl_ms.max(renew.every_ms)),
             self.hold_ms.unwrap_or(0),
             self.again_ms.unwrap_or(0),
+            self.mistakes_ms(),
         ];
         if times.iter().any(|ms| *ms > PHASE_MS_MAX) {
             return Err(format!("the times of http are at most {PHASE_MS_MAX} ms"));
@@ -114,11 +158,8 @@ impl HttpAttempt {
         if self.by_path && !(self.claims.len() == 1 && goes_by_path(&self.claims[0])) {
             return Err("http: by_path is for one claim, of letters, digits and -_/".to_owned());
         }
-        self.claims.iter().try_for_each(|claim| {
-            Path::parse(claim.path.clone())
-                .map(|_| ())
-                .map_err(|error| format!("{claim}: {error}"))
-        })
+        self.validate_mistakes()?;
+        self.claims.iter().try_for_each(is_path)
     }
 
     /// How many things it has, for the shrinker.
@@ -130,6 +171,11 @@ impl HttpAttempt {
             + usize::from(self.renew.is_some())
             + usize::from(self.hold_ms.is_none())
             + usize::from(self.again_ms.is_some())
+            + self
+                .mistakes
+                .iter()
+                .map(|one| 1 + usize::from(one.twice))
+                .sum::<usize>()
             + usize::from(*self.namespace != *DEFAULT_NAMESPACE)
     }
 
@@ -144,6 +190,11 @@ impl HttpAttempt {
         self.at_ms
             + self.hold_ms.unwrap_or(0)
             + self.again_ms.unwrap_or(0)
+            + self
+                .mistakes
+                .iter()
+                .map(|mistake| mistake.after_ms)
+                .sum::<u64>()
             + waits
             + u64::from(self.retries)
             + paths as u64
@@ -153,8 +204,18 @@ impl HttpAttempt {
 /// How long a caller rests before it asks again, in ms by its clock.
 pub(crate) const RETRY_PAUSE_MS: u64 = 10;
 
+fn is_path(claim: &OpClaim) -> Result<(), String> {
+    Path::parse(claim.path.clone())
+        .map(|_| ())
+        .map_err(|error| format!("{claim}: {error}"))
+}
+
 /// What makes an attempt simpler.
-pub(super) const SIMPLER: [fn(&mut HttpAttempt); 12] = [
+pub(super) const SIMPLER: [fn(&mut HttpAttempt); 16] = [
+    |attempt| attempt.mistakes.clear(),
+    |attempt| attempt.mistakes.truncate(1),
+    |attempt| attempt.each_mistake(|one| one.twice = false),
+    |attempt| attempt.each_mistake(|one| one.after_ms /= 2),
     |attempt| attempt.retries = 0,
     |attempt| attempt.retries /= 2,
     |attempt| attempt.twice = false,
@@ -200,7 +261,52 @@ pub(super) fn draw(shape: &Shape, plan: &ServicePlan, seed: u64) -> Vec<HttpAtte
         .filter(|attempt| attempt.at_ms < u64::from(shape.active_ms))
         .collect();
     attempts.sort_by_key(|attempt| attempt.at_ms);
+    draw_mistakes(shape, plan, seed, &mut attempts);
     attempts
+}
+
+/// The longest time after a grant at which a mistake comes, in ms: some come when the lock is over.
+const MISTAKE_MS_MAX: u32 = 1_000;
+
+/// Draws who asks with the id of its request for something else. Not where ids are forgotten sooner
+/// than that.
+fn draw_mistakes(shape: &Shape, plan: &ServicePlan, seed: u64, attempts: &mut [HttpAttempt]) {
+    let draw = &mut Draw::new(Profile::Service, seed, Stream::ServiceMistakes);
+    let remembers = plan.server.disk.is_some() || plan.cluster.is_some();
+    if !remembers || plan.server.limits.retention.is_some() || draw.chance(1, 2) {
+        return;
+    }
+    for attempt in attempts.iter_mut().filter(|attempt| attempt.is_named()) {
+        if draw.chance(1, 2) {
+            let count = draw.between(1, 2);
+            let mistakes = (0..count).map(|_| mistake(shape, attempt, draw));
+            let mut mistakes: Vec<Mistake> = mistakes.collect();
+            mistakes.retain(|one| !same_claims(&one.claims, &attempt.claims));
+            mistakes.sort_by_key(|one| one.after_ms);
+            attempt.mistakes = mistakes;
+        }
+    }
+}
+
+fn mistake(shape: &Shape, attempt: &HttpAttempt, draw: &mut Draw) -> Mistake {
+    let mut claims = attempt.claims.clone();
+    let place = draw.index(claims.len());
+    match draw.below(3) {
+        0 => claims[place].write = !claims[place].write,
+        1 => claims[place].path = Text::from(draw.pick(&shape.paths).as_str()),
+        _ => drop(claims.remove(place)),
+    }
+    if claims.is_empty() {
+        claims.push(OpClaim {
+            write: draw.chance(1, 2),
+            path: Text::from(draw.pick(&shape.paths).as_str()),
+        });
+    }
+    Mistake {
+        after_ms: u64::from(draw.between_skewed(1, MISTAKE_MS_MAX) - 1),
+        claims,
+        twice: draw.chance(1, 3),
+    }
 }
 
 /// What the callers of a plan are like; parts in hundredths.
@@ -273,5 +379,6 @@ fn attempt(
         again_ms: draw
             .chance(1, 5)
             .then(|| u64::from(draw.between_skewed(1, 300) - 1)),
+        mistakes: Vec::new(),
     }
 }

@@ -137,6 +137,18 @@ pub(super) fn lines_of(
 /// What the arrival of a command means to the oracles of the service, if it means anything.
 pub(super) fn arrival(op: &Op, result: &Result<Reply, Refusal>) -> Option<Happening> {
     let is_done = result.is_ok();
+    if let (
+        Err(Refusal::RequestMismatch(_)),
+        Action::Acquire {
+            id, owner, claims, ..
+        },
+    ) = (result, &op.action)
+    {
+        return Some(Happening::Mismatched {
+            id: request_of(owner, id),
+            claims: claims.clone(),
+        });
+    }
     match &op.action {
         Action::Acquire {
             id,

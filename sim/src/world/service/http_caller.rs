@@ -9,9 +9,9 @@ use super::{
     stage::{Busy, Stage, Worker},
 };
 use crate::{
-    op::{OpOwner, OpWait, Text},
-    oracle::service::{Call, Happening, HttpAnswer, Wanted},
-    plan::{HttpAttempt, RETRY_PAUSE_MS},
+    op::{OpClaim, OpOwner, OpWait, Text},
+    oracle::service::{Call, Happening, HttpAnswer, MistakenAnswer, Wanted},
+    plan::{HttpAttempt, Mistake, RETRY_PAUSE_MS},
 };
 use lockwright_env::{Env as _, sleep, timeout};
 use serde_json::{Value, json};
@@ -93,7 +93,11 @@ impl Caller {
             self.ask_until_answered().await
         };
         if let Some(token) = token {
-            self.hold(token, &mut connection).await;
+            let granted_at = self.host.local();
+            tokio::join!(
+                self.hold(token, &mut connection),
+                self.make_mistakes(granted_at)
+            );
         }
         drop(connection);
         self.happen(&Happening::Left {
@@ -202,6 +206,41 @@ impl Caller {
         }
     }
 
+    /// Asks with the id of its request for something else, as often as the plan says.
+    async fn make_mistakes(&self, granted_at: Duration) {
+        for mistake in &self.attempt.mistakes {
+            let at = granted_at + Duration::from_millis(mistake.after_ms);
+            self.env().sleep_until(at).await;
+            let node = self.server();
+            if mistake.twice {
+                tokio::join!(self.mistake(mistake, node), self.mistake(mistake, node + 1));
+            } else {
+                self.mistake(mistake, node + 1).await;
+            }
+        }
+    }
+
+    async fn mistake(&self, mistake: &Mistake, node: usize) {
+        let node = node % self.stage.nodes.len();
+        let asking = async {
+            let address = address_of(&self.stage, node);
+            let mut stream = self.env().connect(&address).await?;
+            self.happen(&Happening::HttpMistaken {
+                id: self.id.clone(),
+                claims: mistake.claims.clone(),
+            });
+            http_wire::ask(&mut stream, &self.acquire_for(&mistake.claims)).await
+        };
+        let patience = Duration::from_millis(self.attempt.patience_ms);
+        if let Ok(Ok(answer)) = timeout(&self.env(), patience, asking).await {
+            self.happen(&Happening::HttpMistakenAnswered {
+                id: self.id.clone(),
+                claims: mistake.claims.clone(),
+                answer: mistaken_answer(&answer),
+            });
+        }
+    }
+
     /// Uses the lock; gives an error when the server has refused that.
     async fn call(
         &self,
@@ -272,6 +311,10 @@ impl Caller {
     }
 
     fn acquire(&self) -> Question {
+        self.acquire_for(&self.attempt.claims)
+    }
+
+    fn acquire_for(&self, claims: &[OpClaim]) -> Question {
         let attempt = &self.attempt;
         let mut body = json!({
             "holder": &*self.holder,
@@ -286,10 +329,10 @@ impl Caller {
         if attempt.is_named() {
             body["request_id"] = json!(&*self.id);
         }
-        match attempt.claims.as_slice() {
+        match claims {
             [claim] => {
                 body["mode"] = json!(if claim.write { "write" } else { "read" });
-                if attempt.by_path {
+                if attempt.by_path && *claim.path != *"/" {
                     return in_query("POST", &claim.path, &body);
                 }
                 body["key"] = json!(&*claim.path);
@@ -377,6 +420,25 @@ fn in_query(method: &'static str, path: &str, fields: &Value) -> Question {
         method,
         target: format!("/lock/{path}?{}", fields.join("&")),
         body: None,
+    }
+}
+
+/// What one is told who asks with the id of another request.
+fn mistaken_answer(answer: &Answer) -> MistakenAnswer {
+    let text = |name: &str| answer.body[name].as_str().map(Text::from);
+    let claims = answer.body["claims"].as_array().into_iter().flatten();
+    let claim = |claim: &Value| OpClaim {
+        write: claim["mode"] == "write",
+        path: Text::from(claim["path"].as_str().unwrap_or_default()),
+    };
+    let fields = answer.body.as_object().into_iter().flatten();
+    let others = fields.filter(|(name, _)| !["error", "claims", "ended"].contains(&name.as_str()));
+    MistakenAnswer {
+        status: answer.status,
+        error: text("error"),
+        claims: claims.map(claim).collect(),
+        ended: text("ended"),
+        others: others.map(|(name, _)| name.clone()).collect(),
     }
 }
 

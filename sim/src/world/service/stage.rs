@@ -353,6 +353,7 @@ impl Stage {
             | Happening::Called { .. }
             | Happening::Closing { .. }
             | Happening::HttpAsked { .. }
+            | Happening::HttpMistaken { .. }
             | Happening::HttpCalled { .. }
             | Happening::Looked { .. } => {
                 inner.operations += 1;
@@ -598,7 +599,7 @@ impl Stage {
             let deed = Deed {
                 at,
                 command: command.clone(),
-                result: *result,
+                result: result.clone(),
                 events: events.to_vec(),
             };
             if !self.is_first(now, node, index, deed) {
@@ -647,7 +648,9 @@ impl Stage {
         }
         for (index, line) in lines.iter().enumerate() {
             // The answer to a retry says again what happened long ago.
+            // And one that has the id of another request says nothing about that one.
             if (index < events.len() || matches!(line.what, What::Refused { .. }))
+                && !matches!(result, Err(Refusal::RequestMismatch(_)) if index >= events.len())
                 && let Some(happening) = self.meaning(inner, line, now, leader)
             {
                 inner.see(now, &happening);
@@ -935,6 +938,7 @@ impl Inner {
                 | Happening::Struck { .. }
                 | Happening::Applied { .. }
                 | Happening::HttpApplied { .. }
+                | Happening::Mismatched { .. }
                 | Happening::Renewed { .. }
                 | Happening::Opened { .. }
                 | Happening::Attached { .. }
