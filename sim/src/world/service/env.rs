@@ -4,19 +4,20 @@ use super::{
     disk::{Disk, SimDirectory},
     host::{Host, simulated},
 };
-use lockwright_env::{DirectoryError, Env, Listener, Worker};
+use lockwright_env::{Connection, DirectoryError, Env, Listener, Worker};
 use std::{
     future::Future,
     io,
     net::SocketAddr,
     path::Path,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::mpsc::UnboundedReceiver,
+    task::JoinHandle,
     time::Sleep,
 };
 use turmoil::net::{TcpListener, TcpStream};
@@ -135,6 +136,10 @@ pub(crate) struct SimStream {
     /// Runs while the gate is closed to who reads, and to who writes.
     reading: Gate,
     writing: Gate,
+    /// Until it is over, a read finds nothing new: see [`poll_read`](AsyncRead::poll_read).
+    turn: Option<JoinHandle<()>>,
+    /// Whom the last read that found nothing wakes.
+    reader: Option<Waker>,
 }
 
 /// Holds one direction of a stream back during a pause.
@@ -166,7 +171,18 @@ impl SimStream {
             born: host.resets(),
             reading: Gate::default(),
             writing: Gate::default(),
+            turn: None,
+            reader: None,
         }
+    }
+
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(turn) = &mut self.turn {
+            // It fails when the host dies.
+            let _ = ready!(Pin::new(turn).poll(context));
+            self.turn = None;
+        }
+        Poll::Ready(())
     }
 
     /// Ready with an error when the host's connections were reset since this one was made.
@@ -180,6 +196,8 @@ impl SimStream {
 }
 
 impl AsyncRead for SimStream {
+    /// A read that did not fill its buffer has emptied the socket, as far as a runtime knows: it asks
+    /// the system again only after all that can run has run.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -190,7 +208,33 @@ impl AsyncRead for SimStream {
         if let Poll::Ready(dead) = this.poll_alive(context) {
             return Poll::Ready(dead);
         }
-        Pin::new(&mut this.stream).poll_read(context, buffer)
+        this.reader = Some(context.waker().clone());
+        ready!(this.poll_turn(context));
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        if buffer.filled().len() > before && buffer.remaining() > 0 {
+            this.turn = Some(tokio::spawn(tokio::task::yield_now()));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Connection for SimStream {
+    fn has_hung_up(&mut self) -> bool {
+        if self.host.resets() != self.born {
+            return true;
+        }
+        let mut byte = [0; 1];
+        let mut byte = ReadBuf::new(&mut byte);
+        let mut nobody = Context::from_waker(Waker::noop());
+        let peeked = self.stream.poll_peek(&mut nobody, &mut byte);
+        // What comes next would wake nobody.
+        self.reader.iter().for_each(Waker::wake_by_ref);
+        match peeked {
+            Poll::Pending => false,
+            Poll::Ready(Ok(count)) => count == 0,
+            Poll::Ready(Err(_)) => true,
+        }
     }
 }
 
