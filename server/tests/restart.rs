@@ -157,6 +157,17 @@ async fn tokens_go_on_from_memory_to_a_directory_and_over_restarts() {
     }
 }
 
+/// Why a server does not start there; none if it does. One that was there before may still be closing
+/// its files.
+async fn refusal(directory: &Path) -> Option<BindError> {
+    loop {
+        match Server::bind(TokioEnv, config(directory)).await.err() {
+            Some(BindError::Store(StoreError::Locked { .. })) => tokio::task::yield_now().await,
+            other => return other,
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_has_lost_the_end_of_its_log_does_not_start() {
     let scratch = Scratch::new("lost");
@@ -178,13 +189,7 @@ async fn a_server_that_has_lost_the_end_of_its_log_does_not_start() {
             None => std::fs::remove_file(&newest).unwrap(),
             Some(kept) => std::fs::write(&newest, &whole[..kept]).unwrap(),
         }
-        // The attempt before may still be closing its files.
-        let error = loop {
-            match Server::bind(TokioEnv, config(&scratch.0)).await.err() {
-                Some(BindError::Store(StoreError::Locked { .. })) => tokio::task::yield_now().await,
-                other => break other,
-            }
-        };
+        let error = refusal(&scratch.0).await;
         let Some(BindError::Store(StoreError::Damaged { what })) = error else {
             panic!("{kept:?}: {error:?}")
         };
@@ -192,7 +197,8 @@ async fn a_server_that_has_lost_the_end_of_its_log_does_not_start() {
         assert!(what.contains(name), "{kept:?}: {what}");
     }
     std::fs::write(&newest, &whole).unwrap();
-    Service::on(config(&scratch.0)).await.stop().await;
+    let error = refusal(&scratch.0).await;
+    assert!(error.is_none(), "all is there again: {error:?}");
 }
 
 #[tokio::test]

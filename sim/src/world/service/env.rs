@@ -11,6 +11,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -28,16 +29,48 @@ pub(crate) struct SimEnv {
     host: Host,
     /// The host's disk; clients have none.
     disk: Option<Disk>,
+    /// Is told what is written to those that connect.
+    listener: Overhearing,
+}
+
+/// What is told of each write to those that connect: the bytes, and whether the peer had hung up.
+type Overhear = dyn Fn(&[u8], bool) + Send + Sync;
+
+/// Is told of writes, or nobody is.
+#[derive(Clone, Default)]
+struct Overhearing(Option<Arc<Overhear>>);
+
+impl std::fmt::Debug for Overhearing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Overhearing")
+            .field(&self.0.is_some())
+            .finish()
+    }
 }
 
 impl SimEnv {
     pub(crate) fn new(host: Host) -> SimEnv {
-        SimEnv { host, disk: None }
+        SimEnv {
+            host,
+            disk: None,
+            listener: Overhearing::default(),
+        }
     }
 
     pub(crate) fn with_disk(host: Host, disk: Disk) -> SimEnv {
-        let disk = Some(disk);
-        SimEnv { host, disk }
+        SimEnv {
+            disk: Some(disk),
+            ..SimEnv::new(host)
+        }
+    }
+
+    /// The same world, and what its program writes to those that connect is told.
+    pub(crate) fn overheard(
+        mut self,
+        hear: impl Fn(&[u8], bool) + Send + Sync + 'static,
+    ) -> SimEnv {
+        self.listener = Overhearing(Some(Arc::new(hear)));
+        self
     }
 }
 
@@ -51,6 +84,7 @@ impl Env for SimEnv {
         Ok(SimListener {
             listener,
             host: self.host.clone(),
+            overhearing: self.listener.clone(),
         })
     }
 
@@ -110,6 +144,7 @@ impl Env for SimEnv {
 pub(crate) struct SimListener {
     listener: TcpListener,
     host: Host,
+    overhearing: Overhearing,
 }
 
 impl Listener for SimListener {
@@ -118,7 +153,9 @@ impl Listener for SimListener {
     async fn accept(&mut self) -> io::Result<SimStream> {
         self.host.gate().await;
         let (stream, _) = self.listener.accept().await?;
-        Ok(SimStream::new(stream, &self.host))
+        let mut stream = SimStream::new(stream, &self.host);
+        stream.overhearing = self.overhearing.clone();
+        Ok(stream)
     }
 
     fn local_address(&self) -> io::Result<SocketAddr> {
@@ -140,6 +177,7 @@ pub(crate) struct SimStream {
     turn: Option<JoinHandle<()>>,
     /// Whom the last read that found nothing wakes.
     reader: Option<Waker>,
+    overhearing: Overhearing,
 }
 
 /// Holds one direction of a stream back during a pause.
@@ -173,6 +211,7 @@ impl SimStream {
             writing: Gate::default(),
             turn: None,
             reader: None,
+            overhearing: Overhearing::default(),
         }
     }
 
@@ -249,7 +288,14 @@ impl AsyncWrite for SimStream {
         if let Poll::Ready(Err(dead)) = this.poll_alive(context) {
             return Poll::Ready(Err(dead));
         }
-        Pin::new(&mut this.stream).poll_write(context, bytes)
+        let Some(hear) = this.overhearing.0.clone() else {
+            return Pin::new(&mut this.stream).poll_write(context, bytes);
+        };
+        // Before it: a peer can have the answer and be gone an instant later.
+        let is_gone = bytes.starts_with(b"HTTP/1.1 200 ") && this.has_hung_up();
+        let count = ready!(Pin::new(&mut this.stream).poll_write(context, bytes))?;
+        hear(&bytes[..count], is_gone);
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
