@@ -1,5 +1,10 @@
 //! A server on real files that is stopped and started again: what was answered is there.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests run on the real disk, and not in the simulator"
+)]
+
 #[expect(dead_code, reason = "nothing is waited for here")]
 mod common;
 
