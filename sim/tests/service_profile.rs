@@ -69,7 +69,9 @@ fn every_kind_of_trouble_is_drawn() {
     assert_eq!(kinds.len(), 17, "{kinds:?}");
     assert_eq!(knocks.len(), 4, "{knocks:?}");
     let counts = [drifts, jumps, few_connections, shorter_renewals, disks];
-    let over_http = [http, impatient, retries, twice, by_path, hangs_up, forgotten];
+    let over_http = [
+        http, impatient, retries, twice, by_path, hangs_up, forgotten,
+    ];
     for count in counts.into_iter().chain(over_http) {
         assert!(count >= 20, "one in ten plans has it, got {count} of 200");
     }
