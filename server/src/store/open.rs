@@ -57,7 +57,7 @@ impl Store {
         }
         let file = directory.open(NAME).map_err(in_directory)?;
         check_magic(&file, &path.join(NAME))
-            .map_err(|error| was_ours(error, journal::mark::is_there(&*directory)))?;
+            .map_err(|error| was_ours(error, || journal::mark::is_whole(&*directory, path)))?;
         // A server that was killed may have written what it did not sync. It is believed from now
         // on, so it must stay.
         file.sync().map_err(StoreError::disk)?;
@@ -211,13 +211,13 @@ fn has_mark(database: &Database) -> Result<bool, StoreError> {
 }
 
 /// A file beside the mark of a log was its database, whatever is in it now.
-fn was_ours(error: StoreError, has_mark: Result<bool, StoreError>) -> StoreError {
-    match (error, has_mark) {
-        (StoreError::Foreign { path, what }, Ok(true)) => StoreError::damaged(format!(
+fn was_ours(error: StoreError, has_mark: impl FnOnce() -> bool) -> StoreError {
+    match error {
+        StoreError::Foreign { path, what } if has_mark() => StoreError::damaged(format!(
             "`{}`: {what}, and it was the database of a log that is there",
             path.display()
         )),
-        (error, _) => error,
+        other => other,
     }
 }
 

@@ -50,6 +50,11 @@ pub(in super::super) fn is_there<D: Directory>(directory: &D) -> Result<bool, St
     directory.exists(NAME).map_err(StoreError::disk)
 }
 
+/// Whether a directory has a mark that can be read: then its other files are ours, or were.
+pub(in super::super) fn is_whole<D: Directory>(directory: &D, path: &Path) -> bool {
+    Mark::open(directory, path).is_ok_and(|mark| mark.is_some())
+}
+
 impl<F: DiskFile> Mark<F> {
     /// Makes the mark of a log that is on the disk up to `place`.
     pub(super) fn create<D: Directory<File = F>>(
