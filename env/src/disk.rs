@@ -8,6 +8,11 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// Its files.
     type File: DiskFile;
 
+    /// What was found and changed when it was opened that its operator should know, a sentence each.
+    fn notices(&self) -> &[String] {
+        &[]
+    }
+
     /// Whether there is a file of this name.
     ///
     /// # Errors
@@ -95,7 +100,7 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
 pub enum DirectoryError {
     /// Another process has it.
     Locked,
-    /// The system says no.
+    /// The system says no. The error says to what, and why.
     Io(io::Error),
 }
 

@@ -26,8 +26,8 @@ use tokio::{
 
 /// A world to run in. Clones are the same world, seen from the same host.
 pub trait Env: Clone + Send + Sync + 'static {
-    /// A connection: bytes both ways, in order.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// A connection.
+    type Stream: Connection;
     /// Where connections arrive.
     type Listener: Listener<Stream = Self::Stream>;
     /// Where files are.
@@ -73,6 +73,14 @@ pub trait Env: Clone + Send + Sync + 'static {
     /// When the system has no place for it.
     fn spawn_worker<W: Worker>(&self, worker: W, jobs: UnboundedReceiver<W::Job>)
     -> io::Result<()>;
+}
+
+/// A connection: bytes both ways, in order.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whether the peer has closed or broken the connection, or its direction of it, as far as this
+    /// host was told by now; also when not all was read that the peer sent before. It does not wait,
+    /// and does not depend on what the runtime has seen yet.
+    fn has_hung_up(&mut self) -> bool;
 }
 
 /// Where connections arrive. Dropping it stops listening.

@@ -2,61 +2,173 @@
 
 use crate::{Directory, DirectoryError, DiskFile, Worker};
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{
+        DirBuilderExt as _, FileExt, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// Which process has a directory is decided by a lock on this file in it.
+/// Versions that do not lock the directory itself lock this file in it.
 const LOCK_NAME: &str = "lockwright.lock";
+
+/// What the names of our files begin with.
+const OURS: [&str; 2] = ["lockwright.", "lockwright-"];
+
+/// Only its user may read, write and search a directory.
+const DIRECTORY_MODE: u32 = 0o700;
+/// Only its user may read and write a file.
+const FILE_MODE: u32 = 0o600;
+/// What others than the user may do.
+const OTHERS: u32 = 0o077;
 
 /// A directory of the file system.
 #[derive(Debug)]
 pub struct TokioDirectory {
     path: PathBuf,
-    /// Its lock is given back when it is closed, however the process ends.
-    _lock: File,
+    notices: Vec<String>,
+    /// Its locks are given back when they are closed, however the process ends.
+    _locks: Vec<File>,
 }
 
 impl TokioDirectory {
-    /// Creates the directory if it is not there, and locks it.
+    /// Creates the directory if it is not there, locks it, and makes it private.
     pub(crate) fn open(path: &Path) -> Result<TokioDirectory, DirectoryError> {
         create(path).map_err(DirectoryError::Io)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path.join(LOCK_NAME))
-            .map_err(DirectoryError::Io)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DirectoryError::Locked),
-            Err(TryLockError::Error(error)) => return Err(DirectoryError::Io(error)),
-        }
-        sync_names(path).map_err(DirectoryError::Io)?;
+        let mut notices = Vec::new();
+        let locks = lock(path, &mut notices)?;
+        make_private(path, &mut notices).map_err(DirectoryError::Io)?;
+        let synced = sync_names(path).map_err(|error| saying("sync", path, &error));
+        synced.map_err(DirectoryError::Io)?;
         Ok(TokioDirectory {
             path: path.to_owned(),
-            _lock: lock,
+            notices,
+            _locks: locks,
         })
     }
 }
 
-/// Creates a directory, and those it is in, if they are not there.
+/// Locks a directory for this process.
+///
+/// The lock is on the directory itself: it cannot be removed while its files are in it, and a file
+/// that is made for the lock can. That file is locked too, since earlier versions know no other lock.
+fn lock(path: &Path, notices: &mut Vec<String>) -> Result<Vec<File>, DirectoryError> {
+    let mut locks = Vec::new();
+    let io = |error| DirectoryError::Io(saying("open", path, &error));
+    let directory = File::open(path).map_err(io)?;
+    match directory.try_lock() {
+        Ok(()) => locks.push(directory),
+        Err(TryLockError::WouldBlock) => return Err(DirectoryError::Locked),
+        Err(TryLockError::Error(error)) => notices.push(format!(
+            "the file system of `{}` cannot lock a directory ({error}): `{LOCK_NAME}` in it is all \
+             that keeps a second server away, and must not be removed",
+            path.display()
+        )),
+    }
+    let name = path.join(LOCK_NAME);
+    let mut file = OpenOptions::new();
+    file.write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE);
+    let io = |error| DirectoryError::Io(saying("make", &name, &error));
+    let file = file.open(&name).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => locks.push(file),
+        Err(TryLockError::WouldBlock) => return Err(DirectoryError::Locked),
+        Err(TryLockError::Error(error)) => {
+            return Err(DirectoryError::Io(saying("lock", &name, &error)));
+        }
+    }
+    Ok(locks)
+}
+
+/// Takes from others what they may do with our files, and with the directory if nothing else is in
+/// it.
+fn make_private(path: &Path, notices: &mut Vec<String>) -> io::Result<()> {
+    let fault = |error| saying("look into", path, &error);
+    let mut only_ours = true;
+    for entry in std::fs::read_dir(path).map_err(fault)? {
+        let entry = entry.map_err(fault)?;
+        let name = entry.file_name();
+        let is_ours = OURS
+            .iter()
+            .any(|ours| name.as_encoded_bytes().starts_with(ours.as_bytes()));
+        only_ours &= is_ours;
+        if is_ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            notices.extend(tighten(&entry.path()).map_err(fault)?);
+        }
+    }
+    if only_ours {
+        notices.extend(tighten(path).map_err(fault)?);
+        return Ok(());
+    }
+    let mode = std::fs::metadata(path).map_err(fault)?.mode();
+    if mode & OTHERS != 0 {
+        notices.push(format!(
+            "others may use `{}` (mode {:04o}), which is left as it is, since other files are in it: \
+             give the server a directory of its own, or take their rights away (chmod 0700)",
+            path.display(),
+            mode & 0o7777
+        ));
+    }
+    Ok(())
+}
+
+/// Takes from others what they may do with a file or a directory. Says so if there was something to
+/// take.
+fn tighten(path: &Path) -> io::Result<Option<String>> {
+    let mode = std::fs::metadata(path)?.mode() & 0o7777;
+    if mode & OTHERS == 0 {
+        return Ok(None);
+    }
+    let path_text = path.display();
+    let private = mode & !OTHERS;
+    let changed = std::fs::set_permissions(path, Permissions::from_mode(private));
+    Ok(Some(match changed {
+        Ok(()) => format!(
+            "others could use `{path_text}` (mode {mode:04o}), which only the server needs: it is \
+             {private:04o} now"
+        ),
+        Err(error) => format!(
+            "others may use `{path_text}` (mode {mode:04o}), and it cannot be changed ({error}): \
+             have its owner take their rights away"
+        ),
+    }))
+}
+
+/// Creates a directory, and those it is in, if they are not there. Only this user may use them.
 fn create(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
+    if path.exists() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotADirectory,
+            format!("`{}` is a file, and a directory is needed", path.display()),
+        ));
+    }
     let parent = path.parent().filter(|parent| *parent != Path::new(""));
     let parent = parent.unwrap_or(Path::new("."));
     create(parent)?;
-    match std::fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_names(parent),
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(saying("make the directory", path, &error))
+        }
+        _ => sync_names(parent).map_err(|error| saying("sync", parent, &error)),
     }
+}
+
+/// An error that says what could not be done to what.
+fn saying(what: &str, path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("cannot {what} `{}`: {error}", path.display()),
+    )
 }
 
 /// A name is in its directory, not in its file.
@@ -66,6 +178,10 @@ fn sync_names(directory: &Path) -> io::Result<()> {
 
 impl Directory for TokioDirectory {
     type File = TokioFile;
+
+    fn notices(&self) -> &[String] {
+        &self.notices
+    }
 
     fn exists(&self, name: &str) -> io::Result<bool> {
         self.path.join(name).try_exists()
@@ -89,6 +205,7 @@ impl Directory for TokioDirectory {
     fn create(&self, name: &str) -> io::Result<TokioFile> {
         let mut file = OpenOptions::new();
         file.read(true).write(true).create(true).truncate(true);
+        file.mode(FILE_MODE);
         file.open(self.path.join(name)).map(TokioFile)
     }
 
@@ -236,6 +353,150 @@ mod tests {
         drop(first);
         TokioDirectory::open(&path).unwrap();
         std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_taken_even_when_the_lock_file_is_removed() {
+        let path = scratch("removed");
+        let first = TokioDirectory::open(&path).unwrap();
+        std::fs::remove_file(path.join(LOCK_NAME)).unwrap();
+        let second = TokioDirectory::open(&path);
+        assert!(matches!(second, Err(DirectoryError::Locked)), "{second:?}");
+        let moved = scratch("moved");
+        std::fs::rename(&path, &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, &path).unwrap();
+        let second = TokioDirectory::open(&path);
+        assert!(matches!(second, Err(DirectoryError::Locked)), "{second:?}");
+        drop(first);
+        TokioDirectory::open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        std::fs::remove_dir_all(moved).unwrap();
+    }
+
+    #[test]
+    fn who_knows_only_the_lock_file_is_kept_away_too() {
+        let path = scratch("file-lock");
+        std::fs::create_dir(&path).unwrap();
+        let earlier = File::create(path.join(LOCK_NAME)).unwrap();
+        earlier.try_lock().unwrap();
+        let second = TokioDirectory::open(&path);
+        assert!(matches!(second, Err(DirectoryError::Locked)), "{second:?}");
+        drop(earlier);
+        let first = TokioDirectory::open(&path).unwrap();
+        let earlier = File::open(path.join(LOCK_NAME)).unwrap();
+        assert!(matches!(earlier.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(first);
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    fn allow(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// The umask is of the process, and takes away: what is asked for is what is tested.
+    #[test]
+    fn what_is_made_is_for_its_user_alone() {
+        let top = scratch("made");
+        let path = top.join("a/b");
+        let directory = TokioDirectory::open(&path).unwrap();
+        directory.create("lockwright.redb.new").unwrap();
+        directory
+            .rename("lockwright.redb.new", "lockwright.redb")
+            .unwrap();
+        assert_eq!(directory.notices(), [] as [String; 0]);
+        for made in [&*top, &top.join("a"), &path] {
+            assert_eq!(mode(made), 0o700, "{}", made.display());
+        }
+        for name in [LOCK_NAME, "lockwright.redb"] {
+            assert_eq!(mode(&path.join(name)), 0o600, "{name}");
+        }
+        std::fs::remove_dir_all(top).unwrap();
+    }
+
+    #[test]
+    fn what_others_could_use_is_taken_from_them_and_told() {
+        for (of_directory, of_file, expected, told) in [
+            (0o755, 0o644, (0o700, 0o600), 2),
+            (0o2777, 0o666, (0o2700, 0o600), 2),
+            (0o700, 0o640, (0o700, 0o600), 1),
+            (0o711, 0o600, (0o700, 0o600), 1),
+            (0o700, 0o600, (0o700, 0o600), 0),
+        ] {
+            let path = scratch("tightened");
+            std::fs::create_dir(&path).unwrap();
+            let file = path.join("lockwright-0000000000000001.log");
+            std::fs::write(&file, b"log").unwrap();
+            allow(&file, of_file);
+            allow(&path, of_directory);
+            let directory = TokioDirectory::open(&path).unwrap();
+            let notices = directory.notices();
+            assert_eq!((mode(&path), mode(&file)), expected, "{notices:?}");
+            assert_eq!(notices.len(), told, "{notices:?}");
+            drop(directory);
+            let again = TokioDirectory::open(&path).unwrap();
+            assert_eq!(again.notices(), [] as [String; 0], "it is told once");
+            std::fs::remove_dir_all(path).unwrap();
+        }
+    }
+
+    /// A directory that was named by mistake, such as `/tmp`, stays usable for others.
+    #[test]
+    fn what_is_not_ours_is_left_alone_and_told() {
+        let path = scratch("shared");
+        std::fs::create_dir(&path).unwrap();
+        let (other, ours) = (path.join("other"), path.join("lockwright.redb"));
+        std::fs::write(&other, b"").unwrap();
+        std::fs::write(&ours, b"").unwrap();
+        allow(&other, 0o644);
+        allow(&ours, 0o644);
+        allow(&path, 0o1777);
+        let directory = TokioDirectory::open(&path).unwrap();
+        assert_eq!(mode(&path), 0o1777);
+        assert_eq!((mode(&other), mode(&ours)), (0o644, 0o600));
+        let notices = directory.notices();
+        assert!(
+            notices.len() == 2 && notices[1].contains("1777"),
+            "{notices:?}"
+        );
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_cannot_be_made_is_named_with_the_reason() {
+        let top = scratch("refused");
+        std::fs::create_dir(&top).unwrap();
+        let file = top.join("file");
+        std::fs::write(&file, b"").unwrap();
+        for (path, kind, expected) in [
+            (
+                PathBuf::from("/proc/x"),
+                io::ErrorKind::NotFound,
+                "cannot make the directory `/proc/x`",
+            ),
+            (
+                PathBuf::from("/proc/x/y"),
+                io::ErrorKind::NotFound,
+                "cannot make the directory `/proc/x`",
+            ),
+            (file.clone(), io::ErrorKind::NotADirectory, "is a file"),
+            (
+                file.join("below"),
+                io::ErrorKind::NotADirectory,
+                "is a file",
+            ),
+        ] {
+            let Err(DirectoryError::Io(error)) = TokioDirectory::open(&path) else {
+                panic!("{} is opened", path.display());
+            };
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        std::fs::remove_dir_all(top).unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The real world.
 
-use crate::{DirectoryError, Env, Listener, TokioDirectory, Worker, tokio_disk};
+use crate::{Connection, DirectoryError, Env, Listener, TokioDirectory, Worker, tokio_disk};
 use std::{
     io,
     net::SocketAddr,
@@ -87,6 +87,35 @@ const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
 /// Elsewhere the monotonic clock is the nearest: some systems stop it in suspension.
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+
+impl Connection for TcpStream {
+    /// Asks the system: the runtime would tell what it saw when it looked last.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn has_hung_up(&mut self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // A broken connection is told without being asked for.
+        let mut of_interest = [PollFd::new(&*self, PollFlags::RDHUP)];
+        let polled = poll(&mut of_interest, Some(&at_once));
+        polled.is_ok_and(|count| count > 0)
+    }
+
+    /// Asks the system. An end behind bytes that were not read is not seen.
+    #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+    fn has_hung_up(&mut self) -> bool {
+        use rustix::{
+            io::Errno,
+            net::{RecvFlags, recv},
+        };
+        match recv(&*self, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((count, _)) => count == 0,
+            Err(error) => error != Errno::WOULDBLOCK && error != Errno::INTR,
+        }
+    }
+}
 
 impl Listener for TokioListener {
     type Stream = TcpStream;

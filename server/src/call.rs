@@ -147,12 +147,14 @@ pub(crate) enum Consistency {
 impl<E: Env> Gate<E> {
     /// Asks for locks, and waits until they are granted or never will be. Dropping the future gives
     /// the request up. With `is_known` the caller can ask again by the request's id, so that what
-    /// was granted meanwhile is kept for it; without, nobody knows of it and it is ended too.
+    /// was granted meanwhile is kept for it; without, nobody knows of it and it is ended too. What
+    /// is granted to a caller that cannot ask again comes with a [`Receipt`], to be signed when the
+    /// answer was delivered.
     pub(crate) async fn acquire(
         &self,
         request: Acquire,
         is_known: bool,
-    ) -> Result<CallAnswer, Unavailable> {
+    ) -> Result<(CallAnswer, Option<Receipt>), Unavailable> {
         let Acquire {
             lock,
             claims,
@@ -160,7 +162,7 @@ impl<E: Env> Gate<E> {
             wait,
         } = request;
         let caller = self.next_caller();
-        let mut patience = Patience {
+        let receipt = Receipt {
             gone: self.gone(),
             notice: Some(Gone {
                 caller,
@@ -174,11 +176,12 @@ impl<E: Env> Gate<E> {
             ttl,
             wait,
         };
-        let answer = self.ask(caller, request).await;
-        if answer.is_ok() {
-            patience.notice = None;
+        let answer = self.ask(caller, request).await?;
+        if !is_known && matches!(answer, CallAnswer::Granted { .. }) {
+            return Ok((answer, Some(receipt)));
         }
-        answer
+        receipt.sign();
+        Ok((answer, None))
     }
 
     /// Asks for something that is answered at once.
@@ -239,13 +242,21 @@ pub(crate) struct Acquire {
     pub(crate) wait: Wait,
 }
 
-/// Tells the replica when a caller goes before it has its answer.
-struct Patience {
+/// Tells the replica that a caller has gone before it had its answer, unless it is signed.
+#[derive(Debug)]
+pub(crate) struct Receipt {
     gone: mpsc::UnboundedSender<Gone>,
     notice: Option<Gone>,
 }
 
-impl Drop for Patience {
+impl Receipt {
+    /// The caller has its answer.
+    pub(crate) fn sign(mut self) {
+        self.notice = None;
+    }
+}
+
+impl Drop for Receipt {
     fn drop(&mut self) {
         if let Some(notice) = self.notice.take() {
             // It fails when the replica has stopped, and gives up what waited when it starts again.

@@ -3,6 +3,7 @@
 mod body;
 mod cluster;
 mod connection;
+mod delivery;
 mod error;
 mod fence;
 mod inspect;

@@ -43,14 +43,17 @@ const TOKENS_PER_MS: u64 = 1 << 16;
 /// How long the file is given to be closed when the server stops.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The first token of a server without a disk that starts when its machine has been up for
-/// `uptime`.
+/// The first token of a server that starts with nothing, in memory or in an empty directory, when its
+/// machine has been up for `uptime`.
 ///
 /// A server that keeps nothing over a restart must still never give a token twice, nor a smaller
 /// one after a larger one. It starts at the number of milliseconds of uptime times 2^16: what it
 /// grants until it stops stays below what the next one on the same machine starts with, as long as
 /// it grants fewer than 65,536 locks a millisecond on average. A reboot of the machine starts anew:
-/// whoever needs tokens that increase over reboots needs a server with a disk.
+/// whoever needs tokens that increase over reboots needs a server with a disk. A directory that is
+/// begun on a machine where a server kept its state in memory goes on above that one's tokens, and
+/// then counts by itself. The nodes of a cluster are on machines of different uptimes: its first token
+/// is 1.
 #[must_use]
 pub fn first_token(uptime: Duration) -> Token {
     let ms = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
@@ -148,17 +151,18 @@ pub(crate) enum Turn<C> {
 impl<E: Env, C> Ledger<E, C> {
     /// Starts with what is stored. A server that is alone leads when this has returned.
     pub(crate) async fn start(env: E, config: &ServerConfig) -> Result<Ledger<E, C>, StoreError> {
-        let (store, first_token) = match &config.storage {
-            Storage::Memory => {
+        let store = match &config.storage {
+            Storage::Memory => Store::in_memory()?,
+            Storage::Directory(path) => Store::open(&env, path, config.log_segment_bytes)?,
+        };
+        let first_token = match config.cluster {
+            Some(_) => Token(1),
+            None => {
                 // Waits for the next millisecond to begin, so that even a server that was started,
                 // granted locks and was stopped within this one had smaller tokens.
                 let start = whole_ms(env.monotonic()) + Duration::from_millis(1);
                 env.sleep_until(start).await;
-                (Store::in_memory()?, first_token(start))
-            }
-            Storage::Directory(path) => {
-                let store = Store::open(&env, path, config.log_segment_bytes)?;
-                (store, Token(1))
+                first_token(start)
             }
         };
         let (node, dialer) = Node::start(&env, store, config).await?;

@@ -447,7 +447,8 @@ impl Step<'_> {
         let machine = &mut *self.machine;
         self.at = machine.engine.now();
         let is_untouched = machine.engine.usage().is_zero() && self.at == TimeMs::ZERO;
-        if is_untouched {
+        // Where tokens begin is decided once, also when nothing happens before the next start.
+        if is_untouched && machine.engine.next_token() == Token(1) {
             machine.engine = Engine::new(EngineConfig {
                 limits: limits.clone(),
                 hash_key: random_hash_key(),

@@ -331,6 +331,60 @@ async fn a_waiter_at_one_node_is_granted_by_a_release_at_another() {
     assert!(token(&granted) > token(&held));
 }
 
+/// Whichever node it asked: the leader, or one that has the leader do it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_hangs_up_before_its_answer_holds_nothing() {
+    let cluster = Cluster::start("hang-up", 3).await;
+    for place in 0..3 {
+        cluster
+            .surely(
+                place,
+                "/v1/acquire",
+                &acquire("first", "a", &format!("{place}")),
+            )
+            .await;
+        let body = json!({"key": "first"});
+        cluster.surely(place, "/v1/break", &body).await;
+        for resets in [true, false] {
+            for number in 0..10 {
+                let body = json!({"key": format!("{place}/{resets}/{number}"), "holder": "b"});
+                let body = body.to_string();
+                let request = format!(
+                    "POST /v1/acquire HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                let address = &cluster.members[place].client_address;
+                let mut stream = TokioEnv.connect(address).await.unwrap();
+                stream.write_all(request.as_bytes()).await.unwrap();
+                if resets {
+                    stream.set_zero_linger().unwrap();
+                }
+            }
+        }
+        // It is heard after them.
+        cluster
+            .surely(
+                place,
+                "/v1/acquire",
+                &acquire("last", "a", &format!("l{place}")),
+            )
+            .await;
+        let body = json!({"key": "last"});
+        cluster.surely(place, "/v1/break", &body).await;
+        let address = &cluster.members[place].client_address;
+        within(async {
+            loop {
+                let held = request(address, "GET", "/v1/locks", &Value::Null).await;
+                match held {
+                    Ok((200, held)) if held["locks"].as_array().is_some_and(Vec::is_empty) => break,
+                    _ => sleep(&TokioEnv, Duration::from_millis(20)).await,
+                }
+            }
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_stops_hands_over_first() {
     let mut cluster = Cluster::start("hands-over", 3).await;

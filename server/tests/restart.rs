@@ -1,5 +1,10 @@
 //! A server on real files that is stopped and started again: what was answered is there.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests run on the real disk, and not in the simulator"
+)]
+
 #[expect(dead_code, reason = "nothing is waited for here")]
 mod common;
 
@@ -101,7 +106,7 @@ async fn locks_sessions_outcomes_and_tokens_are_there_after_a_restart() {
     }
     let acquire = r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"],"ttl_ms":600000}"#;
     let granted = holder.ask(acquire).await;
-    assert_eq!(token(&granted), 21);
+    let held = token(&granted);
     let queued = waiter
         .ask(r#"{"type":"acquire","seq":2,"id":"M","claims":["r a"]}"#)
         .await;
@@ -115,11 +120,12 @@ async fn locks_sessions_outcomes_and_tokens_are_there_after_a_restart() {
     let refused = service.connect().await.ask(stranger).await;
     assert!(refused.contains("unknown_session"), "{refused}");
     let (mut holder, resumed) = service.greet("resume", "holder").await;
-    assert!(resumed.contains(r#""id":"L","token":21"#), "{resumed}");
+    let listed = format!(r#""id":"L","token":{held}"#);
+    assert!(resumed.contains(&listed), "{resumed}");
     let (_waiter, resumed) = service.greet("resume", "waiter").await;
     assert!(resumed.contains(r#""state":"queued""#), "{resumed}");
     let again = holder.ask(acquire).await;
-    assert_eq!(token(&again), 21, "a retry locks nothing twice: {again}");
+    assert_eq!(token(&again), held, "a retry locks nothing twice: {again}");
     let over = holder
         .ask(r#"{"type":"acquire","seq":3,"id":"short3","claims":["w b"]}"#)
         .await;
@@ -127,8 +133,77 @@ async fn locks_sessions_outcomes_and_tokens_are_there_after_a_restart() {
     let next = holder
         .ask(r#"{"type":"acquire","seq":4,"id":"N","claims":["w c"]}"#)
         .await;
-    assert_eq!(token(&next), 22, "tokens go on: {next}");
+    assert_eq!(token(&next), held + 1, "tokens go on: {next}");
     service.stop().await;
+}
+
+/// A store that has seen the tokens of a server in memory goes on with those of one that keeps its
+/// state in a directory.
+#[tokio::test]
+async fn tokens_go_on_from_memory_to_a_directory_and_over_restarts() {
+    let scratch = Scratch::new("tokens");
+    let mut last = 0;
+    let on_disk = config(&scratch.0);
+    let in_memory = ServerConfig::new("127.0.0.1:0");
+    for (place, config) in [&in_memory, &in_memory, &on_disk, &on_disk]
+        .into_iter()
+        .enumerate()
+    {
+        let service = Service::on(config.clone()).await;
+        let (mut socket, _) = service.greet("open", &format!("s{place}")).await;
+        for id in ["1", "2"] {
+            let acquire =
+                format!(r#"{{"type":"acquire","seq":2,"id":"{id}","claims":["w {place}/{id}"]}}"#);
+            let granted = token(&socket.ask(&acquire).await);
+            assert!(granted > last, "server {place}: {granted} after {last}");
+            last = granted;
+        }
+        service.stop().await;
+    }
+}
+
+/// Why a server does not start there; none if it does. One that was there before may still be closing
+/// its files.
+async fn refusal(directory: &Path) -> Option<BindError> {
+    loop {
+        match Server::bind(TokioEnv, config(directory)).await.err() {
+            Some(BindError::Store(StoreError::Locked { .. })) => tokio::task::yield_now().await,
+            other => return other,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_has_lost_the_end_of_its_log_does_not_start() {
+    let scratch = Scratch::new("lost");
+    let service = Service::on(config(&scratch.0)).await;
+    let (mut socket, _) = service.greet("open", "s").await;
+    for n in 0..30 {
+        let acquire = format!(r#"{{"type":"acquire","seq":2,"id":"{n}","claims":["w {n}"]}}"#);
+        assert!(socket.ask(&acquire).await.contains("granted"));
+    }
+    service.stop().await;
+    let entries = std::fs::read_dir(&scratch.0).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let segments = paths.filter(|path| path.extension().is_some_and(|end| end == "log"));
+    let newest = segments.max().unwrap();
+    let whole = std::fs::read(&newest).unwrap();
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    for kept in [None, Some(0), Some(40), Some(used - 1)] {
+        match kept {
+            None => std::fs::remove_file(&newest).unwrap(),
+            Some(kept) => std::fs::write(&newest, &whole[..kept]).unwrap(),
+        }
+        let error = refusal(&scratch.0).await;
+        let Some(BindError::Store(StoreError::Damaged { what })) = error else {
+            panic!("{kept:?}: {error:?}")
+        };
+        let name = newest.file_name().unwrap().to_str().unwrap();
+        assert!(what.contains(name), "{kept:?}: {what}");
+    }
+    std::fs::write(&newest, &whole).unwrap();
+    let error = refusal(&scratch.0).await;
+    assert!(error.is_none(), "all is there again: {error:?}");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ fn every_kind_of_trouble_is_drawn() {
     let (mut drifts, mut jumps, mut few_connections, mut shorter_renewals) = (0, 0, 0, 0);
     let mut disks = 0;
     let (mut http, mut impatient, mut retries, mut twice, mut forgotten) = (0, 0, 0, 0, 0);
-    let mut by_path = 0;
+    let (mut by_path, mut hangs_up) = (0, 0);
     for plan in (0..200).map(service_plan) {
         kinds.extend(plan.faults.iter().map(|fault| match fault.kind {
             FaultKind::Cut {
@@ -37,6 +37,7 @@ fn every_kind_of_trouble_is_drawn() {
             FaultKind::DiskFull => "full".to_owned(),
             FaultKind::DiskFails => "fails".to_owned(),
             FaultKind::DiskSlow { .. } => "slow disk".to_owned(),
+            FaultKind::LogLoss { kept } => format!("log loss {}", kept.is_some()),
         }));
         knocks.extend(plan.strangers.iter().map(|stranger| match stranger.what {
             Knock::Resume => "resume",
@@ -54,6 +55,7 @@ fn every_kind_of_trouble_is_drawn() {
         impatient += usize::from(over_http.clone().any(|attempt| attempt.patience_ms < 100));
         retries += usize::from(over_http.clone().any(|attempt| attempt.retries > 0));
         twice += usize::from(over_http.clone().any(|attempt| attempt.twice));
+        hangs_up += usize::from(over_http.clone().any(|attempt| attempt.hangs_up));
         by_path += usize::from(over_http.clone().any(|attempt| attempt.by_path));
         forgotten += usize::from(over_http.any(|attempt| attempt.hold_ms.is_none()));
         let mut attempts = plan.clients.iter().flat_map(|client| &client.attempts);
@@ -63,11 +65,13 @@ fn every_kind_of_trouble_is_drawn() {
         }));
     }
     // Three ways to cut, two places each to reset, crash and pause, a hold and a slow link; three
-    // troubles of the disk, and no power.
-    assert_eq!(kinds.len(), 15, "{kinds:?}");
+    // troubles of the disk, no power, and two ways to lose the end of the log.
+    assert_eq!(kinds.len(), 17, "{kinds:?}");
     assert_eq!(knocks.len(), 4, "{knocks:?}");
     let counts = [drifts, jumps, few_connections, shorter_renewals, disks];
-    let over_http = [http, impatient, retries, twice, by_path, forgotten];
+    let over_http = [
+        http, impatient, retries, twice, by_path, hangs_up, forgotten,
+    ];
     for count in counts.into_iter().chain(over_http) {
         assert!(count >= 20, "one in ten plans has it, got {count} of 200");
     }

@@ -1,5 +1,6 @@
 //! One connection: HTTP until it closes or becomes a WebSocket.
 
+use super::delivery::{Owed, Wire, owe};
 use crate::{
     listen::CLOSE_GRACE,
     session_endpoint::{Gate, Slot},
@@ -28,6 +29,9 @@ pub(crate) async fn serve<E: Env>(
     let activity = Arc::new(Activity::begin(gate.env().monotonic()));
     let router = TowerToHyperService::new(router);
     let (of_activity, of_service) = (activity.clone(), gate.clone());
+    // What is in it when the connection is over was not delivered.
+    let owed = Owed::default();
+    let wire = Wire::new(stream, owed.clone());
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(slot.clone());
@@ -35,20 +39,20 @@ pub(crate) async fn serve<E: Env>(
         let busy = Open(Arc::new(busy));
         request.extensions_mut().insert(busy.clone());
         let response = hyper::service::Service::call(&router, request);
-        let gate = of_service.clone();
+        let (gate, owed) = (of_service.clone(), owed.clone());
         async move {
             let response = response.await;
             if let Ok(response) = &response {
                 gate.metrics().answered(response.status().as_u16());
             }
             drop(busy);
-            response
+            response.map(|response| owe(response, owed))
         }
     });
     // No `date` header: it would come from a clock that is not the Env's.
     let connection = hyper::server::conn::http1::Builder::new()
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(wire), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     // What goes wrong here concerns this connection only, and its client knows.

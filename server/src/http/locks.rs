@@ -1,6 +1,6 @@
 //! `POST /v1/acquire`, `/v1/renew` and `/v1/release`.
 
-use super::{body::Object, error::ApiError, namespace, path};
+use super::{body::Object, delivery::Delivered, error::ApiError, namespace, path};
 use crate::{
     call::{Acquire, CallAnswer, Expiry, Found},
     proposal::{Action, Purpose},
@@ -17,12 +17,15 @@ use std::sync::Arc;
 pub(super) async fn acquire<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
     Object(body): Object<AcquireBody>,
-) -> Result<Json<Acquired>, ApiError> {
-    lock(&gate, body).await.map(Json)
+) -> Result<Delivered<Acquired>, ApiError> {
+    lock(&gate, body).await
 }
 
 /// Asks for locks, and waits for them.
-pub(super) async fn lock<E: Env>(gate: &Gate<E>, body: AcquireBody) -> Result<Acquired, ApiError> {
+pub(super) async fn lock<E: Env>(
+    gate: &Gate<E>,
+    body: AcquireBody,
+) -> Result<Delivered<Acquired>, ApiError> {
     let claims = claims(&body)?;
     let namespace = namespace(body.namespace);
     let is_known = body.request_id.is_some();
@@ -37,22 +40,26 @@ pub(super) async fn lock<E: Env>(gate: &Gate<E>, body: AcquireBody) -> Result<Ac
         ttl: body.ttl_ms,
         wait: body.wait_ms.map_or(Wait::No, |wait| wait.0),
     };
-    match gate.acquire(request, is_known).await? {
+    let (answer, receipt) = gate.acquire(request, is_known).await?;
+    match answer {
         CallAnswer::Granted {
             token,
             waited,
             expiry,
-        } => Ok(Acquired {
-            key: body.key,
-            claims: body.claims,
-            namespace,
-            holder: body.holder,
-            request_id,
-            token,
-            lease_ms: expiry.map(|expiry| expiry.left),
-            expires_at_unix_ms: expiry.map(|expiry| expiry.unix_ms),
-            waited_ms: waited,
-        }),
+        } => {
+            let answer = Acquired {
+                key: body.key,
+                claims: body.claims,
+                namespace,
+                holder: body.holder,
+                request_id,
+                token,
+                lease_ms: expiry.map(|expiry| expiry.left),
+                expires_at_unix_ms: expiry.map(|expiry| expiry.unix_ms),
+                waited_ms: waited,
+            };
+            Ok(Delivered { answer, receipt })
+        }
         CallAnswer::Ended { reason, in_the_way } => {
             let error = ApiError::ended(reason).because_of(in_the_way.as_ref());
             Err(match reason {

@@ -1,6 +1,6 @@
 //! `/lock/{name}`: one lock, for shell scripts and people with curl.
 
-use super::{body::Params, error::ApiError, locks, namespace, path};
+use super::{body::Params, delivery::Delivered, error::ApiError, locks, namespace, path};
 use crate::{
     call::{CallAnswer, Consistency, HeldBy},
     proposal::{Action, Right},
@@ -78,7 +78,7 @@ pub(super) async fn lock<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
     UrlPath(key): UrlPath<String>,
     Params(how): Params<How>,
-) -> Result<Json<Acquired>, ApiError> {
+) -> Result<Delivered<Acquired>, ApiError> {
     let ttl_ms = how.ttl_ms.map(|ms| {
         ms.try_into()
             .map_err(|error| ApiError::invalid(format!("`ttl_ms` is {ms}: {error}")))
@@ -93,7 +93,7 @@ pub(super) async fn lock<E: Env>(
         namespace: how.namespace,
         request_id: how.request_id,
     };
-    locks::lock(&gate, body).await.map(Json)
+    locks::lock(&gate, body).await
 }
 
 fn default_holder() -> Name {

@@ -16,10 +16,21 @@ pub enum StoreError {
     /// The directory must not be written to.
     #[error(
         "`{path}` must not be written to ({source}): let this user read and write it and all that \
-         is in it"
+         is in it, on a file system that is not read-only"
     )]
     ReadOnly {
         /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// There cannot be a directory here, or it is no directory.
+    #[error(
+        "`{path}` cannot be the data directory ({source}): name a directory, or one that can be \
+         made, on a disk of this machine"
+    )]
+    NoDirectory {
+        /// What was to be the directory.
         path: PathBuf,
         /// What the system said.
         source: Arc<io::Error>,
@@ -68,9 +79,9 @@ pub enum StoreError {
     },
     /// The file is Lockwright's, and damaged.
     #[error(
-        "the data is damaged: {what}; keep the file, and start with a copy of it from before, or in \
-         an empty directory: then all locks are forgotten and tokens start again at 1, so everything \
-         that checks tokens must be told. A node of a cluster is rebuilt from the others instead: \
+        "the data is damaged: {what}; keep the directory as it is, and start with a copy of all of it \
+         from before, or in an empty one: then locks are forgotten, and tokens that were given may be \
+         given again, so everything that checks tokens must be told. A node of a cluster is rebuilt from the others instead: \
          `lockwright cluster remove` it, start it with an empty directory, and `lockwright cluster \
          add` it"
     )]
@@ -115,8 +126,11 @@ impl StoreError {
 
     /// What the error of a disk says.
     pub(crate) fn disk(error: io::Error) -> StoreError {
+        StoreError::of(Arc::new(error))
+    }
+
+    fn of(source: Arc<io::Error>) -> StoreError {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        let source = Arc::new(error);
         match source.kind() {
             StorageFull | QuotaExceeded | FileTooLarge => StoreError::Full { source },
             _ => StoreError::Disk { source },
@@ -125,13 +139,18 @@ impl StoreError {
 
     /// What it says when a directory is opened.
     pub(super) fn directory(path: PathBuf, error: io::Error) -> StoreError {
-        use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
-        match error.kind() {
-            PermissionDenied | ReadOnlyFilesystem | NotADirectory => StoreError::ReadOnly {
-                path,
-                source: Arc::new(error),
-            },
-            _ => StoreError::disk(error),
+        use io::ErrorKind::{
+            InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
+            ReadOnlyFilesystem,
+        };
+        let kind = error.kind();
+        let source = Arc::new(error);
+        match kind {
+            PermissionDenied | ReadOnlyFilesystem => StoreError::ReadOnly { path, source },
+            NotFound | NotADirectory | IsADirectory | InvalidInput | InvalidFilename => {
+                StoreError::NoDirectory { path, source }
+            }
+            _ => StoreError::of(source),
         }
     }
 }

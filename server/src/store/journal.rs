@@ -4,10 +4,12 @@
 //! leaves it as it is; only the group that was being written can be torn. `segment` tells how that is
 //! told from damage. When a segment is full the next one begins. Those whose entries are all purged
 //! go, and a loss of power may bring some of them back: what a snapshot has, the log may have in part.
+//! `mark` tells a log that has lost its end from one that never had more.
 //!
 //! The format is ours, in the manner of the write-ahead logs of SQLite and etcd: checksums over
 //! records of known length, and zeros where nothing was written yet.
 
+pub(super) mod mark;
 mod record;
 mod segment;
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod tests;
 
 use super::StoreError;
 use lockwright_env::{Directory, DiskFile};
+use mark::{Mark, Place};
 use record::Kind;
 use segment::{Found, Segment};
 use std::{
@@ -53,6 +56,8 @@ pub(super) struct Journal<D: Directory> {
     /// The segments: number and first index. The last one is written to.
     segments: VecDeque<(u64, u64)>,
     last: Segment<D::File>,
+    /// Says how far it is on the disk.
+    mark: Mark<D::File>,
     /// The index of the next entry.
     next: u64,
     /// What is written next.
@@ -89,12 +94,14 @@ impl<D: Directory> Journal<D> {
         segment_bytes: u64,
     ) -> Result<Journal<D>, StoreError> {
         let last = Segment::create(&*directory, path, 1, 0, segment_bytes)?;
+        let mark = Mark::create(&*directory, path, last.place(0))?;
         Ok(Journal {
             directory,
             path: path.to_owned(),
             segment_bytes,
             segments: VecDeque::from([(1, 0)]),
             last,
+            mark,
             next: 0,
             group: Vec::new(),
             is_closed: false,
@@ -102,20 +109,33 @@ impl<D: Directory> Journal<D> {
     }
 
     /// Opens the log of a directory, of which `path` is the name. Entries before `needed` are in a
-    /// snapshot: the log need not have them.
+    /// snapshot: the log need not have them. A log of an earlier version has no mark, and gets one;
+    /// one whose `mark_is_due` must have it.
     pub(super) fn open(
         directory: Arc<D>,
         path: &Path,
         segment_bytes: u64,
         needed: u64,
+        mark_is_due: bool,
     ) -> Result<Opened<D>, StoreError> {
         let numbers = numbers(&*directory)?;
+        let marked = Mark::open(&*directory, path)?;
+        if marked.is_none() && mark_is_due {
+            let file = path.join(mark::NAME);
+            return Err(StoreError::damaged(format!(
+                "`{}` is gone, which says how far the log was written: put it back if it was moved \
+                 away",
+                file.display()
+            )));
+        }
+        let expected = marked.as_ref().map(|(_, place)| *place);
         let mut segments = VecDeque::new();
         let mut entries: VecDeque<EntryRow> = VecDeque::new();
         let mut next = None;
         let mut last = None;
         for (place, number) in numbers.iter().enumerate() {
-            let found = Found::read(&*directory, path, *number)?;
+            let found = Found::read(&*directory, path, *number);
+            let found = found.map_err(|error| was_ours(error, *number, expected))?;
             check_follows(&found, *number, segments.back(), next, needed)?;
             if next != Some(found.first) {
                 entries.clear();
@@ -126,11 +146,19 @@ impl<D: Directory> Journal<D> {
             if place + 1 < numbers.len() {
                 found.is_closed_at(end)?;
             } else {
+                check_reaches(&found, path, (*number, end, after), expected)?;
                 last = Some(found.go_on(end, segment_bytes)?);
             }
         }
         let (Some(last), Some(next)) = (last, next) else {
-            return Err(StoreError::damaged("the log is gone"));
+            return Err(gone(path, expected));
+        };
+        let mark = match marked {
+            Some((mut mark, _)) => {
+                mark.keep(last.place(next))?;
+                mark
+            }
+            None => Mark::create(&*directory, path, last.place(next))?,
         };
         let mut journal = Journal {
             directory,
@@ -138,6 +166,7 @@ impl<D: Directory> Journal<D> {
             segment_bytes,
             segments,
             last,
+            mark,
             next,
             group: Vec::new(),
             is_closed: false,
@@ -187,6 +216,7 @@ impl<D: Directory> Journal<D> {
         }
         self.add(Kind::Close, self.next.saturating_sub(1), &[]);
         self.write()?;
+        self.mark.keep(self.last.place(self.next))?;
         self.is_closed = true;
         Ok(())
     }
@@ -211,9 +241,10 @@ impl<D: Directory> Journal<D> {
         self.group.clear();
         self.is_closed = false;
         if self.last.end() >= self.segment_bytes {
-            self.begin_segment()?;
+            self.begin_segment()
+        } else {
+            self.mark.note(self.last.place(self.next))
         }
-        Ok(())
     }
 
     fn begin_segment(&mut self) -> Result<(), StoreError> {
@@ -221,7 +252,7 @@ impl<D: Directory> Journal<D> {
         let (directory, path) = (&*self.directory, &self.path);
         self.last = Segment::create(directory, path, number, self.next, self.segment_bytes)?;
         self.segments.push_back((number, self.next));
-        Ok(())
+        self.mark.keep(self.last.place(self.next))
     }
 
     /// Goes on with a later entry: those between are in a snapshot.
@@ -270,6 +301,61 @@ fn check_follows<F: DiskFile>(
         None => format!("it begins with the entry {first}, and {needed} is needed"),
         Some(next) => format!("it begins with the entry {first}, and {next} was to come"),
     }))
+}
+
+/// Checks that the log ends where the mark says, or later. The last segment has this number, its
+/// records end at this byte, and this is the index of the next entry.
+fn check_reaches<F: DiskFile>(
+    found: &Found<F>,
+    path: &Path,
+    (segment, end, next): (u64, usize, u64),
+    expected: Option<Place>,
+) -> Result<(), StoreError> {
+    let byte = end as u64;
+    let place = Place {
+        segment,
+        byte,
+        next,
+    };
+    match expected {
+        Some(expected) if expected.segment > segment => Err(gone(path, Some(expected))),
+        Some(expected) if expected > place => Err(found.damaged(&format!(
+            "its records end at byte {byte}, with the entry {next} to come, and it was written up to \
+             byte {}, with the entry {} to come: its end was cut off or overwritten",
+            expected.byte, expected.next
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What is said of a log whose last segment is gone, and of which this is known.
+fn gone(path: &Path, expected: Option<Place>) -> StoreError {
+    let Some(expected) = expected else {
+        return StoreError::damaged(format!("the log of `{}` is gone", path.display()));
+    };
+    let file = path.join(segment::name(expected.segment));
+    StoreError::damaged(format!(
+        "`{}` is gone: it was written up to byte {}, with the entry {} to come. Put it back if it \
+         was moved away",
+        file.display(),
+        expected.byte,
+        expected.next
+    ))
+}
+
+/// What the mark says was a segment was one, whatever is in its file now.
+fn was_ours(error: StoreError, number: u64, expected: Option<Place>) -> StoreError {
+    match error {
+        StoreError::Foreign { path, what }
+            if expected.is_some_and(|expected| number <= expected.segment) =>
+        {
+            StoreError::damaged(format!(
+                "`{}`: {what}, and it was a segment of the log",
+                path.display()
+            ))
+        }
+        other => other,
+    }
 }
 
 /// Adds the entries of a segment. Gives the index of the next one, and where the records end.

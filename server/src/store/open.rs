@@ -10,7 +10,7 @@ use super::{
     file::Backend,
     journal::{self, Journal},
     log_writer::{LogJob, LogWriter},
-    tables::{FORMAT, FORMAT_KEY, META},
+    tables::{FORMAT, FORMAT_KEY, MARK_KEY, META},
 };
 use lockwright_env::{Directory, DirectoryError, DiskFile, Env};
 use redb::{Database, ReadableDatabase, TableError};
@@ -20,6 +20,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 use tokio::sync::{mpsc, watch};
+use tracing::warn;
 
 /// The database's file.
 pub(super) const NAME: &str = "lockwright.redb";
@@ -46,13 +47,17 @@ impl Store {
             },
             DirectoryError::Io(error) => StoreError::directory(path.to_owned(), error),
         })?;
+        for notice in directory.notices() {
+            warn!("{notice}");
+        }
         let directory = Arc::new(directory);
         let in_directory = |error| StoreError::directory(path.to_owned(), error);
         if !directory.exists(NAME).map_err(in_directory)? {
             create(&directory, path, segment_bytes)?;
         }
         let file = directory.open(NAME).map_err(in_directory)?;
-        check_magic(&file, &path.join(NAME))?;
+        check_magic(&file, &path.join(NAME))
+            .map_err(|error| was_ours(error, || journal::mark::is_whole(&*directory, path)))?;
         // A server that was killed may have written what it did not sync. It is believed from now
         // on, so it must stay.
         file.sync().map_err(StoreError::disk)?;
@@ -65,10 +70,10 @@ impl Store {
         env.spawn_worker(Committer::new(database.clone(), told.clone()), jobs)
             .map_err(StoreError::disk)?;
         Ok(Store {
-            database,
             place: Place::Worker(jobs_in),
             log: LogPlace::Files(Arc::new(Files {
                 env: env.clone(),
+                database: database.clone(),
                 directory,
                 path: path.to_owned(),
                 segment_bytes,
@@ -76,6 +81,7 @@ impl Store {
                 told_open,
                 jobs: OnceLock::new(),
             })),
+            database,
             failure,
             open,
         })
@@ -102,6 +108,7 @@ impl Store {
 /// The files of a log on a disk.
 struct Files<E: Env> {
     env: E,
+    database: Arc<Database>,
     directory: Arc<E::Directory>,
     path: PathBuf,
     segment_bytes: u64,
@@ -114,7 +121,15 @@ struct Files<E: Env> {
 impl<E: Env> LogFiles for Files<E> {
     fn open(&self, needed: u64) -> Result<VecDeque<EntryRow>, StoreError> {
         let (directory, bytes) = (self.directory.clone(), self.segment_bytes);
-        let opened = Journal::open(directory, &self.path, bytes, needed)?;
+        let mark_is_due = has_mark(&self.database)?;
+        let opened = Journal::open(directory, &self.path, bytes, needed, mark_is_due)?;
+        if !mark_is_due {
+            let transaction = self.database.begin_write()?;
+            transaction
+                .open_table(META)?
+                .insert(MARK_KEY, &[] as &[u8])?;
+            transaction.commit()?;
+        }
         let writer = LogWriter {
             journal: opened.journal,
             failure: self.failure.clone(),
@@ -142,20 +157,30 @@ fn create<D: Directory>(
     let in_directory = |error| StoreError::directory(path.to_owned(), error);
     if journal::is_there(&**directory)? {
         // A first start was interrupted, or the database was taken away.
-        let left = Journal::open(directory.clone(), path, segment_bytes, 0)?;
+        let left = Journal::open(directory.clone(), path, segment_bytes, 0, false)?;
         if !left.entries.is_empty() {
             return Err(StoreError::damaged(format!(
-                "`{}` has a log, and `{NAME}` is not there",
-                path.display()
+                "`{}` is gone, and its log is there: put it back if it was moved away",
+                path.join(NAME).display()
             )));
         }
+    } else if journal::mark::is_there(&**directory)? {
+        // The mark is made after the log.
+        return Err(StoreError::damaged(format!(
+            "`{}` is there, and the log and the database that it belongs to are gone",
+            path.join(journal::mark::NAME).display()
+        )));
     } else {
         Journal::create(directory.clone(), path, segment_bytes)?;
     }
     let file = directory.create(NEW_NAME).map_err(in_directory)?;
     let database = redb(file, directory.clone(), None)?;
     let transaction = database.begin_write()?;
-    transaction.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(FORMAT_KEY, FORMAT)?;
+        meta.insert(MARK_KEY, &[] as &[u8])?;
+    }
     transaction.commit()?;
     database.close()?;
     directory.rename(NEW_NAME, NAME).map_err(in_directory)
@@ -176,6 +201,24 @@ fn redb<D: Directory>(
         directory,
         open,
     })?)
+}
+
+/// Whether the log that belongs to a database has a mark, which those of earlier versions have not.
+fn has_mark(database: &Database) -> Result<bool, StoreError> {
+    let read = database.begin_read()?;
+    let table = read.open_table(META)?;
+    Ok(table.get(MARK_KEY)?.is_some())
+}
+
+/// A file beside the mark of a log was its database, whatever is in it now.
+fn was_ours(error: StoreError, has_mark: impl FnOnce() -> bool) -> StoreError {
+    match error {
+        StoreError::Foreign { path, what } if has_mark() => StoreError::damaged(format!(
+            "`{}`: {what}, and it was the database of a log that is there",
+            path.display()
+        )),
+        other => other,
+    }
 }
 
 fn check_magic<F: DiskFile>(file: &F, path: &Path) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@
 
 use super::{
     Change, EntryRow, LogChange, Store, StoreError,
+    journal::mark::NAME as MARK_NAME,
     open::{NAME, NEW_NAME},
 };
 use lockwright_env::{
@@ -145,6 +146,79 @@ async fn a_log_without_its_database_or_the_other_way_round_is_damage() {
     let store = scratch.reopen().await.unwrap();
     let error = store.open_log(0).err().unwrap();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+/// A directory with a log, a snapshot's parts and records, whose server has stopped.
+async fn stopped() -> Scratch {
+    let scratch = Scratch::new();
+    let store = scratch.open().unwrap();
+    store.open_log(0).unwrap();
+    store.make_log(append(0..60)).await.unwrap();
+    let part = Change::PutPart {
+        snapshot: 1,
+        part: 0,
+        bytes: vec![7; 30_000],
+    };
+    store.make(vec![part, meta("k", vec![7])]).await.unwrap();
+    store.closed().await;
+    scratch
+}
+
+/// What a start says; none when all is there.
+async fn start(scratch: &Scratch) -> Option<StoreError> {
+    match scratch.reopen().await {
+        Err(error) => Some(error),
+        Ok(store) => store.open_log(0).err(),
+    }
+}
+
+/// Whatever single file is gone, emptied or cut, a start says so and makes nothing anew.
+#[tokio::test]
+async fn a_directory_that_has_lost_something_is_refused() {
+    let names = || {
+        let mut names = vec![NAME.to_owned(), MARK_NAME.to_owned()];
+        names.extend(["lockwright-0000000000000001.log".to_owned()]);
+        names
+    };
+    assert_eq!(
+        start(&stopped().await).await.map(|error| error.to_string()),
+        None
+    );
+    for name in names() {
+        let scratch = stopped().await;
+        assert!(scratch.segments().contains(&name) || !name.ends_with(".log"));
+        let path = scratch.path().join(&name);
+        let whole = std::fs::read(&path).unwrap();
+        let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        for kept in [None, Some(0), Some(5), Some(used / 2), Some(used - 1)] {
+            match kept {
+                None => std::fs::remove_file(&path).unwrap(),
+                Some(kept) => std::fs::write(&path, &whole[..kept]).unwrap(),
+            }
+            let error = start(&scratch).await;
+            // Of the mark one record is enough.
+            let may_start = name == MARK_NAME && kept.is_some_and(|kept| kept >= used / 2);
+            match error {
+                None => assert!(may_start, "{name}, {kept:?} bytes of {used}"),
+                Some(error) => {
+                    let is_damage = matches!(error, StoreError::Damaged { .. });
+                    assert!(is_damage, "{name}, {kept:?} bytes of {used}: {error}");
+                }
+            }
+            std::fs::write(&path, &whole).unwrap();
+        }
+    }
+    for name in names() {
+        let scratch = stopped().await;
+        for other in names().iter().filter(|other| **other != name) {
+            std::fs::remove_file(scratch.path().join(other)).unwrap();
+        }
+        let error = start(&scratch).await.unwrap();
+        assert!(
+            matches!(error, StoreError::Damaged { .. }),
+            "only {name}: {error}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -447,4 +521,21 @@ async fn a_start_without_room_or_rights_is_refused_and_can_be_repeated() {
         .unwrap();
     assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
     scratch.reopen().await.unwrap();
+}
+
+/// Each is said with what could not be done, why, and what to do.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_place_where_no_directory_can_be_is_said_to_be_that() {
+    let scratch = Scratch::new();
+    scratch.put("file", b"");
+    let file = scratch.path().join("file");
+    for path in [PathBuf::from("/proc/x"), file.clone(), file.join("below")] {
+        let error = Store::open(&TokioEnv, &path, SEGMENT_BYTES).err().unwrap();
+        assert!(matches!(error, StoreError::NoDirectory { .. }), "{error}");
+        let (error, path) = (error.to_string(), path.display().to_string());
+        for expected in [&*path, "cannot be the data directory", "name a directory"] {
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+    }
 }

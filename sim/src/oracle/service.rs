@@ -53,6 +53,8 @@ pub enum Happening {
     ServerDown,
     /// The server died, or ended by itself, and what it had on its disk is still there.
     ServerHalted,
+    /// A server starts, although the end of its log was lost after the one before had stopped.
+    StartedAfterLogLoss,
     /// A server begins with what an earlier one had on its disk.
     ServerBack {
         /// Where its log ends.
@@ -254,6 +256,13 @@ pub enum Happening {
         /// What.
         answer: HttpAnswer,
     },
+    /// A server handed over the answer that says that a request which nobody has named is granted.
+    HttpTold {
+        /// The request.
+        id: Text,
+        /// Whether the server's host had been told by then that the caller has hung up.
+        is_gone: bool,
+    },
     /// It has no answer, and its connection is gone.
     HttpGone {
         /// The request.
@@ -442,6 +451,9 @@ impl fmt::Display for Happening {
                 write!(f, "the server starts; its first token is {first_token}")
             }
             Happening::ServerDown => f.write_str("the server dies"),
+            Happening::StartedAfterLogLoss => {
+                f.write_str("the server starts without the end of its log")
+            }
             Happening::ServerHalted => f.write_str("the server dies; its disk stays"),
             Happening::ServerBack {
                 entries, is_same, ..
@@ -540,6 +552,10 @@ impl fmt::Display for Happening {
                 namespace,
                 tokens,
             } => write!(f, "{look} sees in {namespace} the tokens {tokens:?}"),
+            Happening::HttpTold { id, is_gone: false } => write!(f, "{id} is sent its grant"),
+            Happening::HttpTold { id, is_gone: true } => {
+                write!(f, "{id} is sent its grant, and its caller is gone")
+            }
             Happening::HttpAnswered { id, answer } => write!(f, "{id} is answered: {answer}"),
             Happening::HttpMistaken { id, claims } => {
                 write!(f, "{id} is asked for again, for {}", listed(claims))

@@ -310,6 +310,13 @@ pub enum FaultKind {
         /// By so much, in ms.
         by_ms: u64,
     },
+    /// The server is told to stop, and before it starts again when the fault ends, the end of its log
+    /// is lost. It must not start with that; then the log is put back.
+    LogLoss {
+        /// How much of the newest segment is left, in thousandths; without it the whole file is gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kept: Option<u32>,
+    },
 }
 
 /// Reads a plan of profile `fencing`, and refuses one that cannot be run.
@@ -401,7 +408,10 @@ impl ServicePlan {
     pub fn is_of_the_disk(kind: FaultKind) -> bool {
         matches!(
             kind,
-            FaultKind::DiskFull | FaultKind::DiskFails | FaultKind::DiskSlow { .. }
+            FaultKind::DiskFull
+                | FaultKind::DiskFails
+                | FaultKind::DiskSlow { .. }
+                | FaultKind::LogLoss { .. }
         )
     }
 
@@ -495,10 +505,14 @@ impl ServicePlan {
             FaultKind::DiskSlow { by_ms } if by_ms > PHASE_MS_MAX => {
                 Err(format!("disk_slow: by_ms is at most {PHASE_MS_MAX}"))
             }
+            FaultKind::LogLoss { kept } if kept.is_some_and(|kept| kept >= 1_000) => {
+                Err("log_loss: kept is at most 999".to_owned())
+            }
             FaultKind::PowerLoss
             | FaultKind::DiskFull
             | FaultKind::DiskFails
-            | FaultKind::DiskSlow { .. } => Ok(()),
+            | FaultKind::DiskSlow { .. }
+            | FaultKind::LogLoss { .. } => Ok(()),
         })
     }
 }
@@ -514,7 +528,8 @@ impl ServicePlan {
             FaultKind::PowerLoss
             | FaultKind::DiskFull
             | FaultKind::DiskFails
-            | FaultKind::DiskSlow { .. } => true,
+            | FaultKind::DiskSlow { .. }
+            | FaultKind::LogLoss { .. } => true,
         };
         let is_there = self.server.disk.is_some()
             || self.server.clock != ClockPlan::default()

@@ -648,7 +648,8 @@ impl World<'_> {
                 | FaultKind::Pause { .. }
                 | FaultKind::DiskFull
                 | FaultKind::DiskFails
-                | FaultKind::DiskSlow { .. } => {}
+                | FaultKind::DiskSlow { .. }
+                | FaultKind::LogLoss { .. } => {}
             }
         }
     }
@@ -679,6 +680,7 @@ impl World<'_> {
             FaultKind::DiskFull => self.disk(0).fill(true),
             FaultKind::DiskFails => self.disk(0).fail(true),
             FaultKind::DiskSlow { by_ms } => self.disk(0).slow(by_ms, true),
+            FaultKind::LogLoss { kept } => self.stage.nodes[0].stop_and_lose(kept),
         }
     }
 
@@ -739,6 +741,7 @@ impl World<'_> {
             FaultKind::DiskFull => self.disk(0).fill(false),
             FaultKind::DiskFails => self.disk(0).fail(false),
             FaultKind::DiskSlow { by_ms } => self.disk(0).slow(by_ms, false),
+            FaultKind::LogLoss { .. } => self.stage.nodes[0].start_after_loss(),
             // A reset is over at once, and a pause knows its end.
             FaultKind::Reset { .. } | FaultKind::Pause { .. } => {}
         }

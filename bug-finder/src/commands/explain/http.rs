@@ -20,7 +20,10 @@ pub(super) fn of_attempt(index: usize, attempt: &HttpAttempt) -> String {
     if attempt.twice {
         text += ", on two connections at once";
     }
-    text += &format!(", hangs up after {} ms", attempt.patience_ms);
+    text += &match attempt.hangs_up {
+        true => ", hangs up at once".to_owned(),
+        false => format!(", hangs up after {} ms", attempt.patience_ms),
+    };
     if attempt.retries > 0 {
         text += &format!(", asks again up to {} times", attempt.retries);
     }

@@ -218,6 +218,13 @@ fn of_fault(fault: &Fault) -> String {
         FaultKind::DiskSlow { by_ms } => {
             format!("each sync of the server's disk takes {by_ms} ms longer, for {for_ms} ms")
         }
+        FaultKind::LogLoss { kept } => {
+            let lost = match kept {
+                None => "the newest segment of its log is gone".to_owned(),
+                Some(kept) => format!("its newest segment is cut to {kept} thousandths"),
+            };
+            format!("the server is told to stop for {for_ms} ms, and meanwhile {lost}")
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 
 use super::{
     super::StoreError,
+    mark::Place,
     record::{self, Record},
 };
 use lockwright_env::{Directory, DiskFile};
@@ -82,6 +83,15 @@ impl<F: DiskFile> Segment<F> {
     /// Where the next record goes.
     pub(super) fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Where its records end, when the entry `next` is to come.
+    pub(super) fn place(&self, next: u64) -> Place {
+        Place {
+            segment: self.number,
+            byte: self.end,
+            next,
+        }
     }
 
     /// Writes a group of records at the end, with one sync.

@@ -10,7 +10,7 @@ use super::{
         StoreError,
         tests::{Scratch, row},
     },
-    EntryRow, Journal, LogChange, is_there, record,
+    EntryRow, Journal, LogChange, is_there, mark, record,
     segment::{self, HEADER_BYTES},
 };
 use lockwright_env::{DirectoryError, Env, TokioDirectory, TokioEnv};
@@ -43,7 +43,7 @@ impl Place {
     }
 
     fn try_open(&self, needed: u64) -> Result<(Journal<TokioDirectory>, Vec<u64>), StoreError> {
-        let opened = Journal::open(self.directory(), self.0.path(), SEGMENT_BYTES, needed)?;
+        let opened = Journal::open(self.directory(), self.0.path(), SEGMENT_BYTES, needed, true)?;
         let is_right = |(index, bytes): EntryRow| {
             assert_eq!((index, bytes), row(index));
             index
@@ -66,6 +66,14 @@ impl Place {
 
     fn write(&self, number: u64, bytes: &[u8]) {
         std::fs::write(self.path(number), bytes).unwrap();
+    }
+
+    fn mark(&self) -> Vec<u8> {
+        std::fs::read(self.0.path().join(mark::NAME)).unwrap()
+    }
+
+    fn write_mark(&self, bytes: &[u8]) {
+        std::fs::write(self.0.path().join(mark::NAME), bytes).unwrap();
     }
 
     /// What opening says, and that it has changed nothing.
@@ -165,7 +173,8 @@ fn a_torn_end_is_cut_off() {
     let place = Place::new();
     let mut journal = place.create(1 << 16);
     make(&mut journal, [append(0..3)]);
-    let whole = place.read(1);
+    // The mark is of a group that is synced: the last one is not.
+    let (whole, mark) = (place.read(1), place.mark());
     make(&mut journal, [append(3..6)]);
     drop(journal);
     let last = place.read(1);
@@ -179,6 +188,7 @@ fn a_torn_end_is_cut_off() {
                 continue;
             }
             place.write(1, &torn);
+            place.write_mark(&mark);
             let (mut journal, entries) = place.open(0);
             assert!(entries.len() >= 3 && entries.len() < 6, "{entries:?}");
             let next = entries.len() as u64;
@@ -312,4 +322,134 @@ fn what_an_interrupted_rotation_left_is_made_anew() {
     make(&mut journal, (5..40).map(|index| append([index])));
     drop(journal);
     assert_eq!(place.open(0).1, Vec::from_iter(0..40));
+}
+
+/// How a server ends, and what it leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It was told to stop.
+    Stopped,
+    /// Its process was killed: what it wrote and did not sync is in the system's memory.
+    Killed,
+}
+
+/// A log of forty entries, in several segments, whose server has ended. Gives the number of the last.
+fn ended(end: End) -> (Place, u64) {
+    let place = Place::new();
+    let mut journal = place.create(SEGMENT_BYTES);
+    make(&mut journal, (0..40).map(|index| append([index])));
+    if end == End::Stopped {
+        journal.close().unwrap();
+    }
+    let last = journal.last.number();
+    assert!(last > 3);
+    (place, last)
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_refused() {
+    for end in [End::Stopped, End::Killed] {
+        let (place, last) = ended(end);
+        let whole = place.read(last);
+        let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        for cut in 0..used {
+            place.write(last, &whole[..cut]);
+            let error = place.refused(0);
+            assert!(is_damaged(&error), "{end:?}, cut at {cut}: {error}");
+            let mut zeroed = whole.clone();
+            zeroed[cut..].fill(0);
+            place.write(last, &zeroed);
+            let error = place.refused(0);
+            assert!(is_damaged(&error), "{end:?}, zeros from {cut}: {error}");
+        }
+        // What was written ahead is not missed.
+        place.write(last, &whole[..used]);
+        assert_eq!(place.open(0).1, Vec::from_iter(0..40), "{end:?}");
+    }
+}
+
+#[test]
+fn a_log_that_lost_a_segment_is_refused() {
+    for end in [End::Stopped, End::Killed] {
+        let (_, last) = ended(end);
+        for first in 1..=last {
+            for lost in [first..=first, first..=last] {
+                let (place, _) = ended(end);
+                for number in lost.clone() {
+                    std::fs::remove_file(place.path(number)).unwrap();
+                }
+                let error = place.refused(0);
+                assert!(is_damaged(&error), "{end:?}, {lost:?}: {error}");
+            }
+        }
+        let (place, _) = ended(end);
+        let (one, other) = (place.read(last - 1), place.read(last));
+        place.write(last - 1, &other);
+        place.write(last, &one);
+        let error = place.refused(0);
+        assert!(is_damaged(&error), "{end:?}, swapped: {error}");
+        // A snapshot does not replace what came after it, nor does it hide that the rest is gone.
+        let (place, _) = ended(end);
+        std::fs::remove_file(place.path(last)).unwrap();
+        let error = place.refused(90);
+        assert!(is_damaged(&error), "{end:?}, with a snapshot: {error}");
+    }
+}
+
+#[test]
+fn what_is_gone_is_named_with_what_is_known_of_it() {
+    let (place, last) = ended(End::Stopped);
+    let whole = place.read(last);
+    place.write(last, &whole[..HEADER_BYTES]);
+    let error = place.refused(0).to_string();
+    let file = segment::name(last);
+    for expected in [
+        &file,
+        "end at byte 32,",
+        "up to byte",
+        "the entry 40 to come",
+        "copy",
+    ] {
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    std::fs::remove_file(place.path(last)).unwrap();
+    let error = place.refused(0).to_string();
+    for expected in [&file, "is gone", "the entry 40 to come", "Put it back"] {
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    place.write(last, &whole);
+    place.open(0);
+}
+
+#[test]
+fn a_mark_that_is_gone_or_broken_is_missed() {
+    let (place, _) = ended(End::Stopped);
+    let whole = place.mark();
+    for broken in [&[][..], &whole[..39], &vec![0; whole.len()]] {
+        place.write_mark(broken);
+        let error = place.refused(0);
+        assert!(is_damaged(&error), "{error}");
+    }
+    // One of its records can be torn, since they are not written at once.
+    for torn in [0, whole.len() - 1] {
+        let mut bytes = whole.clone();
+        bytes[torn] ^= 1;
+        place.write_mark(&bytes);
+        assert_eq!(place.open(0).1, Vec::from_iter(0..40));
+    }
+    std::fs::remove_file(place.0.path().join(mark::NAME)).unwrap();
+    let error = place.refused(0);
+    assert!(is_damaged(&error), "{error}");
+    assert!(error.to_string().contains(mark::NAME), "{error}");
+}
+
+#[test]
+fn a_log_of_an_earlier_version_gets_a_mark() {
+    let (place, last) = ended(End::Stopped);
+    std::fs::remove_file(place.0.path().join(mark::NAME)).unwrap();
+    let opened = Journal::open(place.directory(), place.0.path(), SEGMENT_BYTES, 0, false);
+    drop(opened.unwrap());
+    assert_eq!(place.open(0).1, Vec::from_iter(0..40));
+    std::fs::remove_file(place.path(last)).unwrap();
+    assert!(is_damaged(&place.refused(0)));
 }

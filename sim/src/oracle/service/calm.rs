@@ -104,7 +104,8 @@ fn concerns(kind: FaultKind, host: usize) -> bool {
         FaultKind::PowerLoss
         | FaultKind::DiskFull
         | FaultKind::DiskFails
-        | FaultKind::DiskSlow { .. } => true,
+        | FaultKind::DiskSlow { .. }
+        | FaultKind::LogLoss { .. } => true,
     }
 }
 
@@ -115,6 +116,8 @@ fn ends(fault: &Fault) -> u64 {
         // What was under way when it ended, and the start of a server that could not go on.
         FaultKind::DiskSlow { by_ms } => 20 * by_ms,
         FaultKind::DiskFull | FaultKind::DiskFails => 200,
+        // A server that was told to stop waits for its connections to end, and starts twice.
+        FaultKind::LogLoss { .. } => 3_000,
         _ => 0,
     };
     // What lasts for no time lasts for a tick.

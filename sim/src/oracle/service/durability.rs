@@ -2,7 +2,8 @@
 //! applied, and is as if nobody had ever died (SEMANTICS section 7.5).
 //!
 //! A replica applies an entry of its log when that is durable, and answers when it has applied it.
-//! So whatever was applied must come back: not only what somebody had heard of by then.
+//! So whatever was applied must come back: not only what somebody had heard of by then. A server whose
+//! log has lost its end while it was stopped must not start at all.
 
 use super::{Happening, ServiceOracle};
 use crate::oracle::Verdict;
@@ -23,6 +24,11 @@ impl ServiceOracle for Durability {
 
     fn see(&mut self, _now: Duration, happening: &Happening) -> Verdict {
         match happening {
+            Happening::StartedAfterLogLoss => Err(
+                "the server starts, and the end of the log is gone that the one before had written \
+                 when it stopped"
+                    .to_owned(),
+            ),
             Happening::ServerBack { entries, last, .. } if entries <= last => Err(format!(
                 "the log of the server ends before entry {entries}, and entry {last} was applied \
                  before it died"
@@ -63,6 +69,12 @@ mod tests {
     fn a_log_that_lost_its_end_is_seen() {
         assert!(back(7, 7, true).unwrap_err().contains("entry 7"));
         assert!(back(3, 7, false).is_err());
+    }
+
+    #[test]
+    fn a_start_without_the_end_of_the_log_is_seen() {
+        let started = Durability.see(Duration::ZERO, &Happening::StartedAfterLogLoss);
+        assert!(started.unwrap_err().contains("end of the log"));
     }
 
     #[test]

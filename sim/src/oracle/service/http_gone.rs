@@ -2,6 +2,10 @@
 //! connection leaves the queue): what is granted over HTTP is granted to who is there to hear of
 //! it. And who is there is not given up.
 //!
+//! A lock that was granted all the same, because nobody knew by then, goes when the server learns that
+//! its caller is gone: unless the answer was handed over before, or the request has a name and can be
+//! asked for again.
+//!
 //! A server learns of a connection that is gone when it is told; so it is judged where no fault can
 //! be the excuse. A server that starts again has no connections, so that it has nothing to grant
 //! until somebody asks.
@@ -27,6 +31,8 @@ pub struct HttpGone {
     requests: BTreeMap<Text, Known>,
     /// Requests of named holders that reached the engine since the server's last start.
     applied: BTreeSet<Text>,
+    /// Locks that are held, and whose callers were not told of them, and since when.
+    untold: BTreeMap<Text, Duration>,
     is_restarted: bool,
 }
 
@@ -38,6 +44,10 @@ struct Known {
     open: Vec<Duration>,
     /// When the last connection went that it had, and since when that was being made.
     gone: Option<(Duration, Duration)>,
+    /// Whether its caller has no other way to ask for it again.
+    is_unnamed: bool,
+    /// Whether the answer was handed over to a caller that was there, as far as the server could know.
+    is_told: bool,
 }
 
 impl HttpGone {
@@ -49,6 +59,7 @@ impl HttpGone {
             calm: Calm::new(plan),
             requests: BTreeMap::new(),
             applied: BTreeSet::new(),
+            untold: BTreeMap::new(),
             is_restarted: false,
         }
     }
@@ -77,6 +88,27 @@ impl HttpGone {
         Ok(())
     }
 
+    /// Whether a lock is held though the server must know by now that its caller is gone.
+    fn kept(&self, now: Duration) -> Verdict {
+        for (id, granted) in &self.untold {
+            let known = &self.requests[id];
+            let (true, Some((gone, since))) = (known.open.is_empty(), known.gone) else {
+                continue;
+            };
+            let quiet_since = now.saturating_sub(self.patience);
+            if quiet_since > gone.max(*granted)
+                && self.calm.is_delivery(known.host, since, quiet_since, now)
+            {
+                return Err(format!(
+                    "{id} is held since {} ms, and its caller hung up at {} ms and was not told of it",
+                    in_ms(*granted),
+                    in_ms(gone)
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn cancelled(&self, now: Duration, id: &Text) -> Verdict {
         let Some(known) = self.requests.get(id) else {
             return Ok(());
@@ -90,6 +122,14 @@ impl HttpGone {
                 ))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The answer that grants a request was handed over.
+    fn told(&mut self, id: &Text) {
+        self.untold.remove(id);
+        if let Some(known) = self.requests.get_mut(id) {
+            known.is_told = true;
         }
     }
 
@@ -115,20 +155,33 @@ impl ServiceOracle for HttpGone {
     }
 
     fn see(&mut self, now: Duration, happening: &Happening) -> Verdict {
+        self.kept(now)?;
         match happening {
             Happening::HttpAsked {
-                id, host, since, ..
+                id,
+                host,
+                since,
+                holder,
+                ..
             } => {
                 let known = self.requests.entry(id.clone()).or_insert(Known {
                     host: *host,
                     open: Vec::new(),
                     gone: None,
+                    // The server names it, and its holder has no other: see `request_of`.
+                    is_unnamed: holder.contains('.'),
+                    is_told: false,
                 });
                 known.open.push(*since);
                 Ok(())
             }
             Happening::HttpAnswered { id, .. } => {
                 self.close(now, id, false);
+                self.told(id);
+                Ok(())
+            }
+            Happening::HttpTold { id, is_gone: false } => {
+                self.told(id);
                 Ok(())
             }
             Happening::HttpGone { id } => {
@@ -139,20 +192,37 @@ impl ServiceOracle for HttpGone {
                 self.applied.insert(id.clone());
                 Ok(())
             }
+            // A server that dies between a grant and its answer cannot know.
+            Happening::ServerDown | Happening::ServerHalted | Happening::NodeDown { .. } => {
+                self.untold.clear();
+                Ok(())
+            }
             Happening::ServerBack { .. } | Happening::ServerUp { .. } => {
                 self.applied.clear();
+                self.untold.clear();
                 self.is_restarted = true;
                 Ok(())
             }
-            Happening::Granted { id, .. } => self.granted(now, id),
-            Happening::Ended {
-                id,
-                reason: "cancelled",
-                ..
-            } => self.cancelled(now, id),
+            Happening::Granted { id, .. } => {
+                let known = self.requests.get(id);
+                if known.is_some_and(|known| known.is_unnamed && !known.is_told) {
+                    self.untold.insert(id.clone(), now);
+                }
+                self.granted(now, id)
+            }
+            Happening::Ended { id, reason, .. } => {
+                // What is not told was not granted, or its caller has gone.
+                let was_held = self.untold.remove(id).is_some();
+                match *reason {
+                    "cancelled" if !was_held => self.cancelled(now, id),
+                    _ => Ok(()),
+                }
+            }
             // They did not hang up: they are no more.
             Happening::HostDown { host } => {
                 self.requests.retain(|_, known| known.host != *host);
+                let known = &self.requests;
+                self.untold.retain(|id, _| known.contains_key(id));
                 Ok(())
             }
             Happening::Left { id } => {
@@ -172,7 +242,11 @@ mod tests {
         super::calm::tests::{CUT, fault, plan},
         *,
     };
-    use crate::{op::OpWait, oracle::service::Wanted, plan::Fault};
+    use crate::{
+        op::OpWait,
+        oracle::service::Wanted,
+        plan::{Fault, FaultKind, Place},
+    };
 
     fn wanted() -> Wanted {
         Wanted {
@@ -255,6 +329,70 @@ mod tests {
             (9_000, granted()),
         ];
         assert_eq!(story(Vec::new(), &again), Ok(()));
+    }
+
+    /// A request that its caller has not named.
+    fn asked_once() -> Happening {
+        let Happening::HttpAsked {
+            id,
+            host,
+            node,
+            since,
+            wanted,
+            ..
+        } = asked()
+        else {
+            unreachable!("it is one")
+        };
+        Happening::HttpAsked {
+            id,
+            host,
+            node,
+            since,
+            holder: "alice.h1".into(),
+            wanted,
+        }
+    }
+
+    fn told(is_gone: bool) -> Happening {
+        let id = Text::from("h1");
+        Happening::HttpTold { id, is_gone }
+    }
+
+    fn later() -> Happening {
+        let what = String::new();
+        Happening::Fault { what }
+    }
+
+    #[test]
+    fn a_lock_that_is_kept_for_a_caller_that_hung_up_is_seen() {
+        let kept = |between: &[(u64, Happening)], faults| {
+            let mut happenings = vec![(1_005, asked_once()), (1_010, gone()), (1_012, granted())];
+            happenings.extend_from_slice(between);
+            happenings.push((1_200, later()));
+            story(faults, &happenings)
+        };
+        assert!(kept(&[], Vec::new()).is_err());
+        assert!(kept(&[(1_012, told(true))], Vec::new()).is_err());
+        assert_eq!(kept(&[(1_012, told(false))], Vec::new()), Ok(()));
+        assert_eq!(kept(&[(1_013, cancelled())], Vec::new()), Ok(()));
+        assert_eq!(
+            kept(&[(1_013, Happening::ServerHalted)], Vec::new()),
+            Ok(())
+        );
+        assert_eq!(kept(&[], vec![fault(1_100, 99, CUT)]), Ok(()));
+        // What came before the quiet, as a pause of the server, is no excuse for after it.
+        let paused = FaultKind::Pause {
+            place: Place::Server,
+        };
+        assert!(kept(&[], vec![fault(1_006, 5, paused)]).is_err());
+        let named = [
+            (1_005, asked()),
+            (1_010, gone()),
+            (1_012, granted()),
+            (1_200, later()),
+        ];
+        assert_eq!(story(Vec::new(), &named), Ok(()));
     }
 
     #[test]

@@ -122,7 +122,8 @@ fn is_of_the_clients(fault: &Fault) -> bool {
         FaultKind::PowerLoss
         | FaultKind::DiskFull
         | FaultKind::DiskFails
-        | FaultKind::DiskSlow { .. } => false,
+        | FaultKind::DiskSlow { .. }
+        | FaultKind::LogLoss { .. } => false,
     }
 }
 

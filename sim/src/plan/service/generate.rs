@@ -162,7 +162,23 @@ fn wear(plan: &mut ServicePlan, shape: &Shape, draw: &mut Draw) {
         });
     }
     blackouts(plan, shape, draw);
+    log_losses(plan, shape, draw);
     plan.faults.sort_by_key(|fault| fault.at_ms);
+}
+
+/// Stops the server, long enough for it to end, and takes the end of its log away before it starts again.
+fn log_losses(plan: &mut ServicePlan, shape: &Shape, draw: &mut Draw) {
+    if !draw.chance(1, 3) {
+        return;
+    }
+    for _ in 0..draw.between_skewed(1, 3) {
+        let kept = draw.chance(2, 3).then(|| draw.below(1_000));
+        plan.faults.push(Fault {
+            at_ms: draw.below(shape.active_ms).into(),
+            for_ms: draw.between(200, 3_000).into(),
+            kind: FaultKind::LogLoss { kept },
+        });
+    }
 }
 
 /// Lets the power go while a server starts whose process was killed. What that one wrote and did not

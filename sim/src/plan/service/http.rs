@@ -41,6 +41,9 @@ pub struct HttpAttempt {
     /// Whether the same request is sent on two connections at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub twice: bool,
+    /// Whether it drops the connection as soon as the request is sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hangs_up: bool,
     /// How it renews while it holds, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew: Option<RenewPlan>,
@@ -119,6 +122,9 @@ impl HttpAttempt {
         if self.renew.is_some() && self.hold_ms.is_none() {
             return Err("renew: who renews must release some time (hold_ms)".to_owned());
         }
+        if self.hangs_up && self.is_named() {
+            return Err("http: who hangs up at once asks once".to_owned());
+        }
         if self.ttl_ms == 0 || self.patience_ms == 0 || self.retries > 100 {
             let message = "http: ttl_ms and patience_ms are at least 1, retries at most 100";
             return Err(message.to_owned());
@@ -167,6 +173,7 @@ impl HttpAttempt {
         1 + self.claims.len()
             + usize::from(self.is_named())
             + usize::from(self.twice)
+            + usize::from(self.hangs_up)
             + usize::from(self.by_path)
             + usize::from(self.renew.is_some())
             + usize::from(self.hold_ms.is_none())
@@ -211,7 +218,7 @@ fn is_path(claim: &OpClaim) -> Result<(), String> {
 }
 
 /// What makes an attempt simpler.
-pub(super) const SIMPLER: [fn(&mut HttpAttempt); 16] = [
+pub(super) const SIMPLER: [fn(&mut HttpAttempt); 17] = [
     |attempt| attempt.mistakes.clear(),
     |attempt| attempt.mistakes.truncate(1),
     |attempt| attempt.each_mistake(|one| one.twice = false),
@@ -219,6 +226,7 @@ pub(super) const SIMPLER: [fn(&mut HttpAttempt); 16] = [
     |attempt| attempt.retries = 0,
     |attempt| attempt.retries /= 2,
     |attempt| attempt.twice = false,
+    |attempt| attempt.hangs_up = false,
     |attempt| attempt.by_path = false,
     |attempt| attempt.again_ms = None,
     |attempt| attempt.renew = None,
@@ -242,6 +250,7 @@ pub(super) fn draw(shape: &Shape, plan: &ServicePlan, seed: u64) -> Vec<HttpAtte
     let habits = Habits {
         retries: *draw.pick(&[0, 30, 70, 100]),
         impatient: *draw.pick(&[0, 20, 60]),
+        hangs_up: *draw.pick(&[0, 10, 50]),
         waits: *draw.pick(&[20, 60, 90]),
         holders: draw.between_skewed(1, 6),
         ttl_ms_max: draw.between_skewed(40, 2_000),
@@ -314,6 +323,8 @@ struct Habits {
     retries: u32,
     /// Those whose patience is short.
     impatient: u32,
+    /// Of those that ask once, those that do not wait at all.
+    hangs_up: u32,
     waits: u32,
     holders: u32,
     ttl_ms_max: u32,
@@ -353,6 +364,10 @@ fn attempt(
     } else {
         0
     };
+    let twice = draw.chance(1, 10);
+    let hangs_up = retries == 0 && !twice && draw.chance(habits.hangs_up, 100);
+    // Long enough that a lock that stays is seen to stay.
+    let ttl_ms = if hangs_up { ttl_ms + 2_000 } else { ttl_ms };
     HttpAttempt {
         at_ms,
         host: draw.index(shape.hosts as usize),
@@ -373,7 +388,8 @@ fn attempt(
         },
         patience_ms,
         retries,
-        twice: draw.chance(1, 10),
+        twice,
+        hangs_up,
         renew,
         hold_ms,
         again_ms: draw

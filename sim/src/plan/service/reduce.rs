@@ -587,7 +587,8 @@ impl ServicePlan {
                         | FaultKind::PowerLoss
                         | FaultKind::DiskFull
                         | FaultKind::DiskFails
-                        | FaultKind::DiskSlow { .. } => {}
+                        | FaultKind::DiskSlow { .. }
+                        | FaultKind::LogLoss { .. } => {}
                     }
                 }
             })

@@ -57,6 +57,16 @@ struct State {
     failing: u32,
     /// By how long each slowdown makes a sync longer, in ms.
     slow: Vec<u64>,
+    /// What was taken of the log.
+    lost: Option<Lost>,
+}
+
+/// A segment as it was before it was cut or removed.
+#[derive(Debug)]
+struct Lost {
+    name: String,
+    number: u64,
+    file: File,
 }
 
 /// What one sync makes stable.
@@ -141,6 +151,7 @@ impl Disk {
                 full: 0,
                 failing: 0,
                 slow: Vec::new(),
+                lost: None,
             })),
         }
     }
@@ -191,6 +202,52 @@ impl Disk {
         state.undone(now);
         state.seen = Content::default();
         state.stable = Content::default();
+        state.lost = None;
+    }
+
+    /// The end of the log is lost, while no program runs and all is synced: so much of the newest segment
+    /// stays, in thousandths of what is written in it, or not even its name. Says what was lost; none
+    /// if there is no log, or its end is lost already.
+    pub(crate) fn lose_end_of_log(&self, kept: Option<u32>) -> Option<String> {
+        let state = &mut *self.state();
+        let names = state.seen.names.iter();
+        let segments = names.filter(|(name, _)| name.ends_with(".log"));
+        let (name, number) = segments.max()?;
+        let (name, number) = (name.clone(), *number);
+        if state.lost.is_some() || state.stable.names.get(&name) != Some(&number) {
+            return None;
+        }
+        let file = state.seen.files.get(&number)?.clone();
+        let len = kept.map(|kept| file.used() * u64::from(kept) / 1_000);
+        for content in [&mut state.seen, &mut state.stable] {
+            match len {
+                Some(len) => content.file(number).set_len(len),
+                None => drop(content.names.remove(&name)),
+            }
+        }
+        let what = match len {
+            Some(len) => format!("{name} is cut to {len} bytes"),
+            None => format!("{name} is gone"),
+        };
+        state.lost = Some(Lost { name, number, file });
+        Some(what)
+    }
+
+    /// Whether the end of the log is lost.
+    pub(crate) fn has_lost_end_of_log(&self) -> bool {
+        self.state().lost.is_some()
+    }
+
+    /// The end of the log is there again.
+    pub(crate) fn put_log_back(&self) {
+        let state = &mut *self.state();
+        let Some(Lost { name, number, file }) = state.lost.take() else {
+            return;
+        };
+        for content in [&mut state.seen, &mut state.stable] {
+            content.names.insert(name.clone(), number);
+            content.files.insert(number, file.clone());
+        }
     }
 
     /// A fault begins.
@@ -381,6 +438,15 @@ impl Content {
 }
 
 impl File {
+    /// Where zeros begin that go on to its end.
+    fn used(&self) -> u64 {
+        let last = |(piece, bytes): (&u64, &Vec<u8>)| {
+            let place = bytes.iter().rposition(|byte| *byte != 0)?;
+            Some(piece * PIECE + place as u64 + 1)
+        };
+        self.pieces.iter().rev().find_map(last).unwrap_or(0)
+    }
+
     fn set_len(&mut self, len: u64) {
         self.pieces.retain(|piece, _| piece * PIECE < len);
         if let Some(last) = self.pieces.get_mut(&(len / PIECE)) {
@@ -694,6 +760,37 @@ mod tests {
         assert!(disk.open_directory().is_err(), "the next one has it");
         drop(next);
         disk.open_directory().unwrap();
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_lost_and_put_back() {
+        let whole = format!("{}end", "x".repeat(9_000));
+        for (kept, left) in [(None, None), (Some(0), Some(0)), (Some(999), Some(8_993))] {
+            let disk = disk(0);
+            assert_eq!(disk.lose_end_of_log(kept), None, "there is no log");
+            let directory = disk.open_directory().unwrap();
+            for name in ["lockwright-1.log", "lockwright-2.log"] {
+                let file = directory.create("new").unwrap();
+                file.write(0, whole.as_bytes()).unwrap();
+                file.write(whole.len() as u64, &[0; 5_000]).unwrap();
+                file.sync().unwrap();
+                directory.rename("new", name).unwrap();
+            }
+            drop(directory);
+            assert!(!disk.has_lost_end_of_log());
+            assert!(disk.lose_end_of_log(kept).is_some());
+            assert!(disk.has_lost_end_of_log());
+            assert_eq!(disk.lose_end_of_log(kept), None, "it is lost once");
+            disk.lose_power(Duration::ZERO);
+            let now = text(&disk, "lockwright-2.log").map(|text| text.len());
+            assert_eq!(now, left, "{kept:?}");
+            let other = text(&disk, "lockwright-1.log").unwrap();
+            assert_eq!(other.len(), whole.len() + 5_000);
+            disk.put_log_back();
+            assert!(!disk.has_lost_end_of_log());
+            disk.lose_power(Duration::ZERO);
+            assert_eq!(text(&disk, "lockwright-2.log").unwrap(), other);
+        }
     }
 
     #[test]

@@ -4,19 +4,21 @@ use super::{
     disk::{Disk, SimDirectory},
     host::{Host, simulated},
 };
-use lockwright_env::{DirectoryError, Env, Listener, Worker};
+use lockwright_env::{Connection, DirectoryError, Env, Listener, Worker};
 use std::{
     future::Future,
     io,
     net::SocketAddr,
     path::Path,
     pin::Pin,
-    task::{Context, Poll, ready},
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::mpsc::UnboundedReceiver,
+    task::JoinHandle,
     time::Sleep,
 };
 use turmoil::net::{TcpListener, TcpStream};
@@ -27,16 +29,48 @@ pub(crate) struct SimEnv {
     host: Host,
     /// The host's disk; clients have none.
     disk: Option<Disk>,
+    /// Is told what is written to those that connect.
+    listener: Overhearing,
+}
+
+/// What is told of each write to those that connect: the bytes, and whether the peer had hung up.
+type Overhear = dyn Fn(&[u8], bool) + Send + Sync;
+
+/// Is told of writes, or nobody is.
+#[derive(Clone, Default)]
+struct Overhearing(Option<Arc<Overhear>>);
+
+impl std::fmt::Debug for Overhearing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Overhearing")
+            .field(&self.0.is_some())
+            .finish()
+    }
 }
 
 impl SimEnv {
     pub(crate) fn new(host: Host) -> SimEnv {
-        SimEnv { host, disk: None }
+        SimEnv {
+            host,
+            disk: None,
+            listener: Overhearing::default(),
+        }
     }
 
     pub(crate) fn with_disk(host: Host, disk: Disk) -> SimEnv {
-        let disk = Some(disk);
-        SimEnv { host, disk }
+        SimEnv {
+            disk: Some(disk),
+            ..SimEnv::new(host)
+        }
+    }
+
+    /// The same world, and what its program writes to those that connect is told.
+    pub(crate) fn overheard(
+        mut self,
+        hear: impl Fn(&[u8], bool) + Send + Sync + 'static,
+    ) -> SimEnv {
+        self.listener = Overhearing(Some(Arc::new(hear)));
+        self
     }
 }
 
@@ -50,6 +84,7 @@ impl Env for SimEnv {
         Ok(SimListener {
             listener,
             host: self.host.clone(),
+            overhearing: self.listener.clone(),
         })
     }
 
@@ -109,6 +144,7 @@ impl Env for SimEnv {
 pub(crate) struct SimListener {
     listener: TcpListener,
     host: Host,
+    overhearing: Overhearing,
 }
 
 impl Listener for SimListener {
@@ -117,7 +153,9 @@ impl Listener for SimListener {
     async fn accept(&mut self) -> io::Result<SimStream> {
         self.host.gate().await;
         let (stream, _) = self.listener.accept().await?;
-        Ok(SimStream::new(stream, &self.host))
+        let mut stream = SimStream::new(stream, &self.host);
+        stream.overhearing = self.overhearing.clone();
+        Ok(stream)
     }
 
     fn local_address(&self) -> io::Result<SocketAddr> {
@@ -135,6 +173,11 @@ pub(crate) struct SimStream {
     /// Runs while the gate is closed to who reads, and to who writes.
     reading: Gate,
     writing: Gate,
+    /// Until it is over, a read finds nothing new: see [`poll_read`](AsyncRead::poll_read).
+    turn: Option<JoinHandle<()>>,
+    /// Whom the last read that found nothing wakes.
+    reader: Option<Waker>,
+    overhearing: Overhearing,
 }
 
 /// Holds one direction of a stream back during a pause.
@@ -166,7 +209,19 @@ impl SimStream {
             born: host.resets(),
             reading: Gate::default(),
             writing: Gate::default(),
+            turn: None,
+            reader: None,
+            overhearing: Overhearing::default(),
         }
+    }
+
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(turn) = &mut self.turn {
+            // It fails when the host dies.
+            let _ = ready!(Pin::new(turn).poll(context));
+            self.turn = None;
+        }
+        Poll::Ready(())
     }
 
     /// Ready with an error when the host's connections were reset since this one was made.
@@ -180,6 +235,8 @@ impl SimStream {
 }
 
 impl AsyncRead for SimStream {
+    /// A read that did not fill its buffer has emptied the socket, as far as a runtime knows: it asks
+    /// the system again only after all that can run has run.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -190,7 +247,33 @@ impl AsyncRead for SimStream {
         if let Poll::Ready(dead) = this.poll_alive(context) {
             return Poll::Ready(dead);
         }
-        Pin::new(&mut this.stream).poll_read(context, buffer)
+        this.reader = Some(context.waker().clone());
+        ready!(this.poll_turn(context));
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        if buffer.filled().len() > before && buffer.remaining() > 0 {
+            this.turn = Some(tokio::spawn(tokio::task::yield_now()));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Connection for SimStream {
+    fn has_hung_up(&mut self) -> bool {
+        if self.host.resets() != self.born {
+            return true;
+        }
+        let mut byte = [0; 1];
+        let mut byte = ReadBuf::new(&mut byte);
+        let mut nobody = Context::from_waker(Waker::noop());
+        let peeked = self.stream.poll_peek(&mut nobody, &mut byte);
+        // What comes next would wake nobody.
+        self.reader.iter().for_each(Waker::wake_by_ref);
+        match peeked {
+            Poll::Pending => false,
+            Poll::Ready(Ok(count)) => count == 0,
+            Poll::Ready(Err(_)) => true,
+        }
     }
 }
 
@@ -205,7 +288,14 @@ impl AsyncWrite for SimStream {
         if let Poll::Ready(Err(dead)) = this.poll_alive(context) {
             return Poll::Ready(Err(dead));
         }
-        Pin::new(&mut this.stream).poll_write(context, bytes)
+        let Some(hear) = this.overhearing.0.clone() else {
+            return Pin::new(&mut this.stream).poll_write(context, bytes);
+        };
+        // Before it: a peer can have the answer and be gone an instant later.
+        let is_gone = bytes.starts_with(b"HTTP/1.1 200 ") && this.has_hung_up();
+        let count = ready!(Pin::new(&mut this.stream).poll_write(context, bytes))?;
+        hear(&bytes[..count], is_gone);
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

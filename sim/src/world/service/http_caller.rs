@@ -30,6 +30,16 @@ const UNAVAILABLE: u16 = 503;
 /// Between the name of a holder and the id of its only request, when the server names that one.
 const ONLY: char = '.';
 
+/// The request that was answered with a lock by what a server wrote; none if it was another answer, or
+/// of a request that its caller has named.
+pub(super) fn told(written: &[u8]) -> Option<Text> {
+    let answer = http_wire::parse(written).ok()??;
+    let is_lock = answer.status == 200 && answer.body["token"].is_u64();
+    let holder = answer.body["holder"].as_str().filter(|_| is_lock)?;
+    let (_, id) = holder.split_once(ONLY)?;
+    Some(Text::from(id))
+}
+
 /// How the oracles name a request of the engine. One that the server has named is told by its
 /// holder, who has no other.
 pub(super) fn request_of(owner: &OpOwner, id: &Text) -> Text {
@@ -85,7 +95,10 @@ impl Caller {
             .sleep_until_simulated(Duration::from_millis(self.attempt.at_ms))
             .await;
         // Kept from one call to the next while it lasts.
-        let (mut connection, token) = if self.attempt.twice {
+        let (mut connection, token) = if self.attempt.hangs_up {
+            self.ask_and_hang_up().await;
+            (None, None)
+        } else if self.attempt.twice {
             let (first, second) = tokio::join!(self.ask(), self.ask());
             let (kept, token) = first.unwrap_or_default();
             (kept, token.or(second.and_then(|(_, token)| token)))
@@ -118,6 +131,34 @@ impl Caller {
         self.ask().await.unwrap_or_default()
     }
 
+    /// Asks once, and does not wait for the answer.
+    async fn ask_and_hang_up(&self) {
+        let since = simulated();
+        let patience = Duration::from_millis(self.attempt.patience_ms);
+        let Ok(Ok(mut stream)) = timeout(&self.env(), patience, self.connect()).await else {
+            return;
+        };
+        self.asked(since);
+        // It fails when the connection breaks, which comes to the same.
+        let _ = http_wire::say(&mut stream, &self.acquire()).await;
+        drop(stream);
+        self.happen(&Happening::HttpGone {
+            id: self.id.clone(),
+        });
+    }
+
+    /// Its connection is there, which was being made since then.
+    fn asked(&self, since: Duration) {
+        self.happen(&Happening::HttpAsked {
+            id: self.id.clone(),
+            host: self.attempt.host,
+            node: self.server(),
+            since,
+            holder: self.holder.clone(),
+            wanted: self.wanted(),
+        });
+    }
+
     /// Asks once, on a connection of its own; gives that and the token, if there is one. None
     /// without an answer.
     async fn ask(&self) -> Option<(Option<SimStream>, Option<u64>)> {
@@ -126,14 +167,7 @@ impl Caller {
         let asking = async {
             let mut stream = self.connect().await?;
             has_asked.store(true, Ordering::Relaxed);
-            self.happen(&Happening::HttpAsked {
-                id: self.id.clone(),
-                host: self.attempt.host,
-                node: self.server(),
-                since,
-                holder: self.holder.clone(),
-                wanted: self.wanted(),
-            });
+            self.asked(since);
             let answer = http_wire::ask(&mut stream, &self.acquire()).await?;
             Ok::<_, io::Error>((stream, answer))
         };

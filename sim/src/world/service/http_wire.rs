@@ -25,8 +25,16 @@ pub(super) async fn ask(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     question: &Question,
 ) -> io::Result<Answer> {
-    stream.write_all(question.text().as_bytes()).await?;
+    say(stream, question).await?;
     answer(stream).await
+}
+
+/// Asks, and does not wait.
+pub(super) async fn say(
+    stream: &mut (impl AsyncWrite + Unpin),
+    question: &Question,
+) -> io::Result<()> {
+    stream.write_all(question.text().as_bytes()).await
 }
 
 impl Question {
@@ -58,7 +66,7 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer> {
 }
 
 /// Reads an answer; none while it is not complete.
-fn parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
+pub(super) fn parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
     const END: &[u8] = b"\r\n\r\n";
     let Some(end) = bytes.windows(END.len()).position(|window| window == END) else {
         return Ok(None);

@@ -1,8 +1,10 @@
 //! A server's host: the shipped server, watched.
 
 use super::{
+    disk::Disk,
     env::SimEnv,
     host::simulated,
+    http_caller::told,
     stage::{Applied, Node, Phase, Stage},
 };
 use crate::{
@@ -93,12 +95,18 @@ pub(super) async fn run(stage: Arc<Stage>, node: usize) -> turmoil::Result {
 }
 
 /// The world as a server's host sees it.
-pub(super) fn env(stage: &Stage, node: usize) -> SimEnv {
+pub(super) fn env(stage: &Arc<Stage>, node: usize) -> SimEnv {
     let Node { host, disk, .. } = &stage.nodes[node];
-    match disk {
+    let env = match disk {
         Some(disk) => SimEnv::with_disk(host.clone(), disk.clone()),
         None => SimEnv::new(host.clone()),
-    }
+    };
+    let stage = stage.clone();
+    env.overheard(move |written, is_gone| {
+        if let Some(id) = told(written) {
+            stage.happen(simulated(), &Happening::HttpTold { id, is_gone });
+        }
+    })
 }
 
 /// How the plan sets a server up.
@@ -186,14 +194,35 @@ pub(super) async fn serve(
                 stage.happen(simulated(), &Happening::Fault { what });
                 stage.happen(simulated(), &down(stage, node));
             }
+            Err(Ended::LogLoss(error)) => {
+                let what = format!("the server does not start, and its log is put back: {error}");
+                stage.happen(simulated(), &Happening::Fault { what });
+                let disk = stage.nodes[node].disk.as_ref();
+                disk.expect("it has lost something").put_log_back();
+            }
             Err(Ended::Disk(error) | Ended::Otherwise(error)) => return Err(error.into()),
-            Ok(()) if stage.plan.cluster.is_some() => {
+            Ok(()) if stage.plan.cluster.is_some() || *stops.borrow() > 0 => {
                 stage.happen(simulated(), &down(stage, node));
+                lose_end_of_log(stage, node).await;
                 continue;
             }
             Ok(()) => return Ok(()),
         }
         sleep(&env, RESTART_PAUSE).await;
+    }
+}
+
+/// A server that has stopped loses the end of its log, if it is to.
+async fn lose_end_of_log(stage: &Stage, node: usize) {
+    let Node { host, disk, .. } = &stage.nodes[node];
+    let Some(disk) = disk else {
+        return;
+    };
+    host.sleep_until_simulated(disk.settles_at()).await;
+    if let Some(loss) = stage.nodes[node].take_log_loss()
+        && let Some(what) = disk.lose_end_of_log(loss.kept)
+    {
+        stage.happen(simulated(), &Happening::Fault { what });
     }
 }
 
@@ -210,6 +239,8 @@ pub(super) fn down(stage: &Stage, node: usize) -> Happening {
 enum Ended {
     /// It cannot use its disk.
     Disk(String),
+    /// It does not start because it has noticed that the end of its log is lost.
+    LogLoss(String),
     Otherwise(String),
 }
 
@@ -220,10 +251,18 @@ async fn serve_once(
     config: ServerConfig,
 ) -> Result<(), Ended> {
     let server = Server::bind(env, config).await;
+    let disk = stage.nodes[node].disk.as_ref();
+    let has_lost = disk.is_some_and(Disk::has_lost_end_of_log);
     let server = server.map_err(|error| match &error {
+        BindError::Store(StoreError::Damaged { .. }) if has_lost => {
+            Ended::LogLoss(error.to_string())
+        }
         BindError::Store(store) if is_of_the_disk(store) => Ended::Disk(error.to_string()),
         _ => Ended::Otherwise(error.to_string()),
     })?;
+    if has_lost {
+        stage.happen(simulated(), &Happening::StartedAfterLogLoss);
+    }
     let handle = server.handle();
     let _runs = stage.nodes[node].runs(handle.state());
     let mut phase = stage.phase.subscribe();

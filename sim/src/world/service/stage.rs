@@ -90,6 +90,8 @@ pub(super) struct Node {
     pub(super) disk: Option<Disk>,
     /// How many operators want it to be stopped.
     pub(super) stops: watch::Sender<u32>,
+    /// What is lost of its log when it has stopped.
+    log_loss: Mutex<Option<LogLoss>>,
     /// Whether it does not know who forms the cluster, and waits to be added.
     is_newcomer: AtomicBool,
     /// Whether an operator has stopped it, and it is not to come back by itself.
@@ -98,7 +100,37 @@ pub(super) struct Node {
     server: Mutex<Option<StateReader>>,
 }
 
+/// The end of a log is lost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LogLoss {
+    /// How much of the newest segment is left, in thousandths; none when the file is gone.
+    pub(super) kept: Option<u32>,
+}
+
 impl Node {
+    /// It is told to stop, and then loses the end of its log.
+    pub(super) fn stop_and_lose(&self, kept: Option<u32>) {
+        *self.log_loss() = Some(LogLoss { kept });
+        self.stops.send_modify(|stops| *stops += 1);
+    }
+
+    /// It starts again, if nothing else keeps it from that. One that has not stopped by now loses
+    /// nothing.
+    pub(super) fn start_after_loss(&self) {
+        *self.log_loss() = None;
+        self.stops.send_modify(|stops| *stops -= 1);
+    }
+
+    /// What it is to lose, once.
+    pub(super) fn take_log_loss(&self) -> Option<LogLoss> {
+        self.log_loss().take()
+    }
+
+    fn log_loss(&self) -> MutexGuard<'_, Option<LogLoss>> {
+        let locked = self.log_loss.lock();
+        locked.unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// Whether it does not know who forms the cluster, and waits to be added.
     pub(super) fn is_newcomer(&self) -> bool {
         self.is_newcomer.load(Ordering::Relaxed)
@@ -152,6 +184,7 @@ impl Node {
             host: Host::new(clock),
             disk,
             stops: watch::Sender::new(0),
+            log_loss: Mutex::new(None),
             is_newcomer: AtomicBool::new(
                 plan.cluster
                     .as_ref()
