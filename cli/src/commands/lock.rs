@@ -20,6 +20,7 @@ use crate::{
 use acquire::Acquired;
 use lockwright_client::{Claim, Client, ClientConfig, DurationMs, Mode, Path, Token, Wait};
 use lockwright_env::{Env, TokioEnv};
+use nix::sys::signal::SigSet;
 use std::{ffi::OsString, process::Command, time::Duration};
 use timing::Timing;
 
@@ -111,15 +112,16 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     let failed = |what: String| Failure::new(Exit::LOCK_FAILED, what);
     let lease = args.ttl.unwrap_or(args.abandon).min(args.abandon);
     let timing = Timing::new(lease, args.grace).map_err(failed)?;
+    let mask = signals::unblock().map_err(|error| failed(format!("cannot start: {error}")))?;
     // One thread: a command dies with the thread that started it.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| failed(format!("cannot start: {error}")))?;
-    runtime.block_on(run(args, &timing))
+    runtime.block_on(run(args, &timing, mask))
 }
 
-async fn run(args: &Args, timing: &Timing) -> Result<Exit, Failure> {
+async fn run(args: &Args, timing: &Timing, mask: SigSet) -> Result<Exit, Failure> {
     let failed = |what: String| Failure::new(Exit::LOCK_FAILED, what);
     let mut signals = signals::Signals::catch().map_err(|error| failed(error.to_string()))?;
     let client =
@@ -150,7 +152,7 @@ async fn run(args: &Args, timing: &Timing) -> Result<Exit, Failure> {
         }
         acquired = acquire::acquire(&client, &wanted) => acquired?,
     };
-    let exit = hold(args, timing, signals, acquired).await;
+    let exit = hold(args, timing, mask, signals, acquired).await;
     if let Err(error) = client.close().await {
         eprintln!("lockwright: the lock was not released: {error}");
     }
@@ -161,6 +163,7 @@ async fn run(args: &Args, timing: &Timing) -> Result<Exit, Failure> {
 async fn hold(
     args: &Args,
     timing: &Timing,
+    mask: SigSet,
     signals: signals::Signals,
     acquired: Acquired,
 ) -> Result<Exit, Failure> {
@@ -176,7 +179,7 @@ async fn hold(
     };
     let keeper = keep::keep(lock, args.ttl);
     let command = command(args, token, deadline);
-    match job::Job::start(command) {
+    match job::Job::start(command, mask) {
         Ok(job) => Ok(watch::watch(job, keeper, signals, timing).await),
         Err(error) => {
             let exit = match error.kind() {

@@ -12,6 +12,7 @@ use cluster::Cluster;
 use lockwright_client::DurationMs;
 use lockwright_env::{TokioEnv, timeout};
 use lockwright_server::{Limits, Server, ServerConfig, Storage};
+use nix::sys::signal::Signal as NixSignal;
 use std::{io, path::PathBuf, time::Duration};
 use tokio::{
     runtime::Runtime,
@@ -30,7 +31,7 @@ use tracing::{error, info, warn};
 pub(crate) struct Args {
     /// Where to listen, as host:port; port 0 takes a free one [default: 127.0.0.1:9009, or of a
     /// node of a cluster its client address in --peers]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = crate::cli::address)]
     listen: Option<String>,
 
     /// Keep locks, sessions and tokens in this directory; it is created if it is not there
@@ -149,6 +150,9 @@ const STUCK: Duration = Duration::from_secs(5);
 pub(crate) fn execute(args: &Args, settings: &ArgMatches) -> Result<Exit, Failure> {
     let storage = storage(args, settings)?;
     let config = config(args, storage)?;
+    // Whoever started it may have blocked them, and then it could not be ended.
+    os::unblock([NixSignal::SIGTERM, NixSignal::SIGINT])
+        .map_err(|error| Failure::new(Exit::REFUSED, format!("cannot start: {error}")))?;
     logging::start(args.log_format, args.log_level);
     // Each connection is an open file, and so are the data.
     os::allow_open_files(args.connections.connections_max.saturating_add(64));

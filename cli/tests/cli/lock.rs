@@ -6,7 +6,11 @@ use nix::{
     unistd::Pid,
 };
 use std::{
-    process::{Child, Stdio},
+    fs::Permissions,
+    io::{BufRead, BufReader},
+    os::unix::{fs::MetadataExt, fs::PermissionsExt, process::CommandExt},
+    path::Path,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -225,6 +229,64 @@ fn a_command_that_ends_within_its_grace_may_clean_up() {
     server.signal(Signal::SIGKILL);
     assert_eq!(code(&child.wait_with_output().unwrap()), 123);
     assert_eq!(dir.read("clean"), "done\n");
+}
+
+/// What changes to root for good, as `sudo` does, when it is run by others. Only root can make
+/// such a program, and it must be where others may run it.
+fn becomes_root(dir: &Dir) -> Option<String> {
+    let ours = std::fs::metadata(dir.path(".")).unwrap().uid();
+    if ours != 0 || !Path::new("/usr/bin/setpriv").exists() {
+        return None;
+    }
+    let program = dir.path("becomes-root");
+    std::fs::copy("/usr/bin/setpriv", &program).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o4755)).unwrap();
+    Some(program)
+}
+
+#[test]
+fn a_process_that_cannot_be_killed_is_told_of_at_once() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let Some(root) = becomes_root(&dir) else {
+        eprintln!("left out: this test needs root, and setpriv");
+        return;
+    };
+    let program = dir.path("lockwright");
+    std::fs::copy(env!("CARGO_BIN_EXE_lockwright"), &program).unwrap();
+    let held = dir.path("held");
+    let script = format!("echo $$ >{held}.new; mv {held}.new {held}; exec sleep 300");
+    let (said, mut child);
+    {
+        let mut lock = Command::new(&program);
+        lock.args(["lock", "--server", &server.address, "a", "--", &root])
+            .args([
+                "--reuid=0",
+                "--regid=0",
+                "--clear-groups",
+                "sh",
+                "-c",
+                &script,
+            ])
+            .uid(65_534)
+            .stderr(Stdio::piped());
+        child = lock.spawn().unwrap();
+        said = child.stderr.take().unwrap();
+    }
+    eventually("it runs", || dir.has("held"));
+    let process: i32 = number(&dir, "held");
+    let mut lines = BufReader::new(said).lines().map(Result::unwrap);
+    kill(pid(&child), Signal::SIGUSR1).unwrap();
+    let first = lines.next().unwrap();
+    let named = format!("process {process} (sleep) cannot be sent SIGUSR1");
+    assert!(first.contains(&named), "{first}");
+    run(&["break", "a", "--yes", "--server", &server.address]);
+    // It is told while the process runs.
+    let lost = lines.next().unwrap();
+    let named = format!("process {process} (sleep) cannot be sent SIGKILL");
+    assert!(lost.contains(&named) && lost.contains("broken"), "{lost}");
+    assert_eq!(child.try_wait().unwrap(), None);
+    kill(Pid::from_raw(process), Signal::SIGKILL).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(123));
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod operators;
 mod played;
 mod serve;
 mod servers;
+mod signals;
 mod support;

@@ -40,7 +40,7 @@ pub(super) async fn watch(
                     return Exit::by_signal(signal);
                 }
                 Change::Stopped(signal) => {
-                    stopped(&job, &keeper, signal);
+                    stopped(&mut job, &keeper, signal);
                     continue;
                 }
             },
@@ -64,7 +64,7 @@ pub(super) async fn watch(
                 }
             }
         };
-        end(&mut job, &keeper, timing).await;
+        end(&mut job, &keeper, timing, &why).await;
         give_back_terminal(&job);
         eprintln!("lockwright: the lock is lost: {why}; the command was ended");
         return Exit::LOST;
@@ -72,7 +72,7 @@ pub(super) async fn watch(
 }
 
 /// Ends the command and all that it has started before the lock can be somebody else's.
-async fn end(job: &mut Job, keeper: &Keeper, timing: &Timing) {
+async fn end(job: &mut Job, keeper: &Keeper, timing: &Timing, why: &str) {
     let kill_at = keeper
         .belief
         .deadline()
@@ -83,15 +83,15 @@ async fn end(job: &mut Job, keeper: &Keeper, timing: &Timing) {
             .saturating_sub(TokioEnv.monotonic())
             .min(timing.grace);
         if !left.is_zero() {
-            job.ask_to_end();
+            job.ask_to_end(why);
             let _ = timeout(&TokioEnv, left, job.over()).await;
         }
     }
-    job.kill().await;
+    job.kill(why).await;
 }
 
 /// The command was stopped.
-fn stopped(job: &Job, keeper: &Keeper, signal: Signal) {
+fn stopped(job: &mut Job, keeper: &Keeper, signal: Signal) {
     let wants_terminal = matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU);
     if wants_terminal && terminal::is_ours() {
         terminal::give(job.group());
