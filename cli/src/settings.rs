@@ -9,6 +9,7 @@ mod cluster;
 use crate::{
     cli::Cli,
     exit::{Exit, Failure},
+    output,
 };
 use clap::{
     Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, builder::Resettable,
@@ -18,6 +19,7 @@ use std::{
     collections::BTreeMap,
     error::Error,
     ffi::OsString,
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
 };
 use toml::de::{DeTable, DeValue};
@@ -63,28 +65,41 @@ fn variable(command: &str, long: &str) -> String {
 }
 
 /// Reads everything. Help and mistakes are printed here.
-pub(crate) fn read(args: impl Iterator<Item = OsString>) -> Result<(Cli, ArgMatches), Failure> {
-    let args: Vec<OsString> = args.collect();
+pub(crate) fn read(args: &[OsString]) -> Result<(Cli, ArgMatches), Failure> {
     let mut command = command();
-    if let Some(path) = config_path(&args) {
+    if let Some(path) = config_path(args) {
         command = with_file(command, &path)?;
     }
-    let parsed = command.try_get_matches_from_mut(&args);
+    let parsed = command.try_get_matches_from_mut(args);
     let both = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     both.map_err(|error| {
-        // It fails when the output is closed, and then nobody reads.
-        let _ = error.print();
+        if let Err(failure) = print(&error) {
+            return failure;
+        }
         Failure::Silent(match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::DONE,
-            // A code that could be the command's own would tell nothing.
-            _ if is_lock(&args) => Exit::LOCK_FAILED,
             _ => Exit::USAGE,
         })
     })
 }
 
-/// Whether a command line that cannot be read was to be one of `lock`.
-fn is_lock(args: &[OsString]) -> bool {
+/// Prints help to stdout, and mistakes to stderr.
+fn print(error: &clap::Error) -> Result<(), Failure> {
+    if error.use_stderr() {
+        // It fails when stderr is closed, and then nobody reads.
+        let _ = error.print();
+        return Ok(());
+    }
+    let printed = if io::stdout().is_terminal() {
+        error.print()
+    } else {
+        output::write(error.render().to_string().as_bytes())
+    };
+    printed.map_err(|error| Failure::output(&error))
+}
+
+/// Whether a command line, also one that cannot be read, is one of `lock`.
+pub(crate) fn is_lock(args: &[OsString]) -> bool {
     let matches = command().ignore_errors(true).try_get_matches_from(args);
     matches.is_ok_and(|matches| matches.subcommand_name() == Some("lock"))
 }

@@ -8,6 +8,7 @@ use crate::{
 };
 use lockwright_client::DurationMs;
 use serde_json::{Map, Value, json};
+use std::io;
 
 /// Take a lock by hand, and print its token.
 ///
@@ -55,7 +56,8 @@ Examples:
   lockwright acquire seat/7 seat/8 --wait 30s --ttl 1m --json
   lockwright release printer --token \"$token\"
 
-Exit codes: 0 it is held; 1 it is not (busy, timed_out, ...); 2 usage; 69 no server.";
+Exit codes: 0 it is held; 1 it is not (busy, timed_out, ...); 2 usage; 69 no server; 74 the token
+could not be printed: the lock was released again, or stderr has the token.";
 
 /// How long to wait.
 #[derive(Debug, Clone, Copy)]
@@ -114,10 +116,39 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     };
     let api = Api::new(&args.target, args.format.json);
     let answer = api.post("/v1/acquire", body, asked, patience)?;
-    output::say(&if args.format.json {
+    let line = if args.format.json {
         answer.to_string()
     } else {
         answer["token"].to_string()
-    })?;
-    Ok(Exit::DONE)
+    };
+    match output::write_line(&line) {
+        Ok(()) => Ok(Exit::DONE),
+        Err(error) => Err(unsaid(args, &answer["token"], &error)),
+    }
+}
+
+/// The lock is held, and its token could not be said: without it nobody can give the lock back.
+fn unsaid(args: &Args, token: &Value, error: &io::Error) -> Failure {
+    if args.request_id.is_some() {
+        // An earlier call with this id may have said it, and its caller rely on the lock.
+        let meaning = format!(
+            "; the lock is held, with the token {token}: ask again with the same --request-id, or \
+             release it"
+        );
+        return Failure::not_written(error, &meaning);
+    }
+    let key = &args.keys[0];
+    let mut body = Map::new();
+    body.insert("key".to_owned(), json!(key));
+    body.insert("token".to_owned(), token.clone());
+    let api = Api::new(&args.target, false);
+    let released = api.post("/v1/release", body, Asked::Again, Patience::default());
+    let meaning = match released {
+        Ok(_) => "; the lock was released again".to_owned(),
+        Err(failure) => format!(
+            "; the lock is held, with the token {token}, and could not be released: {}",
+            failure.message().unwrap_or_default()
+        ),
+    };
+    Failure::not_written(error, &meaning)
 }

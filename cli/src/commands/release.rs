@@ -6,7 +6,7 @@ use crate::{
     http::{Api, Asked, Patience},
     output,
 };
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 /// Give a lock back.
 #[derive(Debug, clap::Args)]
@@ -52,13 +52,18 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
              answer got lost, may have released it"
         );
         if args.format.json {
-            output::say(&told.answer.to_string())?;
+            said(&told.answer)?;
         }
         return Ok(Exit::DONE);
     }
     let answer = api.accept(told)?;
     if args.format.json {
-        output::say(&answer.to_string())?;
+        said(&answer)?;
     }
     Ok(Exit::DONE)
+}
+
+fn said(answer: &Value) -> Result<(), Failure> {
+    let said = output::say(&answer.to_string());
+    said.map_err(|failure| failure.but_done("the lock is released"))
 }

@@ -53,7 +53,8 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     let api = Api::new(&args.target, args.format.json);
     let answer = api.post("/v1/renew", body, Asked::Again, Patience::default())?;
     if args.format.json {
-        output::say(&answer.to_string())?;
+        output::say(&answer.to_string())
+            .map_err(|failure| failure.but_done("the lock was renewed"))?;
     }
     Ok(Exit::DONE)
 }

@@ -305,11 +305,9 @@ impl Api {
 
     /// What the server refused, with the facts that it gave.
     fn refusal(&self, answer: &Value, exit: Exit, perhaps_done: bool) -> Failure {
-        if self.json {
-            return match output::say(&answer.to_string()) {
-                Ok(()) => Failure::Silent(exit),
-                Err(failure) => failure,
-            };
+        // Where that cannot be written it is told on stderr; it stays a refusal.
+        if self.json && output::write_line(&answer.to_string()).is_ok() {
+            return Failure::Silent(exit);
         }
         let code = answer["error"].as_str().unwrap_or("unknown");
         let message = answer["message"]

@@ -426,3 +426,59 @@ fn what_is_wrong_is_told_apart_from_the_command() {
         stderr(&nobody)
     );
 }
+
+#[test]
+fn all_that_is_not_the_commands_ends_with_a_code_of_its_own() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let unknown = dir.write("unknown.toml", "[lock]\nwayt = '1s'\n");
+    let wrong = dir.write("wrong.toml", "[lock]\nwait = 30\n");
+    let other = dir.write("other.toml", "[serve]\nmemory = 'perhaps'\n");
+    let broken = dir.write("broken.toml", "wait = \n");
+    let missing = dir.path("missing.toml");
+    let binary = dir.path("binary.toml");
+    std::fs::write(&binary, [0xff, 0xfe]).unwrap();
+    for file in [&unknown, &wrong, &other, &broken, &missing, &binary] {
+        let in_environment = server
+            .lock(&["a", "--", "true"])
+            .env("LOCKWRIGHT_CONFIG", file)
+            .output()
+            .unwrap();
+        let on_line = server.lock(&["--config", file, "a", "--", "true"]).output();
+        for output in [in_environment, on_line.unwrap()] {
+            let text = stderr(&output);
+            assert_eq!(code(&output), 125, "{file}: {text}");
+            assert!(text.contains(file.as_str()), "{file}: {text}");
+        }
+        // The others say that it is their settings.
+        let ls = run(&["ls", "--config", file]);
+        assert_eq!(code(&ls), 2, "{file}: {}", stderr(&ls));
+    }
+    for (variable, value) in [
+        ("LOCKWRIGHT_LOCK_WAIT", "soon"),
+        ("LOCKWRIGHT_LOCK_TRY", "perhaps"),
+        ("LOCKWRIGHT_NAMESPACE", ""),
+        ("LOCKWRIGHT_SERVER", "nowhere"),
+    ] {
+        let mut lock = lockwright(&["lock", "a", "--", "true"]);
+        let output = lock.env(variable, value).output().unwrap();
+        assert_eq!(code(&output), 125, "{variable}: {}", stderr(&output));
+    }
+    for args in [
+        &["lock", "--no-such-option", "a", "--", "true"][..],
+        &["lock", "--wait", "1", "a", "--", "true"],
+        &["lock", "--abandon", "0s", "a", "--", "true"],
+        &["--config", missing.as_str(), "lock", "a", "--", "true"],
+    ] {
+        let output = run(args);
+        assert_eq!(code(&output), 125, "{args:?}: {}", stderr(&output));
+    }
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let help = lockwright(&["lock", "--help"]).stdout(full).output().unwrap();
+    assert_eq!(code(&help), 125, "{}", stderr(&help));
+    // What the command ends with stays what it is.
+    for own in [1, 2, 69, 70, 74, 124] {
+        let script = format!("exit {own}");
+        let output = server.lock(&["a", "--", "sh", "-c", &script]).output().unwrap();
+        assert_eq!(code(&output), own);
+    }
+}

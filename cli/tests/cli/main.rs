@@ -5,6 +5,7 @@ mod cluster;
 mod lock;
 mod nodes;
 mod operators;
+mod output;
 mod played;
 mod serve;
 mod servers;
