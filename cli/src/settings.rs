@@ -100,7 +100,11 @@ fn print(error: &clap::Error) -> Result<(), Failure> {
 
 /// Whether a command line, also one that cannot be read, is one of `lock`.
 pub(crate) fn is_lock(args: &[OsString]) -> bool {
-    let matches = command().ignore_errors(true).try_get_matches_from(args);
+    // Asked for help, it would tell of nothing else.
+    let help = |arg: &&OsString| *arg == "--help" || *arg == "-h";
+    let ours = args.iter().take_while(|arg| *arg != "--");
+    let ours = ours.filter(|arg| !help(arg));
+    let matches = command().ignore_errors(true).try_get_matches_from(ours);
     matches.is_ok_and(|matches| matches.subcommand_name() == Some("lock"))
 }
 

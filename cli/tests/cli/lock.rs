@@ -472,13 +472,22 @@ fn all_that_is_not_the_commands_ends_with_a_code_of_its_own() {
         let output = run(args);
         assert_eq!(code(&output), 125, "{args:?}: {}", stderr(&output));
     }
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let help = lockwright(&["lock", "--help"]).stdout(full).output().unwrap();
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let help = lockwright(&["lock", "--help"])
+        .stdout(full)
+        .output()
+        .unwrap();
     assert_eq!(code(&help), 125, "{}", stderr(&help));
     // What the command ends with stays what it is.
     for own in [1, 2, 69, 70, 74, 124] {
         let script = format!("exit {own}");
-        let output = server.lock(&["a", "--", "sh", "-c", &script]).output().unwrap();
+        let output = server
+            .lock(&["a", "--", "sh", "-c", &script])
+            .output()
+            .unwrap();
         assert_eq!(code(&output), own);
     }
 }

@@ -11,3 +11,4 @@ mod serve;
 mod servers;
 mod signals;
 mod support;
+mod watch;
