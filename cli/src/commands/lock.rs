@@ -139,7 +139,7 @@ async fn run(args: &Args, timing: &Timing, mask: SigSet) -> Result<Exit, Failure
             Some(wait) => Wait::For(wait),
             None => Wait::Forever,
         },
-        servers: args.target.servers(),
+        servers: args.target.servers.clone(),
         connect_timeout: units::std(args.connect_timeout),
         call_timeout: timing.call_timeout,
     };

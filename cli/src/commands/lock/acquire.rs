@@ -14,7 +14,7 @@ pub(super) struct Wanted {
     pub(super) ttl: Option<DurationMs>,
     pub(super) wait: Wait,
     /// For people.
-    pub(super) servers: String,
+    pub(super) servers: Vec<String>,
     pub(super) connect_timeout: Duration,
     pub(super) call_timeout: Duration,
 }
@@ -47,7 +47,7 @@ pub(super) async fn acquire(
         let mut request = AcquireRequest::new(wanted.claims.clone()).wait(wait);
         request.ttl = wanted.ttl;
         let mut lock = client.request(request);
-        match ask(&mut lock, wait, wanted).await? {
+        match ask(client, &mut lock, wait, wanted).await? {
             Asked::Granted(token) => return Ok(Acquired { lock, token }),
             Asked::SessionLost => eprintln!(
                 "lockwright: the server has forgotten this session; the lock is asked for again"
@@ -61,16 +61,15 @@ fn less(wait: DurationMs, waited: Duration) -> DurationMs {
     DurationMs::new(wait.as_ms().saturating_sub(waited_ms)).unwrap_or(wait)
 }
 
-async fn ask(lock: &mut Lock<TokioEnv>, wait: Wait, wanted: &Wanted) -> Result<Asked, Failure> {
+async fn ask(
+    client: &Client<TokioEnv>,
+    lock: &mut Lock<TokioEnv>,
+    wait: Wait,
+    wanted: &Wanted,
+) -> Result<Asked, Failure> {
     let first = timeout(&TokioEnv, wanted.connect_timeout, lock.next()).await;
     let Ok(mut notice) = first else {
-        return Err(Failure::new(
-            Exit::LOCK_FAILED,
-            format!(
-                "no answer from {} within {:?}: does `lockwright serve` run there?",
-                wanted.servers, wanted.connect_timeout
-            ),
-        ));
+        return Err(no_server(client, wanted).await);
     };
     // The server counts the time; if it cannot be reached it is counted here.
     let patience = match wait {
@@ -111,6 +110,24 @@ async fn ask(lock: &mut Lock<TokioEnv>, wait: Wait, wanted: &Wanted) -> Result<A
         };
         notice = next.await.ok_or_else(|| not_in_time(wait))?;
     }
+}
+
+/// No server could be asked in time: why not, of each.
+async fn no_server(client: &Client<TokioEnv>, wanted: &Wanted) -> Failure {
+    let troubles = client.troubles().await.unwrap_or_default();
+    let of_each = wanted.servers.iter().map(|server| {
+        let why = troubles.get(server).map(ToString::to_string);
+        let why = why.unwrap_or_else(|| "not tried within that time".to_owned());
+        format!("{server}: {why}")
+    });
+    let of_each: Vec<String> = of_each.collect();
+    let message = format!(
+        "no server could be asked within {:?} (--connect-timeout): {}; does `lockwright serve` run \
+         there?",
+        wanted.connect_timeout,
+        of_each.join("; ")
+    );
+    Failure::new(Exit::LOCK_FAILED, message)
 }
 
 fn not_in_time(wait: Wait) -> Failure {
