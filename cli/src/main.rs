@@ -38,8 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &[OsString]) -> Result<Exit, Failure> {
-    let (command, matches) = settings::read(args)?;
-    commands::execute(&command, &matches)
+    commands::execute(&settings::read(args)?)
 }
 
 /// The exit code of something that went wrong. `lock` has the codes of its command, and those that

@@ -5,6 +5,7 @@
 //! whoever reads a setting need not know where it comes from.
 
 mod cluster;
+mod excluding;
 
 use crate::{
     cli::Cli,
@@ -12,8 +13,9 @@ use crate::{
     output,
 };
 use clap::{
-    Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, builder::Resettable,
-    error::ErrorKind,
+    Arg, ArgAction, CommandFactory, FromArgMatches,
+    builder::Resettable,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use std::{
     collections::BTreeMap,
@@ -44,6 +46,14 @@ pub(crate) fn command() -> clap::Command {
             sub.mut_args(|arg| match arg.get_long() {
                 Some(long) => {
                     let variable = variable(&name, long);
+                    // `-5s` is no duration, which is to be told; it is no option.
+                    let is_number =
+                        matches!(arg.get_value_names(), Some([name]) if name == "D" || name == "N");
+                    let arg = if is_number {
+                        arg.allow_hyphen_values(true)
+                    } else {
+                        arg
+                    };
                     arg.env(variable).hide_env_values(true)
                 }
                 None => arg,
@@ -65,14 +75,29 @@ fn variable(command: &str, long: &str) -> String {
 }
 
 /// Reads everything. Help and mistakes are printed here.
-pub(crate) fn read(args: &[OsString]) -> Result<(Cli, ArgMatches), Failure> {
-    let mut command = command();
-    if let Some(path) = config_path(args) {
-        command = with_file(command, &path)?;
-    }
-    let parsed = command.try_get_matches_from_mut(args);
-    let both = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
-    both.map_err(|error| {
+pub(crate) fn read(args: &[OsString]) -> Result<Cli, Failure> {
+    let mut defaults = match config_path(args) {
+        Some(path) => from_file(&command(), &path)?,
+        None => Defaults::new(),
+    };
+    let mut silenced = Vec::new();
+    let parsed = loop {
+        let parsed = settled(&defaults, &silenced).try_get_matches_from(args);
+        let Ok(matches) = &parsed else {
+            break parsed;
+        };
+        // As if what a stronger setting excludes had not been said anywhere.
+        match excluding::loser(matches, &defaults)? {
+            Some((sub, option)) => {
+                defaults.remove(&(sub.to_owned(), option.to_owned()));
+                silenced.push((sub, option));
+            }
+            None => break parsed,
+        }
+    };
+    let read = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
+    read.map_err(|mut error| {
+        advise(&mut error, args);
         if let Err(failure) = print(&error) {
             return failure;
         }
@@ -125,8 +150,40 @@ fn config_path(args: &[OsString]) -> Option<PathBuf> {
     given.or_else(variable).map(PathBuf::from)
 }
 
-/// The command line, with what a file says in place of defaults.
-fn with_file(command: clap::Command, path: &Path) -> Result<clap::Command, Failure> {
+/// The command line, with what a file says in place of defaults, and without the variables of what
+/// is silenced.
+fn settled(defaults: &Defaults, silenced: &[(&str, &str)]) -> clap::Command {
+    silenced.iter().fold(
+        with_defaults(command(), defaults),
+        |command, (sub, option)| {
+            command.mut_subcommand(sub, |sub| {
+                sub.mut_arg(option, |arg| arg.env(Resettable::Reset))
+            })
+        },
+    )
+}
+
+/// An option as it is typed, without the hyphens before it.
+fn name_of(sub: &str, option: &str) -> String {
+    let command = command();
+    let sub = command.find_subcommand(sub);
+    let arg = sub.and_then(|sub| sub.get_arguments().find(|arg| arg.get_id() == option));
+    let name = arg.and_then(Arg::get_long).unwrap_or(option);
+    name.to_owned()
+}
+
+/// Has the advice be right where the names stand in front of `--`.
+fn advise(error: &mut clap::Error, args: &[OsString]) {
+    if error.kind() == ErrorKind::UnknownArgument && is_lock(args) {
+        let advice =
+            "names that begin with `-` stand between two `--`: lockwright lock -- -NAME -- CMD";
+        let advice = ContextValue::StyledStrs(vec![advice.into()]);
+        error.insert(ContextKind::Suggested, advice);
+    }
+}
+
+/// What a file says in place of defaults.
+fn from_file(command: &clap::Command, path: &Path) -> Result<Defaults, Failure> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::usage(format!("cannot read the settings `{shown}`: {error}")))?;
@@ -139,13 +196,12 @@ fn with_file(command: clap::Command, path: &Path) -> Result<clap::Command, Failu
     });
     let defaults = match complaint {
         Some(complaint) => Err(complaint),
-        None => read_table(&command, file.get_ref()),
+        None => read_table(command, file.get_ref()),
     };
-    let defaults = defaults.map_err(|(at, what)| {
+    defaults.map_err(|(at, what)| {
         let line = text[..at.min(text.len())].matches('\n').count() + 1;
         Failure::usage(format!("{shown}:{line}: {what}"))
-    })?;
-    Ok(with_defaults(command, &defaults))
+    })
 }
 
 /// The values of a command's options.

@@ -91,6 +91,13 @@ impl<E: Env> Client<E> {
         answer.await.ok()
     }
 
+    /// The name of the session; none when there is none now, or the client is closed.
+    pub async fn session(&self) -> Option<Name> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(Call::Session { reply }).ok()?;
+        answer.await.ok().flatten()
+    }
+
     /// Why servers gave no session when they were last tried, by address, for people; one that is
     /// being tried has not answered yet. None when the client is closed.
     pub async fn troubles(&self) -> Option<BTreeMap<String, Trouble>> {

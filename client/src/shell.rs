@@ -45,6 +45,9 @@ pub(crate) enum Call {
     Usage {
         reply: oneshot::Sender<CoreUsage>,
     },
+    Session {
+        reply: oneshot::Sender<Option<Name>>,
+    },
     Troubles {
         reply: oneshot::Sender<BTreeMap<String, Trouble>>,
     },
@@ -219,6 +222,10 @@ impl<E: Env> Shell<E> {
             Call::Usage { reply } => {
                 // It fails when the caller no longer waits.
                 let _ = reply.send(self.core.usage());
+            }
+            Call::Session { reply } => {
+                // It fails when the caller no longer waits.
+                let _ = reply.send(self.core.session().cloned());
             }
             Call::Troubles { reply } => {
                 let mut troubles = self.troubles.clone();

@@ -7,7 +7,6 @@ use crate::{
     logging::{self, LogFormat, LogLevel},
     os, output, units,
 };
-use clap::{ArgMatches, parser::ValueSource};
 use cluster::Cluster;
 use lockwright_client::DurationMs;
 use lockwright_env::{TokioEnv, timeout};
@@ -147,8 +146,8 @@ Exit codes:
 const STUCK: Duration = Duration::from_secs(5);
 
 /// Runs the command.
-pub(crate) fn execute(args: &Args, settings: &ArgMatches) -> Result<Exit, Failure> {
-    let storage = storage(args, settings)?;
+pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
+    let storage = storage(args)?;
     let config = config(args, storage)?;
     // Whoever started it may have blocked them, and then it could not be ended.
     os::unblock([NixSignal::SIGTERM, NixSignal::SIGINT])
@@ -173,26 +172,11 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// Where it keeps its state. The place is one setting that can be given in two ways: a stronger
-/// source replaces the other way in a weaker one.
-fn storage(args: &Args, settings: &ArgMatches) -> Result<Storage, Failure> {
-    let strength = |set: bool, id: &str| {
-        let source = settings.value_source(id).filter(|_| set);
-        source.map(|source| match source {
-            ValueSource::CommandLine => 2,
-            ValueSource::EnvVariable => 1,
-            _ => 0,
-        })
-    };
-    let data = strength(args.data.is_some(), "data");
-    let memory = strength(args.memory, "memory");
+/// Where it keeps its state. That not both are given is seen to by the settings.
+fn storage(args: &Args) -> Result<Storage, Failure> {
     match &args.data {
-        Some(directory) if data > memory => Ok(Storage::Directory(directory.clone())),
-        _ if memory > data => Ok(Storage::Memory),
-        Some(directory) => Err(Failure::usage(format!(
-            "both --data {} and --memory are given: keep one of them",
-            directory.display()
-        ))),
+        Some(directory) => Ok(Storage::Directory(directory.clone())),
+        None if args.memory => Ok(Storage::Memory),
         None => Err(Failure::usage(
             "where should the server keep its locks? Give --data DIR, and they survive a restart, \
              or --memory, and they do not",
@@ -314,7 +298,7 @@ mod tests {
         let command = Args::augment_args(clap::Command::new("serve"));
         let matches = command.get_matches_from(["serve", "--memory"]);
         let args = Args::from_arg_matches(&matches).unwrap();
-        let ours = config(&args, storage(&args, &matches).unwrap()).unwrap();
+        let ours = config(&args, storage(&args).unwrap()).unwrap();
         let theirs = ServerConfig::new(LISTEN);
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     }

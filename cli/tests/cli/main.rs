@@ -9,6 +9,7 @@ mod output;
 mod played;
 mod serve;
 mod servers;
+mod settings;
 mod signals;
 mod support;
 mod watch;

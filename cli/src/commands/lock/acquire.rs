@@ -1,20 +1,26 @@
 //! Getting the lock.
 
-use crate::exit::{Exit, Failure};
+use super::others;
+use crate::{
+    cli::Target,
+    exit::{Exit, Failure},
+};
 use lockwright_client::{
     AcquireRequest, Claim, Client, DurationMs, EndReason, ErrorCode, Lock, Lost, Notice, Refused,
     Token, Wait,
 };
 use lockwright_env::{Env, TokioEnv, timeout};
-use std::time::Duration;
+use std::{
+    io::{IsTerminal, stderr},
+    time::Duration,
+};
 
 /// What is asked for.
 pub(super) struct Wanted {
+    pub(super) target: Target,
     pub(super) claims: Vec<Claim>,
     pub(super) ttl: Option<DurationMs>,
     pub(super) wait: Wait,
-    /// For people.
-    pub(super) servers: Vec<String>,
     pub(super) connect_timeout: Duration,
     pub(super) call_timeout: Duration,
 }
@@ -32,11 +38,22 @@ enum Asked {
     SessionLost,
 }
 
-/// Asks until there is an answer that counts.
+/// Asks until there is an answer that counts, and says who is in the way if it is not to be had.
 pub(super) async fn acquire(
     client: &Client<TokioEnv>,
     wanted: &Wanted,
 ) -> Result<Acquired, Failure> {
+    match ask_again(client, wanted).await {
+        Err(Failure::Told { exit, message }) if exit == Exit::NOT_ACQUIRED => {
+            let others = others::in_the_way(client, &wanted.target, &wanted.claims).await;
+            let lines: String = others.iter().map(|line| format!("\n  {line}")).collect();
+            Err(Failure::new(exit, format!("{message}{lines}")))
+        }
+        other => other,
+    }
+}
+
+async fn ask_again(client: &Client<TokioEnv>, wanted: &Wanted) -> Result<Acquired, Failure> {
     let start = TokioEnv.monotonic();
     loop {
         let waited = TokioEnv.monotonic().saturating_sub(start);
@@ -81,7 +98,14 @@ async fn ask(
     loop {
         match notice {
             Some(Notice::Granted { token, .. }) => return Ok(Asked::Granted(token)),
-            Some(Notice::Queued) => {}
+            Some(Notice::Queued) => tokio::select! {
+                biased;
+                next = lock.next() => {
+                    notice = next;
+                    continue;
+                }
+                () = say_that_we_wait(client, wanted) => {}
+            },
             Some(Notice::Refused(refused)) => return Err(refusal(&refused)),
             Some(Notice::Ended(EndReason::TimedOut)) => return Err(not_in_time(wait)),
             Some(Notice::Ended(reason)) => {
@@ -112,10 +136,27 @@ async fn ask(
     }
 }
 
+/// On a terminal, says what is waited for, and behind whom.
+async fn say_that_we_wait(client: &Client<TokioEnv>, wanted: &Wanted) {
+    if !stderr().is_terminal() {
+        return;
+    }
+    let others = others::in_the_way(client, &wanted.target, &wanted.claims).await;
+    let names: Vec<String> = wanted
+        .claims
+        .iter()
+        .map(|claim| claim.path.to_string())
+        .collect();
+    eprintln!("lockwright: waiting for {}", names.join(", "));
+    for line in others {
+        eprintln!("  {line}");
+    }
+}
+
 /// No server could be asked in time: why not, of each.
 async fn no_server(client: &Client<TokioEnv>, wanted: &Wanted) -> Failure {
     let troubles = client.troubles().await.unwrap_or_default();
-    let of_each = wanted.servers.iter().map(|server| {
+    let of_each = wanted.target.servers.iter().map(|server| {
         let why = troubles.get(server).map(ToString::to_string);
         let why = why.unwrap_or_else(|| "not tried within that time".to_owned());
         format!("{server}: {why}")

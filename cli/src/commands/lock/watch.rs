@@ -13,7 +13,6 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::getpgrp,
 };
-use std::time::Duration;
 
 /// Waits for the command to end, and ends it when its lock does.
 pub(super) async fn watch(
@@ -23,8 +22,7 @@ pub(super) async fn watch(
     timing: &Timing,
 ) -> Exit {
     loop {
-        let deadline = keeper.belief.deadline();
-        let end_at = deadline.map_or(Duration::ZERO, |at| at.saturating_sub(timing.ahead()));
+        let due = keeper.due(timing);
         let why = tokio::select! {
             biased;
             why = &mut keeper.lost => {
@@ -48,19 +46,11 @@ pub(super) async fn watch(
                 job.signal(signal);
                 continue;
             }
-            () = TokioEnv.sleep_until(end_at) => {
-                // It may have been renewed meanwhile.
-                if keeper.belief.deadline() == deadline && deadline.is_some() {
-                    "the server was not heard of for too long".to_owned()
-                } else if deadline.is_some() {
-                    continue;
-                } else {
-                    // It has ended, and why is about to be told.
-                    timeout(&TokioEnv, timing.margin, &mut keeper.lost)
-                        .await
-                        .ok()
-                        .and_then(Result::ok)
-                        .unwrap_or_else(|| "it has ended".to_owned())
+            () = TokioEnv.sleep_until(due.end_at) => {
+                match keeper.why_over(due, timing).await {
+                    Some(why) => why,
+                    // It was renewed meanwhile.
+                    None => continue,
                 }
             }
         };
