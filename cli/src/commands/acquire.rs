@@ -1,12 +1,12 @@
 //! `lockwright acquire`: a lock by hand.
 
 use crate::{
-    cli::{Format, Target},
+    cli::{Format, Target, name},
     exit::{Exit, Failure},
     http::{Api, Asked, Patience},
     output, units,
 };
-use lockwright_client::DurationMs;
+use lockwright_client::{DurationMs, Name};
 use serde_json::{Map, Value, json};
 use std::io;
 
@@ -33,8 +33,8 @@ pub(crate) struct Args {
     read: bool,
 
     /// Who holds it
-    #[arg(long, value_name = "NAME", default_value = "cli")]
-    holder: String,
+    #[arg(long, value_name = "NAME", default_value = "cli", value_parser = name)]
+    holder: Name,
 
     /// How long it lasts
     #[arg(long, value_name = "D", value_parser = units::duration_above_zero)]
@@ -46,8 +46,8 @@ pub(crate) struct Args {
 
     /// Names the request: asking again with the same id is answered with the same lock. Without it,
     /// another server is asked only if the one before it was not reached
-    #[arg(long, value_name = "ID")]
-    request_id: Option<String>,
+    #[arg(long, value_name = "ID", value_parser = name)]
+    request_id: Option<Name>,
 }
 
 const EXAMPLES: &str = "\
@@ -88,7 +88,7 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
             body.insert("claims".to_owned(), Value::Array(claims.collect()));
         }
     }
-    body.insert("holder".to_owned(), json!(args.holder));
+    body.insert("holder".to_owned(), json!(args.holder.as_str()));
     if let Some(ttl) = args.ttl {
         body.insert("ttl_ms".to_owned(), json!(ttl.as_ms()));
     }
@@ -102,7 +102,7 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
         None => {}
     }
     if let Some(id) = &args.request_id {
-        body.insert("request_id".to_owned(), json!(id));
+        body.insert("request_id".to_owned(), json!(id.as_str()));
     }
     let patience = match args.wait {
         Some(Waiting::For(wait)) => Patience::For(units::std(wait)),

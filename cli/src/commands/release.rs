@@ -1,11 +1,12 @@
 //! `lockwright release`: a lock given back.
 
 use crate::{
-    cli::{Format, Target},
+    cli::{Format, Target, name},
     exit::{Exit, Failure},
     http::{Api, Asked, Patience},
     output,
 };
+use lockwright_client::Name;
 use serde_json::{Map, Value, json};
 
 /// Give a lock back.
@@ -26,8 +27,8 @@ pub(crate) struct Args {
     token: u64,
 
     /// Who holds it
-    #[arg(long, value_name = "NAME")]
-    holder: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    holder: Option<Name>,
 }
 
 const EXAMPLES: &str = "\
@@ -42,7 +43,7 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     body.insert("key".to_owned(), json!(args.key));
     body.insert("token".to_owned(), json!(args.token));
     if let Some(holder) = &args.holder {
-        body.insert("holder".to_owned(), json!(holder));
+        body.insert("holder".to_owned(), json!(holder.as_str()));
     }
     let api = Api::new(&args.target, args.format.json);
     let told = api.try_post("/v1/release", body, Asked::Again, Patience::default())?;

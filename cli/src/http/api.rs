@@ -3,6 +3,7 @@
 use super::{
     reach::{Connections, Names, was_unreached},
     round::{Answered, Asked, Nobody, Servers, Trouble},
+    words,
 };
 use crate::{
     cli::Target,
@@ -320,25 +321,7 @@ impl Api {
             return Failure::Silent(exit);
         }
         let code = answer["error"].as_str().unwrap_or("unknown");
-        let message = answer["message"]
-            .as_str()
-            .unwrap_or("the server says no more");
-        let facts: Vec<String> = answer
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(name, value)| {
-                !matches!(name.as_str(), "error" | "message" | "done") && !value.is_null()
-            })
-            .map(|(name, value)| match value.as_str() {
-                Some(text) => format!("{name} {text}"),
-                None => format!("{name} {value}"),
-            })
-            .collect();
-        let facts = match facts.len() {
-            0 => String::new(),
-            _ => format!(" ({})", facts.join(", ")),
-        };
+        let (message, facts) = (words::message(answer), words::facts(answer));
         let perhaps = if perhaps_done {
             format!("; {}", self.perhaps())
         } else {
