@@ -144,7 +144,7 @@ fn fault(bare: &str) -> Option<&'static str> {
     };
     if let Some(inside) = host.strip_prefix('[') {
         let ip = inside.strip_suffix(']');
-        if !ip.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()) {
+        if ip.is_none_or(|ip| ip.parse::<Ipv6Addr>().is_err()) {
             return Some("what is in brackets is no IPv6 address");
         }
     } else if host.contains(':') || bare.parse::<Ipv6Addr>().is_ok() {

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Some(Ok(exit)) => exit,
         Some(Err(failure)) => {
             if let Some(message) = failure.message() {
-                eprintln!("error: {message}");
+                output::tell(&format!("error: {message}"));
             }
             match failure.exit() {
                 Exit::DONE => Exit::DONE,

@@ -1,8 +1,8 @@
-//! Stdout is data: what cannot be written there is never taken for written.
+//! Stdout is data: what cannot be written there is never taken for written. Stderr is for people.
 
 use crate::{exit::Failure, os};
 use nix::{errno::Errno, unistd};
-use std::io;
+use std::io::{self, Write};
 
 /// Writes a line to stdout, at once.
 pub(crate) fn say(line: &str) -> Result<(), Failure> {
@@ -16,6 +16,12 @@ pub(crate) fn say(line: &str) -> Result<(), Failure> {
 /// that nobody reads.
 pub(crate) fn write_line(line: &str) -> io::Result<()> {
     write(format!("{line}\n").as_bytes())
+}
+
+/// Says a line to people, on stderr, in one piece. A stderr that takes nothing is no reason to do
+/// anything else than otherwise: the exit code says what there is to say.
+pub(crate) fn tell(line: &str) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Writes to stdout, at once.

@@ -102,9 +102,11 @@ fn confirmed(args: &Args, api: &Api) -> Result<bool, Failure> {
         Some(token) => format!("the lock with token {token}"),
         None => format!("what is held at `{}`", args.path),
     };
-    eprint!("Break {what}? [y/N] ");
-    // It fails when stderr is closed; then the answer is no.
-    let _ = stderr().flush();
+    // What cannot be asked is not agreed to.
+    let asked = write!(stderr(), "Break {what}? [y/N] ");
+    if asked.is_err() {
+        return Ok(false);
+    }
     let mut answer = String::new();
     let read = stdin().read_line(&mut answer);
     Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -139,7 +139,7 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
         .map_err(|error| failed(format!("cannot start: {error}")))?;
     match runtime.block_on(run(args, &work, &timing, mask)) {
         Err(Failure::Told { exit, message }) if exit == Exit::NOT_ACQUIRED => {
-            eprintln!("error: {message}");
+            output::tell(&format!("error: {message}"));
             Ok(Exit(args.conflict_exit_code))
         }
         other => other,
@@ -179,7 +179,7 @@ async fn run(args: &Args, work: &Work, timing: &Timing, mask: SigSet) -> Result<
     };
     let exit = hold(args, work, timing, mask, signals, acquired).await;
     if let Err(error) = client.close().await {
-        eprintln!("lockwright: the lock was not released: {error}");
+        output::tell(&format!("lockwright: the lock was not released: {error}"));
     }
     exit
 }
@@ -229,10 +229,10 @@ async fn hold(
 /// For whoever waits for the lock to be held.
 fn say_held(work: &Work, token: Token) -> Result<(), Failure> {
     let names = names(work).join(", ");
-    eprintln!(
+    output::tell(&format!(
         "lockwright: holding {names} with the token {} until SIGINT or SIGTERM comes",
         token.0
-    );
+    ));
     output::write_line(&token.0.to_string()).map_err(|error| Failure::not_written(&error, ""))
 }
 

@@ -48,9 +48,9 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     let api = Api::new(&args.target, args.format.json);
     let told = api.try_post("/v1/release", body, Asked::Again, Patience::default())?;
     if told.before && told.answer["error"] == "not_held" {
-        eprintln!(
+        output::tell(
             "lockwright: the lock is no longer held: a server that was asked before, and whose \
-             answer got lost, may have released it"
+             answer got lost, may have released it",
         );
         if args.format.json {
             said(&told.answer)?;

@@ -58,9 +58,9 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
             let message = format!("{gone}; what happens from here on is not known");
             return Err(Failure::new(Exit::UNREACHABLE, message));
         }
-        eprintln!(
+        output::tell(&format!(
             "lockwright: {gone}; the next server is asked, and what happens until then is not shown"
-        );
+        ));
         thread::sleep(PAUSE.saturating_sub(start.elapsed()));
     }
 }

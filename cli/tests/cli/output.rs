@@ -127,3 +127,25 @@ fn what_cannot_be_written_is_told_and_what_was_done_too() {
         assert_eq!(held(&server), 0);
     }
 }
+
+#[test]
+fn a_stderr_that_takes_nothing_changes_no_exit_code() {
+    let server = Server::in_memory();
+    let acquired = run(&["acquire", "a", "--server", &server.address]);
+    assert_eq!(code(&acquired), 0, "{}", stderr(&acquired));
+    for to in ["2>/dev/full", "2>&-", "2</dev/null"] {
+        for (args, expected) in [
+            (&["ls", "--server", "127.0.0.1:1"][..], 69),
+            (&["acquire", "a"], 1),
+            (&["lock", "--try", "a", "--", "true"], 124),
+            (&["lock", "--try", "-E", "0", "a", "--", "true"], 0),
+            (&["lock", "b", "--", "sh", "-c", "exit 7"], 7),
+            (&["lock", "b", "--", "/no/such/command"], 127),
+            (&["lock", "-rf"], 125),
+            (&["no-such-command"], 2),
+        ] {
+            let output = into(to, &server, args);
+            assert_eq!(output.status.code(), Some(expected), "{to} {args:?}");
+        }
+    }
+}

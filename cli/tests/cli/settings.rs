@@ -76,13 +76,13 @@ fn command(dir: &Dir, base: &[&str], given: [(&Given, Source); 2]) -> Command {
 /// second, or neither.
 fn each_way(
     base: &[&str],
-    pair: [Given; 2],
+    pair: &[Given; 2],
     typed: &str,
     tie: &str,
     seen: impl Fn(Command) -> String,
 ) {
     use Source::{CommandLine, Environment, File};
-    let [first, second] = &pair;
+    let [first, second] = pair;
     for one in [File, Environment, CommandLine] {
         for other in [File, Environment, CommandLine] {
             let dir = Dir::new();
@@ -118,7 +118,7 @@ fn lock_waits_as_the_stronger_source_says() {
         Given::new("lock", "try", "true"),
         Given::new("lock", "wait", "100ms"),
     ];
-    each_way(&base, pair, REFUSED, REFUSED, |mut command| {
+    each_way(&base, &pair, REFUSED, REFUSED, |mut command| {
         let output = command.output().unwrap();
         let text = stderr(&output);
         match output.status.code() {
@@ -164,7 +164,7 @@ fn a_server_keeps_its_locks_where_the_stronger_source_says() {
         Given::new("serve", "data", dir.path("data")),
         Given::new("serve", "memory", "true"),
     ];
-    each_way(&base, pair, REFUSED, REFUSED, |command| {
+    each_way(&base, &pair, REFUSED, REFUSED, |command| {
         let result = serves(command);
         let stored = std::fs::remove_dir_all(dir.path("data")).is_ok();
         match result {
@@ -187,7 +187,7 @@ fn a_server_keeps_its_locks_where_the_stronger_source_says() {
             Given::new("serve", name, value),
             Given::new("serve", "memory", "true"),
         ];
-        each_way(&base, pair, REFUSED, REFUSED, |command| {
+        each_way(&base, &pair, REFUSED, REFUSED, |command| {
             match serves(command) {
                 Ok(()) => "memory".to_owned(),
                 // What is left of it is a node without a place for its data.
@@ -227,7 +227,7 @@ fn a_measurement_is_of_what_the_stronger_source_says() {
         }
     };
     let pair = [server.clone(), memory.clone()];
-    each_way(&base, pair, REFUSED, "spawn-memory", seen);
-    each_way(&base, [server, data.clone()], REFUSED, "spawn-data", seen);
-    each_way(&base, [data, memory], REFUSED, REFUSED, seen);
+    each_way(&base, &pair, REFUSED, "spawn-memory", seen);
+    each_way(&base, &[server, data.clone()], REFUSED, "spawn-data", seen);
+    each_way(&base, &[data, memory], REFUSED, REFUSED, seen);
 }

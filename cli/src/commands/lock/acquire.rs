@@ -4,6 +4,7 @@ use super::others;
 use crate::{
     cli::Target,
     exit::{Exit, Failure},
+    output,
 };
 use lockwright_client::{
     AcquireRequest, Claim, Client, DurationMs, EndReason, ErrorCode, Lock, Lost, Notice, Refused,
@@ -66,8 +67,8 @@ async fn ask_again(client: &Client<TokioEnv>, wanted: &Wanted) -> Result<Acquire
         let mut lock = client.request(request);
         match ask(client, &mut lock, wait, wanted).await? {
             Asked::Granted(token) => return Ok(Acquired { lock, token }),
-            Asked::SessionLost => eprintln!(
-                "lockwright: the server has forgotten this session; the lock is asked for again"
+            Asked::SessionLost => output::tell(
+                "lockwright: the server has forgotten this session; the lock is asked for again",
             ),
         }
     }
@@ -147,9 +148,9 @@ async fn say_that_we_wait(client: &Client<TokioEnv>, wanted: &Wanted) {
         .iter()
         .map(|claim| claim.path.to_string())
         .collect();
-    eprintln!("lockwright: waiting for {}", names.join(", "));
+    output::tell(&format!("lockwright: waiting for {}", names.join(", ")));
     for line in others {
-        eprintln!("  {line}");
+        output::tell(&format!("  {line}"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Holding a lock without a command, until a signal comes.
 
 use super::{keep::Keeper, signals::Signals, timing::Timing};
-use crate::exit::Exit;
+use crate::{exit::Exit, output};
 use lockwright_env::{Env, TokioEnv};
 use nix::sys::signal::Signal;
 
@@ -29,7 +29,7 @@ pub(super) async fn until_told(mut keeper: Keeper, mut signals: Signals, timing:
             () = TokioEnv.sleep_until(due.end_at) => keeper.why_over(due, timing).await,
         };
         if let Some(why) = why {
-            eprintln!("lockwright: the lock is lost: {why}");
+            output::tell(&format!("lockwright: the lock is lost: {why}"));
             return Exit::LOST;
         }
     }

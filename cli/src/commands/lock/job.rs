@@ -1,7 +1,7 @@
 //! The command, and all that it has started.
 
 use super::terminal;
-use crate::os;
+use crate::{os, output};
 use nix::{
     errno::Errno,
     sys::{
@@ -129,7 +129,7 @@ impl Job {
             None => format!("lockwright: process {process}{name} cannot be sent {signal} ({why})"),
         };
         // Whoever is to read it may be slow, and the rest is to be ended in time.
-        thread::spawn(move || eprintln!("{message}"));
+        thread::spawn(move || output::tell(&message));
     }
 
     /// Asks all that the command has started to end, since its lock is lost.

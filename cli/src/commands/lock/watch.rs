@@ -7,7 +7,7 @@ use super::{
     terminal,
     timing::Timing,
 };
-use crate::exit::Exit;
+use crate::{exit::Exit, output};
 use lockwright_env::{Env, TokioEnv, timeout};
 use nix::{
     sys::signal::{Signal, killpg},
@@ -56,7 +56,9 @@ pub(super) async fn watch(
         };
         end(&mut job, &keeper, timing, &why).await;
         give_back_terminal(&job);
-        eprintln!("lockwright: the lock is lost: {why}; the command was ended");
+        output::tell(&format!(
+            "lockwright: the lock is lost: {why}; the command was ended"
+        ));
         return Exit::LOST;
     }
 }
