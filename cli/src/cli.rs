@@ -7,7 +7,7 @@ use crate::commands::{
 use clap::{Parser, Subcommand};
 use lockwright_client::Name;
 use lockwright_server::Member;
-use std::path::PathBuf;
+use std::{net::Ipv6Addr, path::PathBuf};
 
 /// A lock service: who may do what, one at a time, on many machines.
 ///
@@ -42,6 +42,7 @@ Exit codes:
     2  the command line, the environment or the file cannot be used
    69  no server can be reached, or can serve; or an answer got lost
    70  a bug
+   74  the output cannot be written
 `lock` has more of them: see lockwright lock --help.";
 
 /// The commands; each is a file of its own.
@@ -113,19 +114,54 @@ pub(crate) fn name(text: &str) -> Result<Name, String> {
     Name::new(text).map_err(|error| error.to_string())
 }
 
-/// Reads `host:port`, with or without `http://` in front.
+/// Reads `host:port`, with or without `http://` in front and blanks around it.
 pub(crate) fn address(text: &str) -> Result<String, String> {
-    let bare = text.strip_prefix("http://").unwrap_or(text);
+    let bare = text.trim();
+    let bare = bare.strip_prefix("http://").unwrap_or(bare);
     let bare = bare.strip_suffix('/').unwrap_or(bare);
-    let whole = bare.rsplit_once(':').filter(|(host, port)| {
-        !host.is_empty() && !bare.contains('/') && port.parse::<u16>().is_ok()
-    });
-    match whole {
-        Some(_) => Ok(bare.to_owned()),
-        None => Err(format!(
-            "`{text}` is no address: write host:port, as in 127.0.0.1:9009"
+    match fault(bare) {
+        None => Ok(bare.to_owned()),
+        Some(fault) => Err(format!(
+            "`{text}` is no address: {fault}; write host:port, as in 127.0.0.1:9009 or [::1]:9009, \
+             and commas between several"
         )),
     }
+}
+
+/// What is wrong with an address, if anything is.
+fn fault(bare: &str) -> Option<&'static str> {
+    if bare.is_empty() {
+        return Some("there is nothing");
+    }
+    if bare.contains(char::is_whitespace) {
+        return Some("it has a blank");
+    }
+    if bare.contains('/') {
+        return Some("it has a `/`, and no other scheme than http:// is known");
+    }
+    let Some((host, port)) = bare.rsplit_once(':') else {
+        return Some("the port is missing");
+    };
+    if let Some(inside) = host.strip_prefix('[') {
+        let ip = inside.strip_suffix(']');
+        if ip.is_none_or(|ip| ip.parse::<Ipv6Addr>().is_err()) {
+            return Some("what is in brackets is no IPv6 address");
+        }
+    } else if host.contains(':') || bare.parse::<Ipv6Addr>().is_ok() {
+        return Some("an IPv6 address stands in brackets");
+    } else if host.is_empty() {
+        return Some("the host is missing");
+    } else if !host.bytes().all(is_of_name) {
+        return Some("the host has a character that no name has");
+    }
+    match port.parse::<u16>() {
+        Ok(_) => None,
+        Err(_) => Some("the port is no number up to 65535"),
+    }
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
 }
 
 /// Reads `1=host:7401/host:7301`.
@@ -159,8 +195,38 @@ mod tests {
     fn addresses_are_read_with_and_without_scheme() {
         assert_eq!(address("http://a:1/").as_deref(), Ok("a:1"));
         assert_eq!(address("[::1]:9009").as_deref(), Ok("[::1]:9009"));
-        for text in ["", "a", ":1", "a:b", "a:70000", "https://a:1", "a:1/b"] {
-            assert!(address(text).is_err(), "{text}");
+        assert_eq!(address(" a:1\n").as_deref(), Ok("a:1"));
+        assert_eq!(
+            address("not_found..name:0").as_deref(),
+            Ok("not_found..name:0")
+        );
+        for (text, what) in [
+            ("", "nothing"),
+            (" ", "nothing"),
+            ("a", "port is missing"),
+            (":1", "host is missing"),
+            ("a:b", "port is no number"),
+            ("a:", "port is no number"),
+            ("a:70000", "port is no number"),
+            ("a:-1", "port is no number"),
+            ("https://a:1", "no other scheme"),
+            ("a:1/b", "a `/`"),
+            ("a b:1", "a blank"),
+            ("a: 1", "a blank"),
+            ("::1:42401", "in brackets"),
+            ("::1", "in brackets"),
+            ("a:1:2", "in brackets"),
+            ("[::1]", "no IPv6 address"),
+            ("[a]:1", "no IPv6 address"),
+            ("[::1:9", "no IPv6 address"),
+            ("user@a:1", "no name has"),
+            ("b\u{fc}cher:1", "no name has"),
+        ] {
+            let error = address(text).unwrap_err();
+            assert!(
+                error.contains(what) && error.contains("host:port"),
+                "{text}: {error}"
+            );
         }
     }
 }

@@ -4,7 +4,6 @@ use crate::{
     cli::{Cli, Command},
     exit::{Exit, Failure},
 };
-use clap::ArgMatches;
 
 pub(crate) mod acquire;
 pub(crate) mod bench;
@@ -22,11 +21,10 @@ pub(crate) mod sessions;
 pub(crate) mod stats;
 pub(crate) mod watch;
 
-/// Does what a command says. `matches` know where each of its settings comes from.
-pub(crate) fn execute(cli: &Cli, matches: &ArgMatches) -> Result<Exit, Failure> {
-    let (_, settings) = matches.subcommand().expect("clap demands a command");
+/// Does what a command says.
+pub(crate) fn execute(cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
-        Command::Serve(args) => serve::execute(args, settings),
+        Command::Serve(args) => serve::execute(args),
         Command::Lock(args) => lock::execute(args),
         Command::Acquire(args) => acquire::execute(args),
         Command::Renew(args) => renew::execute(args),

@@ -15,6 +15,8 @@ impl Exit {
     pub(crate) const USAGE: Exit = Exit(2);
     /// The server cannot be reached.
     pub(crate) const UNREACHABLE: Exit = Exit(69);
+    /// The output cannot be written. What was asked may be done: the message says so.
+    pub(crate) const NOT_WRITTEN: Exit = Exit(74);
     /// A bug.
     pub(crate) const INTERNAL: Exit = Exit(70);
     /// `lock`: the lock was lost, and the command ended for it.
@@ -27,6 +29,19 @@ impl Exit {
     pub(crate) const CANNOT_RUN: Exit = Exit(126);
     /// `lock`: there is no such command.
     pub(crate) const NO_SUCH_COMMAND: Exit = Exit(127);
+
+    /// Whether it is one of those that mean the same for every command but `lock`, where the
+    /// command could have ended with them.
+    pub(crate) fn is_of_all_commands(self) -> bool {
+        [
+            Exit::REFUSED,
+            Exit::USAGE,
+            Exit::UNREACHABLE,
+            Exit::INTERNAL,
+            Exit::NOT_WRITTEN,
+        ]
+        .contains(&self)
+    }
 
     /// As shells tell of a process that a signal has ended.
     pub(crate) fn by_signal(signal: i32) -> Exit {
@@ -85,7 +100,23 @@ impl Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Failure::OutputClosed
         } else {
-            Failure::new(Exit::REFUSED, format!("cannot write the output: {error}"))
+            Failure::not_written(error, "")
+        }
+    }
+
+    /// The output cannot be written, and what that means.
+    pub(crate) fn not_written(error: &io::Error, meaning: &str) -> Failure {
+        let message = format!("cannot write the output: {error}{meaning}");
+        Failure::new(Exit::NOT_WRITTEN, message)
+    }
+
+    /// The same, of what was done before the output could not be written.
+    pub(crate) fn but_done(self, done: &str) -> Failure {
+        match self {
+            Failure::Told { exit, message } if exit == Exit::NOT_WRITTEN => {
+                Failure::new(exit, format!("{message}; {done}"))
+            }
+            other => other,
         }
     }
 }

@@ -1,15 +1,17 @@
 //! The HTTP API of a server, as commands use it.
 //!
 //! [`Api`] asks, and turns what the server refuses into a failure; `round` goes from one server to
-//! the next; `lock` is a lock as the API
-//! tells of it, and `table` prints in columns.
+//! the next, and `reach` tells whether one was reached; `lock` is a lock as the API tells of it, and
+//! `table` prints in columns, and `words` has what a server says be about options and commands.
 
 mod api;
 mod lock;
+mod reach;
 mod round;
 mod table;
+mod words;
 
-pub(crate) use api::{Api, Patience, in_path};
+pub(crate) use api::{Api, LinesEnd, Patience, in_path};
 pub(crate) use lock::LockFacts;
 pub(crate) use round::Asked;
 pub(crate) use table::Table;

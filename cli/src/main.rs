@@ -16,24 +16,37 @@ mod settings;
 mod units;
 
 use exit::{Exit, Failure};
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 fn main() -> ExitCode {
     panics::say_plainly();
-    let exit = match panics::catch(run) {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let exit = match panics::catch(|| run(&args)) {
         Some(Ok(exit)) => exit,
         Some(Err(failure)) => {
             if let Some(message) = failure.message() {
-                eprintln!("error: {message}");
+                output::tell(&format!("error: {message}"));
             }
-            failure.exit()
+            match failure.exit() {
+                Exit::DONE => Exit::DONE,
+                exit => of_command(exit, &args),
+            }
         }
-        None => Exit::INTERNAL,
+        None => of_command(Exit::INTERNAL, &args),
     };
     exit.into()
 }
 
-fn run() -> Result<Exit, Failure> {
-    let (command, matches) = settings::read(std::env::args_os())?;
-    commands::execute(&command, &matches)
+fn run(args: &[OsString]) -> Result<Exit, Failure> {
+    commands::execute(&settings::read(args)?)
+}
+
+/// The exit code of something that went wrong. `lock` has the codes of its command, and those that
+/// tell its own failures from them.
+fn of_command(exit: Exit, args: &[OsString]) -> Exit {
+    if exit.is_of_all_commands() && settings::is_lock(args) {
+        Exit::LOCK_FAILED
+    } else {
+        exit
+    }
 }

@@ -1,19 +1,55 @@
 //! The only module that talks to the system without a net: what a child does between fork and
-//! exec, and what is ignored.
+//! exec, what is ignored, and what this process was started with.
 #![expect(
     unsafe_code,
-    reason = "code between fork and exec, and a look at a signal's action, have no safe form"
+    reason = "code before main, code between fork and exec, and a look at a signal's action, have no \
+              safe form"
 )]
 
 use nix::{
     sys::{
         prctl,
         resource::{Resource, getrlimit, setrlimit},
-        signal::{SigSet, SigmaskHow, Signal, sigprocmask},
+        signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask},
     },
     unistd::{Pid, getpgrp, getppid, tcsetpgrp},
 };
-use std::{io, mem::MaybeUninit, os::unix::process::CommandExt, process::Command};
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::unix::process::CommandExt,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Whether this process was started with SIGPIPE ignored. The runtime of the language ignores it
+/// before `main`, so that it must be known before.
+static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process was started without a stdout. The runtime of the language puts /dev/null in
+/// its place, where what is written seems to arrive.
+static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Runs before the runtime of the language, which changes what it looks at.
+#[used]
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+#[cfg_attr(
+    target_vendor = "apple",
+    unsafe(link_section = "__DATA,__mod_init_func")
+)]
+static LOOK_AT_START: extern "C" fn() = look_at_start;
+
+extern "C" fn look_at_start() {
+    SIGPIPE_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+    // SAFETY: it only asks, about a number.
+    let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) };
+    STDOUT_CLOSED.store(flags < 0, Ordering::Relaxed);
+}
+
+/// Whether this process was started without a stdout.
+pub(crate) fn stdout_is_closed() -> bool {
+    STDOUT_CLOSED.load(Ordering::Relaxed)
+}
 
 /// Whether this process was started with a signal ignored, as by `nohup`.
 pub(crate) fn is_ignored(signal: i32) -> bool {
@@ -27,11 +63,23 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
     action.sa_sigaction == libc::SIG_IGN
 }
 
+/// Lets signals reach this process that whoever started it has blocked, and gives the mask from
+/// before. Call it before there are threads: they have the mask of the one that starts them.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn unblock(signals: impl IntoIterator<Item = Signal>) -> io::Result<SigSet> {
+    let signals: SigSet = signals.into_iter().collect();
+    Ok(signals.thread_swap_mask(SigmaskHow::SIG_UNBLOCK)?)
+}
+
 /// Has a command run in a process group of its own, which gets the terminal if it is ours to give,
-/// and has it die when this process does. Call it from the thread that starts the command, which
-/// must live as long as the command is to.
-pub(crate) fn bind_to_us(command: &mut Command, give_terminal: bool) {
+/// and has it die when this process does. It blocks the signals in `mask`, if given, and ignores SIGPIPE if
+/// this process was started so. Call it from the thread that starts the command, which must live as
+/// long as the command is to.
+pub(crate) fn bind_to_us(command: &mut Command, give_terminal: bool, mask: Option<SigSet>) {
     let us = Pid::this();
+    let ignore_sigpipe = SIGPIPE_IGNORED.load(Ordering::Relaxed);
     command.process_group(0);
     // SAFETY: between fork and exec only system calls are made: nothing is allocated, and no lock
     // is taken.
@@ -45,6 +93,13 @@ pub(crate) fn bind_to_us(command: &mut Command, give_terminal: bool) {
             }
             if give_terminal {
                 hand_terminal_to(getpgrp())?;
+            }
+            if ignore_sigpipe {
+                signal(Signal::SIGPIPE, SigHandler::SigIgn)?;
+            }
+            // Last: from here on signals that were kept back may come.
+            if let Some(mask) = mask {
+                mask.thread_set_mask()?;
             }
             Ok(())
         });

@@ -1,5 +1,6 @@
 //! A panic is a bug of ours, and is told as one.
 
+use crate::output;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook};
 
 /// Tells of panics in one line on stderr.
@@ -9,10 +10,10 @@ pub(crate) fn say_plainly() {
         let place = info.location().map_or_else(String::new, |place| {
             format!(" at {}:{}", place.file(), place.line())
         });
-        eprintln!(
+        output::tell(&format!(
             "error: a bug in lockwright {}: {what}{place}; please report it, with what was done",
             env!("CARGO_PKG_VERSION")
-        );
+        ));
     }));
 }
 

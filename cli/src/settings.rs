@@ -5,19 +5,23 @@
 //! whoever reads a setting need not know where it comes from.
 
 mod cluster;
+mod excluding;
 
 use crate::{
     cli::Cli,
     exit::{Exit, Failure},
+    output,
 };
 use clap::{
-    Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, builder::Resettable,
-    error::ErrorKind,
+    Arg, ArgAction, CommandFactory, FromArgMatches,
+    builder::Resettable,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use std::{
     collections::BTreeMap,
     error::Error,
     ffi::OsString,
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
 };
 use toml::de::{DeTable, DeValue};
@@ -42,6 +46,14 @@ pub(crate) fn command() -> clap::Command {
             sub.mut_args(|arg| match arg.get_long() {
                 Some(long) => {
                     let variable = variable(&name, long);
+                    // `-5s` is no duration, which is to be told; it is no option.
+                    let is_number =
+                        matches!(arg.get_value_names(), Some([name]) if name == "D" || name == "N");
+                    let arg = if is_number {
+                        arg.allow_hyphen_values(true)
+                    } else {
+                        arg
+                    };
                     arg.env(variable).hide_env_values(true)
                 }
                 None => arg,
@@ -63,29 +75,61 @@ fn variable(command: &str, long: &str) -> String {
 }
 
 /// Reads everything. Help and mistakes are printed here.
-pub(crate) fn read(args: impl Iterator<Item = OsString>) -> Result<(Cli, ArgMatches), Failure> {
-    let args: Vec<OsString> = args.collect();
-    let mut command = command();
-    if let Some(path) = config_path(&args) {
-        command = with_file(command, &path)?;
-    }
-    let parsed = command.try_get_matches_from_mut(&args);
-    let both = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
-    both.map_err(|error| {
-        // It fails when the output is closed, and then nobody reads.
-        let _ = error.print();
+pub(crate) fn read(args: &[OsString]) -> Result<Cli, Failure> {
+    let mut defaults = match config_path(args) {
+        Some(path) => from_file(&command(), &path)?,
+        None => Defaults::new(),
+    };
+    let mut silenced = Vec::new();
+    let parsed = loop {
+        let parsed = settled(&defaults, &silenced).try_get_matches_from(args);
+        let Ok(matches) = &parsed else {
+            break parsed;
+        };
+        // As if what a stronger setting excludes had not been said anywhere.
+        match excluding::loser(matches, &defaults)? {
+            Some((sub, option)) => {
+                defaults.remove(&(sub.to_owned(), option.to_owned()));
+                silenced.push((sub, option));
+            }
+            None => break parsed,
+        }
+    };
+    let read = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
+    read.map_err(|mut error| {
+        advise(&mut error, args);
+        if let Err(failure) = print(&error) {
+            return failure;
+        }
         Failure::Silent(match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::DONE,
-            // A code that could be the command's own would tell nothing.
-            _ if is_lock(&args) => Exit::LOCK_FAILED,
             _ => Exit::USAGE,
         })
     })
 }
 
-/// Whether a command line that cannot be read was to be one of `lock`.
-fn is_lock(args: &[OsString]) -> bool {
-    let matches = command().ignore_errors(true).try_get_matches_from(args);
+/// Prints help to stdout, and mistakes to stderr.
+fn print(error: &clap::Error) -> Result<(), Failure> {
+    if error.use_stderr() {
+        // It fails when stderr is closed, and then nobody reads.
+        let _ = error.print();
+        return Ok(());
+    }
+    let printed = if io::stdout().is_terminal() {
+        error.print()
+    } else {
+        output::write(error.render().to_string().as_bytes())
+    };
+    printed.map_err(|error| Failure::output(&error))
+}
+
+/// Whether a command line, also one that cannot be read, is one of `lock`.
+pub(crate) fn is_lock(args: &[OsString]) -> bool {
+    // Asked for help, it would tell of nothing else.
+    let help = |arg: &&OsString| *arg == "--help" || *arg == "-h";
+    let ours = args.iter().take_while(|arg| *arg != "--");
+    let ours = ours.filter(|arg| !help(arg));
+    let matches = command().ignore_errors(true).try_get_matches_from(ours);
     matches.is_ok_and(|matches| matches.subcommand_name() == Some("lock"))
 }
 
@@ -106,8 +150,40 @@ fn config_path(args: &[OsString]) -> Option<PathBuf> {
     given.or_else(variable).map(PathBuf::from)
 }
 
-/// The command line, with what a file says in place of defaults.
-fn with_file(command: clap::Command, path: &Path) -> Result<clap::Command, Failure> {
+/// The command line, with what a file says in place of defaults, and without the variables of what
+/// is silenced.
+fn settled(defaults: &Defaults, silenced: &[(&str, &str)]) -> clap::Command {
+    silenced.iter().fold(
+        with_defaults(command(), defaults),
+        |command, (sub, option)| {
+            command.mut_subcommand(sub, |sub| {
+                sub.mut_arg(option, |arg| arg.env(Resettable::Reset))
+            })
+        },
+    )
+}
+
+/// An option as it is typed, without the hyphens before it.
+fn name_of(sub: &str, option: &str) -> String {
+    let command = command();
+    let sub = command.find_subcommand(sub);
+    let arg = sub.and_then(|sub| sub.get_arguments().find(|arg| arg.get_id() == option));
+    let name = arg.and_then(Arg::get_long).unwrap_or(option);
+    name.to_owned()
+}
+
+/// Has the advice be right where the names stand in front of `--`.
+fn advise(error: &mut clap::Error, args: &[OsString]) {
+    if error.kind() == ErrorKind::UnknownArgument && is_lock(args) {
+        let advice =
+            "names that begin with `-` stand between two `--`: lockwright lock -- -NAME -- CMD";
+        let advice = ContextValue::StyledStrs(vec![advice.into()]);
+        error.insert(ContextKind::Suggested, advice);
+    }
+}
+
+/// What a file says in place of defaults.
+fn from_file(command: &clap::Command, path: &Path) -> Result<Defaults, Failure> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::usage(format!("cannot read the settings `{shown}`: {error}")))?;
@@ -120,13 +196,12 @@ fn with_file(command: clap::Command, path: &Path) -> Result<clap::Command, Failu
     });
     let defaults = match complaint {
         Some(complaint) => Err(complaint),
-        None => read_table(&command, file.get_ref()),
+        None => read_table(command, file.get_ref()),
     };
-    let defaults = defaults.map_err(|(at, what)| {
+    defaults.map_err(|(at, what)| {
         let line = text[..at.min(text.len())].matches('\n').count() + 1;
         Failure::usage(format!("{shown}:{line}: {what}"))
-    })?;
-    Ok(with_defaults(command, &defaults))
+    })
 }
 
 /// The values of a command's options.

@@ -2,15 +2,18 @@
 
 use crate::{
     AcquireError, AcquireRequest, Belief, CallError, ClientConfig, ConfigError, Lock,
-    SessionBelief, SessionCore,
+    SessionBelief, SessionCore, Trouble,
     core::{CoreUsage, LockId},
     shell::{self, Call},
 };
 use lockwright_engine::Name;
 use lockwright_env::Env;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -85,6 +88,21 @@ impl<E: Env> Client<E> {
     pub async fn usage(&self) -> Option<CoreUsage> {
         let (reply, answer) = oneshot::channel();
         self.calls.send(Call::Usage { reply }).ok()?;
+        answer.await.ok()
+    }
+
+    /// The name of the session; none when there is none now, or the client is closed.
+    pub async fn session(&self) -> Option<Name> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(Call::Session { reply }).ok()?;
+        answer.await.ok().flatten()
+    }
+
+    /// Why servers gave no session when they were last tried, by address, for people; one that is
+    /// being tried has not answered yet. None when the client is closed.
+    pub async fn troubles(&self) -> Option<BTreeMap<String, Trouble>> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(Call::Troubles { reply }).ok()?;
         answer.await.ok()
     }
 

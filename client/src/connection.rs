@@ -1,20 +1,20 @@
 //! A connection to the server: text messages both ways.
 
-use crate::core::Gone;
+use crate::{Trouble, core::Gone};
 use futures_util::{SinkExt, StreamExt};
 use lockwright_env::Env;
 use lockwright_protocol::{SESSION_PATH, close_code};
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
-    io,
     pin::Pin,
     task::{Context, Poll},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
-        Message,
+        Error, Message,
+        http::StatusCode,
         protocol::{CloseFrame, WebSocketConfig},
     },
 };
@@ -31,24 +31,43 @@ pub(crate) struct Connection<E: Env> {
 
 /// A connection that is being made.
 pub(crate) type Connecting<E> =
-    Pin<Box<dyn Future<Output = io::Result<Connection<E>>> + Send + 'static>>;
+    Pin<Box<dyn Future<Output = Result<Connection<E>, Trouble>> + Send + 'static>>;
 
 /// Connects to a server. It may take for ever: the caller gives up.
 pub(crate) fn connect<E: Env>(env: E, address: String) -> Connecting<E> {
     Box::pin(async move {
-        let stream = env.connect(&address).await?;
+        let stream = env.connect(&address).await;
+        let stream = stream.map_err(|error| Trouble::Unreachable(error.to_string()))?;
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER_BYTES)
             .write_buffer_size(BUFFER_BYTES);
         let url = format!("ws://{address}{SESSION_PATH}");
         let upgraded = client_async_with_config(url, stream, Some(config)).await;
-        let (socket, _) = upgraded.map_err(io::Error::other)?;
+        let (socket, _) = upgraded.map_err(refused)?;
         Ok(Connection {
             socket,
             outbox: VecDeque::new(),
             flushed: true,
         })
     })
+}
+
+/// What a server means that makes no connection of this kind.
+fn refused(error: Error) -> Trouble {
+    match error {
+        Error::Http(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
+            Trouble::CannotServe(response.status().to_string())
+        }
+        Error::Http(response) => Trouble::NotOurs(response.status().to_string()),
+        Error::Io(error) => Trouble::Unreachable(error.to_string()),
+        other => Trouble::NotOurs(other.to_string()),
+    }
+}
+
+/// How a connection ended.
+pub(crate) struct Parting {
+    pub(crate) gone: Gone,
+    pub(crate) why: Trouble,
 }
 
 impl<E: Env> Connection<E> {
@@ -59,14 +78,14 @@ impl<E: Env> Connection<E> {
 
     /// Sends what is queued, and gives the next message, or says how the connection ended. Cancel
     /// safe.
-    pub(crate) async fn next(&mut self) -> Result<String, Gone> {
+    pub(crate) async fn next(&mut self) -> Result<String, Parting> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<String, Gone>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<String, Parting>> {
         loop {
-            if self.poll_send(context).is_err() {
-                return Poll::Ready(Err(Gone::Failed));
+            if let Err(error) = self.poll_send(context) {
+                return Poll::Ready(Err(broken(&error)));
             }
             match self.socket.poll_next_unpin(context) {
                 Poll::Pending => return Poll::Pending,
@@ -78,16 +97,14 @@ impl<E: Env> Connection<E> {
                 Poll::Ready(Some(Ok(Message::Close(Some(frame))))) => {
                     return Poll::Ready(Err(parting(&frame)));
                 }
-                Poll::Ready(_) => return Poll::Ready(Err(Gone::Failed)),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(&error))),
+                Poll::Ready(_) => return Poll::Ready(Err(broken(&Error::ConnectionClosed))),
             }
         }
     }
 
     /// Sends as much as goes out at once.
-    fn poll_send(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
         while !self.outbox.is_empty() {
             match self.socket.poll_ready_unpin(context) {
                 Poll::Pending => return Ok(()),
@@ -108,10 +125,20 @@ impl<E: Env> Connection<E> {
     }
 }
 
+/// A connection that ended without a word.
+fn broken(error: &Error) -> Parting {
+    Parting {
+        gone: Gone::Failed,
+        why: Trouble::Unreachable(error.to_string()),
+    }
+}
+
 /// What a server says when it closes a connection.
-fn parting(frame: &CloseFrame) -> Gone {
-    match u16::from(frame.code) {
+fn parting(frame: &CloseFrame) -> Parting {
+    let why = Trouble::CannotServe(frame.reason.to_string());
+    let gone = match u16::from(frame.code) {
         close_code::NO_LEADER | close_code::SHUTDOWN => Gone::Elsewhere,
         _ => Gone::Failed,
-    }
+    };
+    Parting { gone, why }
 }

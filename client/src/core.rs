@@ -241,6 +241,13 @@ impl SessionCore {
         }
     }
 
+    /// The name of the session, if there is one that the server has opened.
+    #[must_use]
+    pub fn session(&self) -> Option<&Name> {
+        let opened = self.session.as_ref().filter(|session| session.opened);
+        opened.map(|session| &session.credentials.session)
+    }
+
     /// How much is in hand.
     #[must_use]
     pub fn usage(&self) -> CoreUsage {

@@ -31,6 +31,7 @@ mod lock;
 mod notice;
 mod request;
 mod shell;
+mod trouble;
 
 pub use crate::core::SessionCore;
 pub use belief::{Belief, SessionBelief};
@@ -42,6 +43,7 @@ pub use error::{AcquireError, CallError, Refused};
 pub use lock::Lock;
 pub use notice::{Lost, Notice};
 pub use request::AcquireRequest;
+pub use trouble::Trouble;
 
 /// The values that requests and answers are made of, so that a caller needs the engine for nothing.
 pub use lockwright_engine::{

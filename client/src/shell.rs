@@ -1,13 +1,13 @@
 //! The task that moves a client's messages: it does I/O and decides nothing.
 
 use crate::{
-    AcquireRequest, Belief, CallError, Credentials, Notice, SessionCore,
-    connection::{Connecting, Connection, connect},
+    AcquireRequest, Belief, CallError, Credentials, Notice, SessionCore, Trouble,
+    connection::{Connecting, Connection, Parting, connect},
     core::{CallId, CoreUsage, Gone, LockId, Outcome, Output},
 };
 use lockwright_engine::{DurationMs, Name};
 use lockwright_env::Env;
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 /// Where the outcome of a call goes.
@@ -45,6 +45,12 @@ pub(crate) enum Call {
     Usage {
         reply: oneshot::Sender<CoreUsage>,
     },
+    Session {
+        reply: oneshot::Sender<Option<Name>>,
+    },
+    Troubles {
+        reply: oneshot::Sender<BTreeMap<String, Trouble>>,
+    },
 }
 
 /// The way to the server.
@@ -58,13 +64,17 @@ enum Way<E: Env> {
 enum News<E: Env> {
     Connected(Box<Connection<E>>),
     Message(String),
-    Disconnected(Gone),
+    Disconnected(Parting),
 }
 
 struct Shell<E: Env> {
     env: E,
     core: SessionCore,
     way: Way<E>,
+    /// The server that was tried last.
+    address: String,
+    /// Why servers gave no session when they were last tried.
+    troubles: BTreeMap<String, Trouble>,
     told: BTreeMap<LockId, mpsc::UnboundedSender<Notice>>,
     replies: BTreeMap<CallId, Reply>,
     next_call: u64,
@@ -81,6 +91,8 @@ pub(crate) async fn run<E: Env>(
         env,
         core,
         way: Way::None,
+        address: String::new(),
+        troubles: BTreeMap::new(),
         told: BTreeMap::new(),
         replies: BTreeMap::new(),
         next_call: 0,
@@ -115,9 +127,15 @@ impl<E: Env> Shell<E> {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Connect { address } => {
+                    self.address.clone_from(&address);
                     self.way = Way::Connecting(connect(self.env.clone(), address));
                 }
-                Output::Disconnect => self.way = Way::None,
+                Output::Disconnect => {
+                    if !matches!(self.way, Way::None) {
+                        self.trouble(Trouble::NoAnswer);
+                    }
+                    self.way = Way::None;
+                }
                 Output::Send(frame) => {
                     if let Way::Open(connection) = &mut self.way {
                         connection.send(frame.encode());
@@ -147,6 +165,11 @@ impl<E: Env> Shell<E> {
         }
     }
 
+    /// Notes why the server that was tried last gives no session.
+    fn trouble(&mut self, why: Trouble) {
+        self.troubles.insert(self.address.clone(), why);
+    }
+
     fn learn(&mut self, news: News<E>) {
         let now = self.env.monotonic();
         match news {
@@ -155,8 +178,9 @@ impl<E: Env> Shell<E> {
                 self.core.connected(now, Credentials::random());
             }
             News::Message(text) => self.core.message(now, &text),
-            News::Disconnected(gone) => {
+            News::Disconnected(Parting { gone, why }) => {
                 self.way = Way::None;
+                self.trouble(why);
                 self.core.disconnected(now, gone);
             }
         }
@@ -199,6 +223,18 @@ impl<E: Env> Shell<E> {
                 // It fails when the caller no longer waits.
                 let _ = reply.send(self.core.usage());
             }
+            Call::Session { reply } => {
+                // It fails when the caller no longer waits.
+                let _ = reply.send(self.core.session().cloned());
+            }
+            Call::Troubles { reply } => {
+                let mut troubles = self.troubles.clone();
+                if !matches!(self.way, Way::None) {
+                    troubles.insert(self.address.clone(), Trouble::NoAnswer);
+                }
+                // It fails when the caller no longer waits.
+                let _ = reply.send(troubles);
+            }
         }
     }
 
@@ -217,15 +253,18 @@ impl<E: Env> Way<E> {
         match self {
             Way::None => std::future::pending().await,
             Way::Connecting(connecting) => {
-                let connected: io::Result<Connection<E>> = connecting.await;
+                let connected: Result<Connection<E>, Trouble> = connecting.await;
                 match connected {
                     Ok(open) => News::Connected(Box::new(open)),
-                    Err(_) => News::Disconnected(Gone::Failed),
+                    Err(why) => News::Disconnected(Parting {
+                        gone: Gone::Failed,
+                        why,
+                    }),
                 }
             }
             Way::Open(connection) => match connection.next().await {
                 Ok(text) => News::Message(text),
-                Err(gone) => News::Disconnected(gone),
+                Err(parting) => News::Disconnected(parting),
             },
         }
     }

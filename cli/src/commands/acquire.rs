@@ -1,13 +1,14 @@
 //! `lockwright acquire`: a lock by hand.
 
 use crate::{
-    cli::{Format, Target},
+    cli::{Format, Target, name},
     exit::{Exit, Failure},
     http::{Api, Asked, Patience},
     output, units,
 };
-use lockwright_client::DurationMs;
+use lockwright_client::{DurationMs, Name};
 use serde_json::{Map, Value, json};
+use std::io;
 
 /// Take a lock by hand, and print its token.
 ///
@@ -32,8 +33,8 @@ pub(crate) struct Args {
     read: bool,
 
     /// Who holds it
-    #[arg(long, value_name = "NAME", default_value = "cli")]
-    holder: String,
+    #[arg(long, value_name = "NAME", default_value = "cli", value_parser = name)]
+    holder: Name,
 
     /// How long it lasts
     #[arg(long, value_name = "D", value_parser = units::duration_above_zero)]
@@ -46,8 +47,8 @@ pub(crate) struct Args {
     /// Names the request: asking again for the same with the same id is answered with the same lock,
     /// and asking for something else is refused. Without it, another server is asked only if the one
     /// before it was not reached
-    #[arg(long, value_name = "ID")]
-    request_id: Option<String>,
+    #[arg(long, value_name = "ID", value_parser = name)]
+    request_id: Option<Name>,
 }
 
 const EXAMPLES: &str = "\
@@ -56,7 +57,8 @@ Examples:
   lockwright acquire seat/7 seat/8 --wait 30s --ttl 1m --json
   lockwright release printer --token \"$token\"
 
-Exit codes: 0 it is held; 1 it is not (busy, timed_out, request_mismatch, ...); 2 usage; 69 no server.";
+Exit codes: 0 it is held; 1 it is not (busy, timed_out, request_mismatch, ...); 2 usage; 69 no server;
+74 the token could not be printed: the lock was released again, or stderr has the token.";
 
 /// How long to wait.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +89,7 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
             body.insert("claims".to_owned(), Value::Array(claims.collect()));
         }
     }
-    body.insert("holder".to_owned(), json!(args.holder));
+    body.insert("holder".to_owned(), json!(args.holder.as_str()));
     if let Some(ttl) = args.ttl {
         body.insert("ttl_ms".to_owned(), json!(ttl.as_ms()));
     }
@@ -101,7 +103,7 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
         None => {}
     }
     if let Some(id) = &args.request_id {
-        body.insert("request_id".to_owned(), json!(id));
+        body.insert("request_id".to_owned(), json!(id.as_str()));
     }
     let patience = match args.wait {
         Some(Waiting::For(wait)) => Patience::For(units::std(wait)),
@@ -115,10 +117,39 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     };
     let api = Api::new(&args.target, args.format.json);
     let answer = api.post("/v1/acquire", body, asked, patience)?;
-    output::say(&if args.format.json {
+    let line = if args.format.json {
         answer.to_string()
     } else {
         answer["token"].to_string()
-    })?;
-    Ok(Exit::DONE)
+    };
+    match output::write_line(&line) {
+        Ok(()) => Ok(Exit::DONE),
+        Err(error) => Err(unsaid(args, &answer["token"], &error)),
+    }
+}
+
+/// The lock is held, and its token could not be said: without it nobody can give the lock back.
+fn unsaid(args: &Args, token: &Value, error: &io::Error) -> Failure {
+    if args.request_id.is_some() {
+        // An earlier call with this id may have said it, and its caller rely on the lock.
+        let meaning = format!(
+            "; the lock is held, with the token {token}: ask again with the same --request-id, or \
+             release it"
+        );
+        return Failure::not_written(error, &meaning);
+    }
+    let key = &args.keys[0];
+    let mut body = Map::new();
+    body.insert("key".to_owned(), json!(key));
+    body.insert("token".to_owned(), token.clone());
+    let api = Api::new(&args.target, false);
+    let released = api.post("/v1/release", body, Asked::Again, Patience::default());
+    let meaning = match released {
+        Ok(_) => "; the lock was released again".to_owned(),
+        Err(failure) => format!(
+            "; the lock is held, with the token {token}, and could not be released: {}",
+            failure.message().unwrap_or_default()
+        ),
+    };
+    Failure::not_written(error, &meaning)
 }

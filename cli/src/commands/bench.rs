@@ -63,7 +63,7 @@ pub(crate) struct Args {
     spawn_memory: bool,
 
     /// Start a server that keeps its locks in a new directory within this one, and measure that
-    #[arg(long, value_name = "DIR", conflicts_with = "spawn_memory")]
+    #[arg(long, value_name = "DIR")]
     spawn_data: Option<PathBuf>,
 }
 

@@ -7,7 +7,7 @@ use crate::{
     http::{Api, Asked, LockFacts, Patience, understood},
     output,
 };
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use std::io::{IsTerminal, Write, stderr, stdin};
 
 /// End somebody else's lock.
@@ -60,9 +60,13 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
         None => Asked::Once,
     };
     let answer = api.post("/v1/break", body, asked, Patience::default())?;
+    said(args, &answer).map_err(|failure| failure.but_done("the lock was broken"))?;
+    Ok(Exit::DONE)
+}
+
+fn said(args: &Args, answer: &Value) -> Result<(), Failure> {
     if args.format.json {
-        output::say(&answer.to_string())?;
-        return Ok(Exit::DONE);
+        return output::say(&answer.to_string());
     }
     let broken: Vec<LockFacts> = understood(&answer["broken"])?;
     for lock in broken {
@@ -73,7 +77,7 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
             lock.token()
         ))?;
     }
-    Ok(Exit::DONE)
+    Ok(())
 }
 
 /// Shows what is there, and asks.
@@ -89,14 +93,20 @@ fn confirmed(args: &Args, api: &Api) -> Result<bool, Failure> {
     for lock in &held {
         ls::add(&mut table, lock, true);
     }
-    table.print()?;
+    // Nobody can agree to what cannot be seen.
+    table.print().map_err(|_| {
+        let what = "what is held cannot be shown, so nothing was broken: give --yes to break it";
+        Failure::new(Exit::NOT_WRITTEN, what)
+    })?;
     let what = match args.token {
         Some(token) => format!("the lock with token {token}"),
         None => format!("what is held at `{}`", args.path),
     };
-    eprint!("Break {what}? [y/N] ");
-    // It fails when stderr is closed; then the answer is no.
-    let _ = stderr().flush();
+    // What cannot be asked is not agreed to.
+    let asked = write!(stderr(), "Break {what}? [y/N] ");
+    if asked.is_err() {
+        return Ok(false);
+    }
     let mut answer = String::new();
     let read = stdin().read_line(&mut answer);
     Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))

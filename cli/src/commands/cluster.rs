@@ -118,22 +118,34 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
         }
     };
     let view: ClusterView = understood(&answer)?;
-    if args.json {
-        let mut answer = answer;
-        if let Some(asked) = &asked {
-            answer["asked"] = json!({"id": asked.id, "state": asked.state});
-        }
-        output::say(&answer.to_string())?;
-    } else {
-        show(&view)?;
-        for view in asked.iter().chain([&view]) {
-            say_state(view)?;
-        }
+    let status = matches!(args.what, What::Status);
+    match said(args, &view, asked.as_ref(), answer) {
+        Err(failure) if !status => return Err(failure.but_done("the cluster was changed")),
+        said => said?,
     }
     match view.leader {
-        None if matches!(args.what, What::Status) => Err(Failure::Silent(Exit::REFUSED)),
+        None if status => Err(Failure::Silent(Exit::REFUSED)),
         _ => Ok(Exit::DONE),
     }
+}
+
+fn said(
+    args: &Args,
+    view: &ClusterView,
+    asked: Option<&ClusterView>,
+    mut answer: Value,
+) -> Result<(), Failure> {
+    if args.json {
+        if let Some(asked) = asked {
+            answer["asked"] = json!({"id": asked.id, "state": asked.state});
+        }
+        return output::say(&answer.to_string());
+    }
+    show(view)?;
+    for view in asked.into_iter().chain([view]) {
+        say_state(view)?;
+    }
+    Ok(())
 }
 
 /// The cluster as its leader sees it, who alone knows how far the others have come; without a

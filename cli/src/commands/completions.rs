@@ -2,10 +2,9 @@
 
 use crate::{
     exit::{Exit, Failure},
-    settings,
+    output, settings,
 };
 use clap_complete::Shell;
-use std::io::Write;
 
 /// Print what a shell needs to complete command lines.
 #[derive(Debug, clap::Args)]
@@ -29,9 +28,6 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
         "lockwright",
         &mut script,
     );
-    let mut out = std::io::stdout().lock();
-    out.write_all(&script)
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::output(&error))?;
+    output::write(&script).map_err(|error| Failure::output(&error))?;
     Ok(Exit::DONE)
 }

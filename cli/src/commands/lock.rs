@@ -1,27 +1,34 @@
 //! `lockwright lock`: a command that runs while a lock is held.
 //!
-//! `acquire` gets the lock, `keep` keeps it and tells when it is lost, `job` is the command and
-//! all that it starts, `terminal` lends it the terminal, and `watch` is the loop over all of them.
-//! `timing` says how long before the end of the lease the command has to end.
+//! `work` is what is asked for. `acquire` gets the lock, and `others` finds out who is in the way;
+//! `keep` keeps it and tells when it is lost, `job` is the command and all that it starts,
+//! `terminal` lends it the terminal, and `watch` is the loop over all of them; `hold` is that of a
+//! lock without a command. `timing` says how long before the end of the lease the command has to
+//! end.
 
 mod acquire;
+mod hold;
 mod job;
 mod keep;
+mod others;
 mod signals;
 mod terminal;
 mod timing;
 mod watch;
+mod work;
 
 use crate::{
     cli::Target,
     exit::{Exit, Failure},
-    units,
+    output, units,
 };
 use acquire::Acquired;
 use lockwright_client::{Claim, Client, ClientConfig, DurationMs, Mode, Path, Token, Wait};
 use lockwright_env::{Env, TokioEnv};
+use nix::sys::signal::SigSet;
 use std::{ffi::OsString, process::Command, time::Duration};
 use timing::Timing;
+use work::Work;
 
 /// Run a command while holding a lock.
 ///
@@ -29,6 +36,9 @@ use timing::Timing;
 /// command ends. Locks are exclusive unless --read is given; a name stands for itself and all that
 /// is below it, as `a` for `a/b`; of several names all are locked, or none. Whoever asks first is
 /// served first.
+///
+/// Without a command the lock is held until SIGINT, SIGTERM, SIGHUP or SIGQUIT comes; its token is
+/// printed when it is held. Names that begin with `-` stand between two `--`.
 ///
 /// When the lock is lost, or could be lost because the server cannot be reached, the command is
 /// ended: all that it has started gets SIGTERM, and after the grace SIGKILL, and is dead before the
@@ -40,20 +50,25 @@ pub(crate) struct Args {
     target: Target,
 
     /// What to lock: segments joined by /
-    #[arg(required = true, value_name = "NAME", value_parser = path)]
+    #[arg(value_name = "NAME", value_parser = path)]
     names: Vec<Path>,
 
     /// Share the lock with others who only read
     #[arg(long)]
     read: bool,
 
-    /// Do not wait: exit with 124 if the lock cannot be had at once
+    /// Do not wait: if the lock cannot be had at once, say who has it and exit with 124
     #[arg(long = "try")]
     at_once: bool,
 
     /// Wait no longer than this, then exit with 124
     #[arg(long, value_name = "D", value_parser = units::duration)]
     wait: Option<DurationMs>,
+
+    /// Exit with this when the lock is not to be had, or not in time, instead of 124: 0 to 255
+    #[arg(short = 'E', long, value_name = "CODE", default_value_t = Exit::NOT_ACQUIRED.0,
+          hide_default_value = true)]
+    conflict_exit_code: u8,
 
     /// Give the lock a lease, renewed three times as often; without it, it lasts as the session
     #[arg(long, value_name = "D", value_parser = units::duration_above_zero)]
@@ -72,8 +87,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "D", default_value = "10s", value_parser = units::duration_above_zero)]
     connect_timeout: DurationMs,
 
-    /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    /// The command and its arguments; without it the lock is held until a signal comes
+    #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 
@@ -83,6 +98,8 @@ Examples:
   lockwright lock --try backup -- sh -c 'tar czf backup-$LOCKWRIGHT_TOKEN.tgz data'
   lockwright lock --read --wait 30s config -- ./report
   lockwright lock --abandon 5s seat/7 seat/8 -- ./sell      # both seats, or none
+  lockwright lock --try -E 0 cron/report -- ./report        # not now is no failure
+  lockwright lock printer                                   # until Ctrl-C
 
 The command finds in its environment
   LOCKWRIGHT_TOKEN             the fencing token: larger than that of all holders before
@@ -97,10 +114,11 @@ terminal, if lockwright has it. It is killed when lockwright is.
 Exit codes:
     that of the command; 128+n if signal n ended it, or ended lockwright while it waited
   123  the lock was lost, and the command ended for it
-  124  the lock was not to be had (--try), or not in time (--wait)
+  124  the lock was not to be had (--try), or not in time (--wait); --conflict-exit-code changes it
   125  something else was wrong, not with the command
   126  the command cannot be run
-  127  there is no such command";
+  127  there is no such command
+Without a command 0 when a signal has ended it.";
 
 fn path(text: &str) -> Result<Path, String> {
     Path::parse(text).map_err(|error| error.to_string())
@@ -109,17 +127,26 @@ fn path(text: &str) -> Result<Path, String> {
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     let failed = |what: String| Failure::new(Exit::LOCK_FAILED, what);
+    let divided = std::env::args_os().any(|arg| arg == "--");
+    let work = Work::new(&args.names, &args.command, divided).map_err(failed)?;
     let lease = args.ttl.unwrap_or(args.abandon).min(args.abandon);
     let timing = Timing::new(lease, args.grace).map_err(failed)?;
+    let mask = signals::unblock().map_err(|error| failed(format!("cannot start: {error}")))?;
     // One thread: a command dies with the thread that started it.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| failed(format!("cannot start: {error}")))?;
-    runtime.block_on(run(args, &timing))
+    match runtime.block_on(run(args, &work, &timing, mask)) {
+        Err(Failure::Told { exit, message }) if exit == Exit::NOT_ACQUIRED => {
+            output::tell(&format!("error: {message}"));
+            Ok(Exit(args.conflict_exit_code))
+        }
+        other => other,
+    }
 }
 
-async fn run(args: &Args, timing: &Timing) -> Result<Exit, Failure> {
+async fn run(args: &Args, work: &Work, timing: &Timing, mask: SigSet) -> Result<Exit, Failure> {
     let failed = |what: String| Failure::new(Exit::LOCK_FAILED, what);
     let mut signals = signals::Signals::catch().map_err(|error| failed(error.to_string()))?;
     let client =
@@ -130,14 +157,14 @@ async fn run(args: &Args, timing: &Timing) -> Result<Exit, Failure> {
         mode,
     };
     let wanted = acquire::Wanted {
-        claims: args.names.iter().map(claim).collect(),
+        target: args.target.clone(),
+        claims: work.names.iter().map(claim).collect(),
         ttl: args.ttl,
         wait: match args.wait {
             _ if args.at_once => Wait::No,
             Some(wait) => Wait::For(wait),
             None => Wait::Forever,
         },
-        servers: args.target.servers(),
         connect_timeout: units::std(args.connect_timeout),
         call_timeout: timing.call_timeout,
     };
@@ -150,9 +177,9 @@ async fn run(args: &Args, timing: &Timing) -> Result<Exit, Failure> {
         }
         acquired = acquire::acquire(&client, &wanted) => acquired?,
     };
-    let exit = hold(args, timing, signals, acquired).await;
+    let exit = hold(args, work, timing, mask, signals, acquired).await;
     if let Err(error) = client.close().await {
-        eprintln!("lockwright: the lock was not released: {error}");
+        output::tell(&format!("lockwright: the lock was not released: {error}"));
     }
     exit
 }
@@ -160,7 +187,9 @@ async fn run(args: &Args, timing: &Timing) -> Result<Exit, Failure> {
 /// Runs the command while the lock is held.
 async fn hold(
     args: &Args,
+    work: &Work,
     timing: &Timing,
+    mask: SigSet,
     signals: signals::Signals,
     acquired: Acquired,
 ) -> Result<Exit, Failure> {
@@ -175,21 +204,40 @@ async fn hold(
         ));
     };
     let keeper = keep::keep(lock, args.ttl);
-    let command = command(args, token, deadline);
-    match job::Job::start(command) {
+    if work.command.is_empty() {
+        let said = say_held(work, token);
+        said.map_err(|failure| failure.but_done("the lock is released again"))?;
+        return Ok(hold::until_told(keeper, signals, timing).await);
+    }
+    let command = command(args, work, token, deadline);
+    match job::Job::start(command, mask) {
         Ok(job) => Ok(watch::watch(job, keeper, signals, timing).await),
         Err(error) => {
             let exit = match error.kind() {
                 std::io::ErrorKind::NotFound => Exit::NO_SUCH_COMMAND,
                 _ => Exit::CANNOT_RUN,
             };
-            let name = args
+            let name = work
                 .command
                 .first()
                 .map_or_else(Default::default, |name| name.display().to_string());
             Err(Failure::new(exit, format!("cannot run `{name}`: {error}")))
         }
     }
+}
+
+/// For whoever waits for the lock to be held.
+fn say_held(work: &Work, token: Token) -> Result<(), Failure> {
+    let names = names(work).join(", ");
+    output::tell(&format!(
+        "lockwright: holding {names} with the token {} until SIGINT or SIGTERM comes",
+        token.0
+    ));
+    output::write_line(&token.0.to_string()).map_err(|error| Failure::not_written(&error, ""))
+}
+
+fn names(work: &Work) -> Vec<String> {
+    work.names.iter().map(ToString::to_string).collect()
 }
 
 fn config(args: &Args) -> ClientConfig {
@@ -207,12 +255,11 @@ fn config(args: &Args) -> ClientConfig {
     config
 }
 
-fn command(args: &Args, token: Token, deadline: Duration) -> Command {
-    let (name, rest) = args.command.split_first().expect("clap demands a command");
+fn command(args: &Args, work: &Work, token: Token, deadline: Duration) -> Command {
+    let (name, rest) = work.command.split_first().expect("there is a command");
     let mut command = Command::new(name);
     let left = deadline.saturating_sub(TokioEnv.monotonic());
     let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-    let keys: Vec<String> = args.names.iter().map(ToString::to_string).collect();
     command
         .args(rest)
         .env("LOCKWRIGHT_TOKEN", token.0.to_string())
@@ -220,7 +267,7 @@ fn command(args: &Args, token: Token, deadline: Duration) -> Command {
             "LOCKWRIGHT_DEADLINE_UNIX_MS",
             TokioEnv.wall_unix_ms().saturating_add(left_ms).to_string(),
         )
-        .env("LOCKWRIGHT_KEYS", keys.join("\n"))
+        .env("LOCKWRIGHT_KEYS", names(work).join("\n"))
         .env("LOCKWRIGHT_SERVER", args.target.servers())
         .env("LOCKWRIGHT_NAMESPACE", args.target.namespace.as_str());
     command

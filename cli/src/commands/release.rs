@@ -1,12 +1,13 @@
 //! `lockwright release`: a lock given back.
 
 use crate::{
-    cli::{Format, Target},
+    cli::{Format, Target, name},
     exit::{Exit, Failure},
     http::{Api, Asked, Patience},
     output,
 };
-use serde_json::{Map, json};
+use lockwright_client::Name;
+use serde_json::{Map, Value, json};
 
 /// Give a lock back.
 #[derive(Debug, clap::Args)]
@@ -26,8 +27,8 @@ pub(crate) struct Args {
     token: u64,
 
     /// Who holds it
-    #[arg(long, value_name = "NAME")]
-    holder: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    holder: Option<Name>,
 }
 
 const EXAMPLES: &str = "\
@@ -42,23 +43,28 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     body.insert("key".to_owned(), json!(args.key));
     body.insert("token".to_owned(), json!(args.token));
     if let Some(holder) = &args.holder {
-        body.insert("holder".to_owned(), json!(holder));
+        body.insert("holder".to_owned(), json!(holder.as_str()));
     }
     let api = Api::new(&args.target, args.format.json);
     let told = api.try_post("/v1/release", body, Asked::Again, Patience::default())?;
     if told.before && told.answer["error"] == "not_held" {
-        eprintln!(
+        output::tell(
             "lockwright: the lock is no longer held: a server that was asked before, and whose \
-             answer got lost, may have released it"
+             answer got lost, may have released it",
         );
         if args.format.json {
-            output::say(&told.answer.to_string())?;
+            said(&told.answer)?;
         }
         return Ok(Exit::DONE);
     }
     let answer = api.accept(told)?;
     if args.format.json {
-        output::say(&answer.to_string())?;
+        said(&answer)?;
     }
     Ok(Exit::DONE)
+}
+
+fn said(answer: &Value) -> Result<(), Failure> {
+    let said = output::say(&answer.to_string());
+    said.map_err(|failure| failure.but_done("the lock is released"))
 }

@@ -1,12 +1,12 @@
 //! `lockwright renew`: the end of a lease, set anew.
 
 use crate::{
-    cli::{Format, Target},
+    cli::{Format, Target, name},
     exit::{Exit, Failure},
     http::{Api, Asked, Patience},
     output, units,
 };
-use lockwright_client::DurationMs;
+use lockwright_client::{DurationMs, Name};
 use serde_json::{Map, json};
 
 /// Set the end of a lock's lease anew: to now and --ttl.
@@ -31,8 +31,8 @@ pub(crate) struct Args {
     ttl: DurationMs,
 
     /// Who holds it
-    #[arg(long, value_name = "NAME")]
-    holder: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    holder: Option<Name>,
 }
 
 const EXAMPLES: &str = "\
@@ -48,12 +48,13 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     body.insert("token".to_owned(), json!(args.token));
     body.insert("ttl_ms".to_owned(), json!(args.ttl.as_ms()));
     if let Some(holder) = &args.holder {
-        body.insert("holder".to_owned(), json!(holder));
+        body.insert("holder".to_owned(), json!(holder.as_str()));
     }
     let api = Api::new(&args.target, args.format.json);
     let answer = api.post("/v1/renew", body, Asked::Again, Patience::default())?;
     if args.format.json {
-        output::say(&answer.to_string())?;
+        output::say(&answer.to_string())
+            .map_err(|failure| failure.but_done("the lock was renewed"))?;
     }
     Ok(Exit::DONE)
 }

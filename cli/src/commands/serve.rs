@@ -7,11 +7,11 @@ use crate::{
     logging::{self, LogFormat, LogLevel},
     os, output, units,
 };
-use clap::{ArgMatches, parser::ValueSource};
 use cluster::Cluster;
 use lockwright_client::DurationMs;
 use lockwright_env::{TokioEnv, timeout};
 use lockwright_server::{Limits, Server, ServerConfig, Storage};
+use nix::sys::signal::Signal as NixSignal;
 use std::{io, path::PathBuf, time::Duration};
 use tokio::{
     runtime::Runtime,
@@ -30,7 +30,7 @@ use tracing::{error, info, warn};
 pub(crate) struct Args {
     /// Where to listen, as host:port; port 0 takes a free one [default: 127.0.0.1:9009, or of a
     /// node of a cluster its client address in --peers]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = crate::cli::address)]
     listen: Option<String>,
 
     /// Keep locks, sessions and tokens in this directory; it is created if it is not there
@@ -146,9 +146,12 @@ Exit codes:
 const STUCK: Duration = Duration::from_secs(5);
 
 /// Runs the command.
-pub(crate) fn execute(args: &Args, settings: &ArgMatches) -> Result<Exit, Failure> {
-    let storage = storage(args, settings)?;
+pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
+    let storage = storage(args)?;
     let config = config(args, storage)?;
+    // Whoever started it may have blocked them, and then it could not be ended.
+    os::unblock([NixSignal::SIGTERM, NixSignal::SIGINT])
+        .map_err(|error| Failure::new(Exit::REFUSED, format!("cannot start: {error}")))?;
     logging::start(args.log_format, args.log_level);
     // Each connection is an open file, and so are the data.
     os::allow_open_files(args.connections.connections_max.saturating_add(64));
@@ -169,26 +172,11 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// Where it keeps its state. The place is one setting that can be given in two ways: a stronger
-/// source replaces the other way in a weaker one.
-fn storage(args: &Args, settings: &ArgMatches) -> Result<Storage, Failure> {
-    let strength = |set: bool, id: &str| {
-        let source = settings.value_source(id).filter(|_| set);
-        source.map(|source| match source {
-            ValueSource::CommandLine => 2,
-            ValueSource::EnvVariable => 1,
-            _ => 0,
-        })
-    };
-    let data = strength(args.data.is_some(), "data");
-    let memory = strength(args.memory, "memory");
+/// Where it keeps its state. That not both are given is seen to by the settings.
+fn storage(args: &Args) -> Result<Storage, Failure> {
     match &args.data {
-        Some(directory) if data > memory => Ok(Storage::Directory(directory.clone())),
-        _ if memory > data => Ok(Storage::Memory),
-        Some(directory) => Err(Failure::usage(format!(
-            "both --data {} and --memory are given: keep one of them",
-            directory.display()
-        ))),
+        Some(directory) => Ok(Storage::Directory(directory.clone())),
+        None if args.memory => Ok(Storage::Memory),
         None => Err(Failure::usage(
             "where should the server keep its locks? Give --data DIR, and they survive a restart, \
              or --memory, and they do not",
@@ -310,7 +298,7 @@ mod tests {
         let command = Args::augment_args(clap::Command::new("serve"));
         let matches = command.get_matches_from(["serve", "--memory"]);
         let args = Args::from_arg_matches(&matches).unwrap();
-        let ours = config(&args, storage(&args, &matches).unwrap()).unwrap();
+        let ours = config(&args, storage(&args).unwrap()).unwrap();
         let theirs = ServerConfig::new(LISTEN);
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     }

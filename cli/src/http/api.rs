@@ -1,6 +1,10 @@
 //! Questions and answers over HTTP.
 
-use super::round::{Answered, Asked, Nobody, Servers, Trouble};
+use super::{
+    reach::{Connections, Names, was_unreached},
+    round::{Answered, Asked, Nobody, Servers, Trouble},
+    words,
+};
 use crate::{
     cli::Target,
     exit::{Exit, Failure},
@@ -12,7 +16,7 @@ use std::{
     time::Duration,
 };
 use ureq::{
-    Agent, AsSendBody, Body, RequestExt, Timeout,
+    Agent, AsSendBody, Body, RequestExt,
     http::{Method, Request, Response, StatusCode},
 };
 
@@ -53,6 +57,15 @@ pub(crate) struct Told {
     pub(crate) before: bool,
 }
 
+/// How the lines of a server ended.
+#[derive(Debug)]
+pub(crate) struct LinesEnd {
+    /// Which server.
+    pub(crate) server: String,
+    /// Why, as far as can be known.
+    pub(crate) why: String,
+}
+
 impl Api {
     /// The servers that are meant. With `json`, what they refuse is printed as they say it.
     pub(crate) fn new(target: &Target, json: bool) -> Api {
@@ -76,7 +89,7 @@ impl Api {
             .user_agent(concat!("lockwright/", env!("CARGO_PKG_VERSION")))
             .build();
         Api {
-            agent: config.into(),
+            agent: Agent::with_parts(config, Connections::default(), Names::default()),
             servers: Servers::new(servers),
             namespace,
             json,
@@ -96,50 +109,51 @@ impl Api {
         self.accept(told)
     }
 
-    /// Asks for lines, and hands out each as it comes, until there are no more.
+    /// Asks for lines, and hands out each as it comes, until there are no more. `opened` is called
+    /// before the first, when the server has begun to answer.
     pub(crate) fn lines(
         &self,
         path: &str,
         query: &[(&str, String)],
+        opened: impl FnOnce() -> Result<(), Failure>,
         mut each: impl FnMut(&str) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    ) -> Result<LinesEnd, Failure> {
         let path = self.with_query(path, query);
         let answered = self.servers.ask(Asked::ToLook, |server| {
             let response = self.send(server, &Method::GET, &path, None, Patience::default())?;
             if response.status().is_success() {
-                return Ok(Ok(response));
+                return Ok(Ok((server.to_owned(), response)));
             }
             read(response).map(Err)
         });
-        let response = match answered.map_err(|nobody| self.nobody(&nobody))?.answer {
-            Ok(response) => response,
-            Err((status, answer)) => {
-                let before = false;
-                let told = Told {
-                    status,
-                    answer,
-                    before,
-                };
-                return self.accept(told).map(|_| ());
-            }
+        let (server, response) = match answered.map_err(|nobody| self.nobody(&nobody))?.answer {
+            Ok(answered) => answered,
+            Err((_, answer)) => return Err(self.refusal(&answer, Exit::REFUSED, false)),
         };
+        opened()?;
         let reader = response
             .into_body()
             .into_with_config()
             .limit(u64::MAX)
             .reader();
         for line in io::BufRead::lines(io::BufReader::new(reader)) {
-            let line = line.map_err(|error| {
-                let message = format!(
-                    "the server is gone, and what has happened since is not known: {error}"
-                );
-                Failure::new(Exit::UNREACHABLE, message)
-            })?;
-            if !line.is_empty() {
-                each(&line)?;
+            match line {
+                Ok(line) if line.is_empty() => {}
+                Ok(line) => each(&line)?,
+                Err(error) => {
+                    let why = error.to_string();
+                    return Ok(LinesEnd { server, why });
+                }
             }
         }
-        Ok(())
+        let why = "it has ended its answer, as when it is told to stop".to_owned();
+        Ok(LinesEnd { server, why })
+    }
+
+    /// Has the server that answered last asked last from now on. False when there is no other.
+    pub(crate) fn pass_over_last(&self) -> bool {
+        self.servers.pass_over_last();
+        self.servers.count() > 1
     }
 
     /// Asks to have something done in the namespace.
@@ -250,12 +264,9 @@ impl Api {
             }
             None => self.run(request.body(()), timeout),
         };
-        sent.map_err(|error| {
-            if was_unreached(&error) {
-                Trouble::Unreached(error.to_string())
-            } else {
-                Trouble::Lost(error.to_string())
-            }
+        sent.map_err(|error| match was_unreached(&error) {
+            Some(why) => Trouble::Unreached(why),
+            None => Trouble::Lost(error.to_string()),
         })
     }
 
@@ -305,35 +316,15 @@ impl Api {
 
     /// What the server refused, with the facts that it gave.
     fn refusal(&self, answer: &Value, exit: Exit, perhaps_done: bool) -> Failure {
-        if self.json {
-            return match output::say(&answer.to_string()) {
-                Ok(()) => Failure::Silent(exit),
-                Err(failure) => failure,
-            };
+        // Where that cannot be written it is told on stderr; it stays a refusal.
+        if self.json && output::write_line(&answer.to_string()).is_ok() {
+            return Failure::Silent(exit);
         }
         let code = answer["error"].as_str().unwrap_or("unknown");
         if code == "request_mismatch" {
             return Failure::new(exit, format!("{code}: {}", mismatch(answer)));
         }
-        let message = answer["message"]
-            .as_str()
-            .unwrap_or("the server says no more");
-        let facts: Vec<String> = answer
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(name, value)| {
-                !matches!(name.as_str(), "error" | "message" | "done") && !value.is_null()
-            })
-            .map(|(name, value)| match value.as_str() {
-                Some(text) => format!("{name} {text}"),
-                None => format!("{name} {value}"),
-            })
-            .collect();
-        let facts = match facts.len() {
-            0 => String::new(),
-            _ => format!(" ({})", facts.join(", ")),
-        };
+        let (message, facts) = (words::message(answer), words::facts(answer));
         let perhaps = if perhaps_done {
             format!("; {}", self.perhaps())
         } else {
@@ -368,26 +359,6 @@ fn mismatch(answer: &Value) -> String {
 impl Default for Patience {
     fn default() -> Patience {
         Patience::For(Duration::ZERO)
-    }
-}
-
-/// Whether nothing can have been asked of the server.
-fn was_unreached(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::HostNotFound
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::BadUri(_)
-        | ureq::Error::Http(_)
-        | ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
-        // A connection that was there ends in other ways.
-        ureq::Error::Io(error) => matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::AddrNotAvailable
-        ),
-        _ => false,
     }
 }
 

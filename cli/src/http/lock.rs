@@ -1,6 +1,7 @@
 //! A lock as the API tells of it.
 
 use crate::units;
+use lockwright_client::{Claim, Mode, Path};
 use serde::Deserialize;
 use std::fmt;
 
@@ -58,6 +59,26 @@ impl fmt::Display for ClaimFacts {
 }
 
 impl LockFacts {
+    /// Whether it is of this session.
+    pub(crate) fn is_of_session(&self, session: Option<&str>) -> bool {
+        match &self.owner {
+            Owner::Session(name) => Some(name.as_str()) == session,
+            Owner::Holder(_) => false,
+        }
+    }
+
+    /// Whether it and a claim cannot be held together.
+    pub(crate) fn conflicts(&self, claim: &Claim) -> bool {
+        self.claims.iter().any(|facts| {
+            let mode = match facts.mode.as_str() {
+                "read" => Mode::Read,
+                _ => Mode::Write,
+            };
+            let path = Path::parse(facts.path.as_str());
+            path.is_ok_and(|path| claim.conflicts(&Claim { path, mode }))
+        })
+    }
+
     /// What is locked, in one cell.
     pub(crate) fn claims(&self) -> String {
         let claims: Vec<String> = self.claims.iter().map(ToString::to_string).collect();

@@ -142,17 +142,32 @@ impl Servers {
         Err(nobody)
     }
 
-    /// All, and the one that answered last in front.
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The one that answered last is asked last from now on.
+    pub(super) fn pass_over_last(&self) {
+        let last = self.last.take();
+        let at = self
+            .all
+            .iter()
+            .position(|server| Some(server) == last.as_ref());
+        let next = at.and_then(|at| self.all.get((at + 1) % self.all.len()));
+        self.last.replace(next.cloned());
+    }
+
+    /// All, and the one that answered last in front; those behind it in the list come next.
     fn turn(&self) -> VecDeque<String> {
         let last = self.last.borrow();
-        let mut turn: VecDeque<String> = last.iter().cloned().collect();
-        turn.extend(
-            self.all
-                .iter()
-                .filter(|server| last.as_ref() != Some(*server))
-                .cloned(),
-        );
-        turn
+        let Some(last) = last.as_ref() else {
+            return self.all.iter().cloned().collect();
+        };
+        let at = self.all.iter().position(|server| server == last);
+        let (before, behind) = self.all.split_at(at.unwrap_or(0));
+        let others = behind.iter().chain(before).filter(|server| *server != last);
+        [last].into_iter().chain(others).cloned().collect()
     }
 }
 
@@ -191,10 +206,32 @@ mod tests {
         let (order, nobody) = asked(&servers, Asked::Once, |_| {
             Err(Trouble::Unreached("refused".into()))
         });
-        assert_eq!(order, ["b:1", "a:1", "c:1"]);
+        assert_eq!(order, ["b:1", "c:1", "a:1"]);
         let nobody = nobody.unwrap_err();
         assert!(!nobody.perhaps_done);
         assert_eq!(nobody.to_string().matches("refused").count(), 3);
+    }
+
+    #[test]
+    fn who_is_passed_over_is_asked_last() {
+        let servers = servers();
+        let refused = |_: &str| Err(Trouble::Unreached("refused".into()));
+        for (answers, expected) in [
+            ("b:1", ["c:1", "a:1", "b:1"]),
+            ("c:1", ["a:1", "b:1", "c:1"]),
+        ] {
+            let (_, answered) = asked(&servers, Asked::ToLook, |server| {
+                if server == answers {
+                    Ok(())
+                } else {
+                    refused(server)
+                }
+            });
+            assert!(answered.is_ok());
+            servers.pass_over_last();
+            let (order, _) = asked(&servers, Asked::ToLook, refused);
+            assert_eq!(order, expected);
+        }
     }
 
     #[test]

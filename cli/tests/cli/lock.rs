@@ -6,7 +6,11 @@ use nix::{
     unistd::Pid,
 };
 use std::{
-    process::{Child, Stdio},
+    fs::Permissions,
+    io::{BufRead, BufReader},
+    os::unix::{fs::MetadataExt, fs::PermissionsExt, process::CommandExt},
+    path::Path,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -227,6 +231,68 @@ fn a_command_that_ends_within_its_grace_may_clean_up() {
     assert_eq!(dir.read("clean"), "done\n");
 }
 
+/// What changes to root for good, as `sudo` does, when it is run by others. Only root can make
+/// such a program, and it must be where others may run it.
+fn becomes_root(dir: &Dir) -> Option<String> {
+    let ours = std::fs::metadata(dir.path(".")).unwrap().uid();
+    if ours != 0 || !Path::new("/usr/bin/setpriv").exists() {
+        return None;
+    }
+    let program = dir.path("becomes-root");
+    std::fs::copy("/usr/bin/setpriv", &program).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o4755)).unwrap();
+    Some(program)
+}
+
+#[test]
+fn a_process_that_cannot_be_killed_is_told_of_at_once() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let Some(root) = becomes_root(&dir) else {
+        eprintln!("left out: this test needs root, and setpriv");
+        return;
+    };
+    let program = dir.path("lockwright");
+    std::fs::copy(env!("CARGO_BIN_EXE_lockwright"), &program).unwrap();
+    let held = dir.path("held");
+    let script = format!("echo $$ >{held}.new; mv {held}.new {held}; exec sleep 300");
+    let (said, mut child);
+    {
+        let mut lock = Command::new(&program);
+        lock.args(["lock", "--server", &server.address, "a", "--", &root])
+            .args([
+                "--reuid=0",
+                "--regid=0",
+                "--clear-groups",
+                "sh",
+                "-c",
+                &script,
+            ])
+            .uid(65_534)
+            .stderr(Stdio::piped());
+        child = lock.spawn().unwrap();
+        said = child.stderr.take().unwrap();
+    }
+    eventually("it runs", || dir.has("held"));
+    let process: i32 = number(&dir, "held");
+    let mut lines = BufReader::new(said).lines().map(Result::unwrap);
+    kill(pid(&child), Signal::SIGUSR1).unwrap();
+    let first = lines.next().unwrap();
+    // Its name is that of what it has come to run.
+    let named = format!("process {process} (s");
+    assert!(
+        first.contains(&named) && first.contains("cannot be sent SIGUSR1"),
+        "{first}"
+    );
+    run(&["break", "a", "--yes", "--server", &server.address]);
+    // It is told while the process runs.
+    let lost = lines.next().unwrap();
+    let told = lost.contains("cannot be sent SIGKILL") && lost.contains("broken");
+    assert!(lost.contains(&named) && told, "{lost}");
+    assert_eq!(child.try_wait().unwrap(), None);
+    kill(Pid::from_raw(process), Signal::SIGKILL).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(123));
+}
+
 #[test]
 fn a_server_that_forgets_ends_the_command() {
     let (mut server, dir) = (Server::in_memory(), Dir::new());
@@ -363,4 +429,289 @@ fn what_is_wrong_is_told_apart_from_the_command() {
         "{}",
         stderr(&nobody)
     );
+}
+
+#[test]
+fn all_that_is_not_the_commands_ends_with_a_code_of_its_own() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let unknown = dir.write("unknown.toml", "[lock]\nwayt = '1s'\n");
+    let wrong = dir.write("wrong.toml", "[lock]\nwait = 30\n");
+    let other = dir.write("other.toml", "[serve]\nmemory = 'perhaps'\n");
+    let broken = dir.write("broken.toml", "wait = \n");
+    let missing = dir.path("missing.toml");
+    let binary = dir.path("binary.toml");
+    std::fs::write(&binary, [0xff, 0xfe]).unwrap();
+    for file in [&unknown, &wrong, &other, &broken, &missing, &binary] {
+        let in_environment = server
+            .lock(&["a", "--", "true"])
+            .env("LOCKWRIGHT_CONFIG", file)
+            .output()
+            .unwrap();
+        let on_line = server.lock(&["--config", file, "a", "--", "true"]).output();
+        for output in [in_environment, on_line.unwrap()] {
+            let text = stderr(&output);
+            assert_eq!(code(&output), 125, "{file}: {text}");
+            assert!(text.contains(file.as_str()), "{file}: {text}");
+        }
+        // The others say that it is their settings.
+        let ls = run(&["ls", "--config", file]);
+        assert_eq!(code(&ls), 2, "{file}: {}", stderr(&ls));
+    }
+    for (variable, value) in [
+        ("LOCKWRIGHT_LOCK_WAIT", "soon"),
+        ("LOCKWRIGHT_LOCK_TRY", "perhaps"),
+        ("LOCKWRIGHT_NAMESPACE", ""),
+        ("LOCKWRIGHT_SERVER", "nowhere"),
+    ] {
+        let mut lock = lockwright(&["lock", "a", "--", "true"]);
+        let output = lock.env(variable, value).output().unwrap();
+        assert_eq!(code(&output), 125, "{variable}: {}", stderr(&output));
+    }
+    for args in [
+        &["lock", "--no-such-option", "a", "--", "true"][..],
+        &["lock", "--wait", "1", "a", "--", "true"],
+        &["lock", "--abandon", "0s", "a", "--", "true"],
+        &["--config", missing.as_str(), "lock", "a", "--", "true"],
+    ] {
+        let output = run(args);
+        assert_eq!(code(&output), 125, "{args:?}: {}", stderr(&output));
+    }
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let help = lockwright(&["lock", "--help"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(code(&help), 125, "{}", stderr(&help));
+    // What the command ends with stays what it is.
+    for own in [1, 2, 69, 70, 74, 124] {
+        let script = format!("exit {own}");
+        let output = server
+            .lock(&["a", "--", "sh", "-c", &script])
+            .output()
+            .unwrap();
+        assert_eq!(code(&output), own);
+    }
+}
+
+#[test]
+fn the_code_for_a_lock_that_is_not_to_be_had_can_be_chosen() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let mut first = holder(&server, &dir, &["a"]);
+    let file = dir.write("settings.toml", "[lock]\nconflict_exit_code = 75\n");
+    let not_now = [&["--try"][..], &["--wait", "50ms"]];
+    for code in [0, 1, 2, 69, 75, 124, 255] {
+        let text = code.to_string();
+        for how in not_now {
+            for option in ["-E", "--conflict-exit-code"] {
+                let mut lock = server.lock(how);
+                let output = lock
+                    .args([option, &text, "a", "--", "false"])
+                    .output()
+                    .unwrap();
+                assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+                assert!(stderr(&output).contains("a"), "{}", stderr(&output));
+            }
+            let mut lock = server.lock(how);
+            lock.env("LOCKWRIGHT_LOCK_CONFLICT_EXIT_CODE", &text);
+            let output = lock.args(["a", "--", "false"]).output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        }
+    }
+    let mut lock = server.lock(&["--try", "--config", &file, "a", "--", "false"]);
+    assert_eq!(code(&lock.output().unwrap()), 75);
+    for wrong in ["256", "-1", "x", ""] {
+        let output = server
+            .lock(&["-E", wrong, "--try", "a", "--", "true"])
+            .output();
+        assert_eq!(code(&output.unwrap()), 125, "{wrong}");
+    }
+    // It is for nothing else.
+    let mut lock = server.lock(&["-E", "0", "b", "--", "sh", "-c", "exit 124"]);
+    assert_eq!(code(&lock.output().unwrap()), 124);
+    let nobody = [
+        "lock",
+        "-E",
+        "0",
+        "--server",
+        "127.0.0.1:1",
+        "--connect-timeout",
+        "100ms",
+    ];
+    assert_eq!(
+        code(&run(&[&nobody[..], &["a", "--", "true"]].concat())),
+        125
+    );
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn a_name_may_begin_with_a_hyphen() {
+    let server = Server::in_memory();
+    let script = "printf %s, $LOCKWRIGHT_KEYS";
+    for (line, keys) in [
+        (&["--", "-rf", "--", "sh", "-c", script][..], "-rf,"),
+        (&["--ttl", "30s", "--", "--", "x", "--"], ""),
+        (
+            &["--read", "--", "-a/-b", "c", "--", "sh", "-c", script],
+            "-a/-b,c,",
+        ),
+    ] {
+        let output = server.lock(line).output().unwrap();
+        let expected = if keys.is_empty() { 125 } else { 0 };
+        assert_eq!(code(&output), expected, "{line:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output), keys);
+    }
+    for line in [&["-rf", "--", "true"][..], &["--", "true"], &["a", "--"]] {
+        let output = server.lock(line).output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(code(&output), 125, "{line:?}: {text}");
+        let advice = if line == ["a", "--"] {
+            "no command behind `--`"
+        } else {
+            "lock -- -NAME -- CMD"
+        };
+        assert!(text.contains(advice), "{line:?}: {text}");
+    }
+    for line in [&["--wait", "-5s", "a"][..], &["--ttl", "-1", "a"]] {
+        let text = stderr(&server.lock(line).output().unwrap());
+        assert!(text.contains("is no duration"), "{line:?}: {text}");
+    }
+    for args in [
+        &["acquire", "--", "-rf"][..],
+        &["inspect", "--", "-rf"],
+        &["ls", "--", "-rf"],
+        &["break", "--yes", "--", "-rf"],
+    ] {
+        let (command, rest) = args.split_first().unwrap();
+        let output = run(&[&[*command, "--server", &server.address], rest].concat());
+        assert_eq!(code(&output), 0, "{args:?}: {}", stderr(&output));
+        assert!(*command == "ls" || stdout(&output).len() > 1, "{args:?}");
+    }
+}
+
+#[test]
+fn without_a_command_the_lock_is_held_until_it_is_told_to_end() {
+    let server = Server::in_memory();
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+    ] {
+        if is_ignored(signal) {
+            continue;
+        }
+        let mut child = server.lock(&["a", "-E", "0"]).spawn().unwrap();
+        let mut token = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut token).unwrap();
+        let ls = ["ls", "--server", &server.address, "--json"];
+        let held = stdout(&run(&ls));
+        assert!(
+            held.contains(&format!("\"token\":{}", token.trim())),
+            "{held}"
+        );
+        // It is for a command, and there is none.
+        kill(pid(&child), Signal::SIGUSR1).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(child.try_wait().unwrap(), None);
+        kill(pid(&child), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(code(&output), 0, "{signal}: {}", stderr(&output));
+        let holding = format!("holding a with the token {}", token.trim());
+        assert!(stderr(&output).contains(&holding), "{}", stderr(&output));
+        assert_eq!(stdout(&run(&ls)), "");
+    }
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = server.lock(&["a"]).stdout(full).output().unwrap();
+    assert_eq!(code(&output), 125, "{}", stderr(&output));
+
+    let child = server.lock(&["a"]).spawn().unwrap();
+    eventually("it is held", || {
+        stdout(&run(&["ls", "--server", &server.address])).contains("write a")
+    });
+    run(&["break", "a", "--yes", "--server", &server.address]);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(code(&output), 123, "{}", stderr(&output));
+    assert!(stderr(&output).contains("the lock is lost: it ended at the server: broken"));
+}
+
+#[test]
+fn whoever_does_not_get_the_lock_is_told_who_has_it() {
+    let server = Server::in_memory();
+    let ask = |args: &[&str]| {
+        let output = run(&[args, &["--server", &server.address]].concat());
+        assert_eq!(code(&output), 0, "{args:?}: {}", stderr(&output));
+        stdout(&output).trim().to_owned()
+    };
+    let token = ask(&["acquire", "a/b", "--holder", "alice"]);
+    ask(&["acquire", "elsewhere", "--holder", "carol"]);
+    ask(&["acquire", "c", "--read", "--holder", "dora"]);
+    let has = format!("alice has write a/b with the token {token}, asked for ");
+    for how in [&["--try"][..], &["--wait", "50ms"]] {
+        let output = server.lock(how).args(["a", "--", "true"]).output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(code(&output), 124, "{text}");
+        assert!(text.contains(&has) && !text.contains("carol"), "{text}");
+    }
+    let reader = server
+        .lock(&["--try", "--read", "a", "c", "--", "true"])
+        .output()
+        .unwrap();
+    let text = stderr(&reader);
+    assert!(text.contains(&has) && !text.contains("dora"), "{text}");
+}
+
+#[test]
+fn on_a_terminal_whoever_waits_is_told_for_whom() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let mut first = holder(&server, &dir, &["a"]);
+    let mut second = lockwright(&["acquire", "a/b", "--holder", "bob", "--wait", "60s"])
+        .args(["--server", &server.address])
+        .spawn()
+        .unwrap();
+    eventually("it waits", || {
+        stdout(&run(&["ls", "--queued", "--server", &server.address])).contains("bob")
+    });
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let mut third = server
+        .lock(&["a", "--", "true"])
+        .stderr(Stdio::from(pty.slave))
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(std::fs::File::from(pty.master))
+        .lines()
+        .map(Result::unwrap);
+    let said: Vec<String> = lines.by_ref().take(3).collect();
+    let said: Vec<&str> = said.iter().map(|line| line.trim()).collect();
+    assert_eq!(said[0], "lockwright: waiting for a");
+    assert!(
+        said[1].starts_with("session:") && said[1].contains(" has write a with the token "),
+        "{said:?}"
+    );
+    assert!(
+        said[2].starts_with("bob waits for write a/b, asked for "),
+        "{said:?}"
+    );
+    // Elsewhere it waits without a word.
+    let fourth = server
+        .lock(&["--wait", "300ms", "a", "--", "true"])
+        .output()
+        .unwrap();
+    assert!(
+        !stderr(&fourth).contains("waiting for"),
+        "{}",
+        stderr(&fourth)
+    );
+    for child in [&mut first, &mut second, &mut third] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

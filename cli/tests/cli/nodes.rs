@@ -195,6 +195,15 @@ fn nodes_are_added_promoted_and_removed_and_hand_over() {
         roles(&added),
         ["1 voter", "2 voter", "3 voter", "4 learner"]
     );
+    // Of one that nobody has heard of, it is not said that it is behind.
+    let [away, nowhere] = <[String; 2]>::try_from(free_addresses(2)).unwrap();
+    nodes.view(&["add", &format!("5={away}/{nowhere}")]);
+    let unheard = nodes.cluster(&["promote", "5", "--wait", "0ms"]);
+    let text = stderr(&unheard);
+    assert_eq!(code(&unheard), 1, "{text}");
+    let told = format!("node 5 has not been heard of at {away}");
+    assert!(text.contains(&told) && !text.contains("behind"), "{text}");
+    nodes.view(&["remove", "5"]);
     let promoted = nodes.view(&["promote", "4"]);
     assert_eq!(roles(&promoted)[3], "4 voter");
     nodes.view(&["transfer-leader", "4"]);

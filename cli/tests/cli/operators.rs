@@ -296,3 +296,88 @@ fn an_output_that_nobody_reads_ends_quietly() {
         assert_eq!(stderr(&output), "", "{command}");
     }
 }
+
+#[test]
+fn whoever_has_the_right_token_and_is_not_the_owner_is_told_so() {
+    let (server, dir) = (Server::in_memory(), Dir::new());
+    let script = format!(
+        "echo $LOCKWRIGHT_TOKEN >{0}.new; mv {0}.new {0}; sleep 60",
+        dir.path("token")
+    );
+    let mut holder = server
+        .lock(&["a", "--", "sh", "-c", &script])
+        .spawn()
+        .unwrap();
+    eventually("it is held", || dir.has("token"));
+    let token = dir.read("token");
+    let token = token.trim();
+    let named = said(&server, &["acquire", "b", "--holder", "alice"]);
+    for (args, expected) in [
+        (
+            &["release", "a", "--token", token][..],
+            "belongs to the session ",
+        ),
+        (
+            &["renew", "a", "--ttl", "9s", "--token", token],
+            "which alone can renew or release it",
+        ),
+        (
+            &["release", "b", "--holder", "bob", "--token", named.trim()],
+            "is held by `alice`: name that holder",
+        ),
+    ] {
+        let output = ask(&server, args);
+        let text = stderr(&output);
+        assert_eq!(code(&output), 1, "{args:?}: {text}");
+        assert!(
+            text.starts_with("error: stale_token: ") && text.contains(expected),
+            "{text}"
+        );
+        assert!(!text.contains("is not that of the lock"), "{text}");
+    }
+    // What is wrong with another token is the token.
+    let stale = ask(&server, &["release", "a", "--token", "1"]);
+    assert!(
+        stderr(&stale).contains("the token 1 is not that of the lock"),
+        "{}",
+        stderr(&stale)
+    );
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
+#[test]
+fn refusals_are_told_in_the_words_of_the_command_line() {
+    let server = Server::in_memory();
+    said(
+        &server,
+        &["acquire", "a", "--ttl", "60s", "--request-id", "one"],
+    );
+    said(&server, &["acquire", "b/c", "--request-id", "two"]);
+    said(&server, &["break", "b/c", "--yes"]);
+    for (args, expected) in [
+        (&["acquire", "a"][..], "wait for it with --wait"),
+        (&["acquire", "a"], "lease left "),
+        (&["acquire", "a", "--wait", "20ms"], "within --wait"),
+        (
+            &["acquire", "b/c", "--request-id", "two"],
+            "another --request-id",
+        ),
+        (&["break", "x/y", "--yes"], "`lockwright inspect x/y` tells"),
+        (&["acquire", "x", "--holder", ""], "--holder"),
+        (&["acquire", "x", "--request-id", ""], "--request-id"),
+        (
+            &["renew", "x", "--token", "1", "--ttl", "1s", "--holder", ""],
+            "--holder",
+        ),
+        (&["acquire", "x//y"], "`x//y` is no path"),
+    ] {
+        let output = ask(&server, args);
+        let text = stderr(&output);
+        assert!([1, 2].contains(&code(&output)), "{args:?}: {text}");
+        assert!(text.contains(expected), "{args:?}: {text}");
+        for http in ["_ms", "request_id", "/v1/", "GET", "POST", "line 1", "body"] {
+            assert!(!text.contains(http), "{args:?}: {text}");
+        }
+    }
+}

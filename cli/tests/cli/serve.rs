@@ -67,13 +67,12 @@ fn what_keeps_it_from_starting_is_told() {
         stderr(&second)
     );
 
-    let address = run(&["serve", "--memory", "--listen", "nowhere"]);
-    assert_eq!(code(&address), 1);
-    assert!(
-        stderr(&address).contains("`nowhere`"),
-        "{}",
-        stderr(&address)
-    );
+    for (listen, expected) in [("nowhere", 2), ("no..where:1", 1)] {
+        let address = run(&["serve", "--memory", "--listen", listen]);
+        let text = stderr(&address);
+        assert_eq!(code(&address), expected, "{text}");
+        assert!(text.contains(&format!("`{listen}`")), "{text}");
+    }
 
     let foreign = Dir::new();
     let seen = Server::start(&["--data", &foreign.path("data")]);
@@ -123,7 +122,7 @@ fn logs_are_json_when_asked_for() {
 fn settings_come_from_the_command_line_then_the_environment_then_the_file() {
     let dir = Dir::new();
     let data = dir.path("data");
-    let file = format!("[serve]\nlisten = 'file'\ndata = '{data}'\nlog_level = 'off'\n");
+    let file = format!("[serve]\nlisten = 'file..a:1'\ndata = '{data}'\nlog_level = 'off'\n");
     let file = dir.write("settings.toml", &file);
     let listens_on = |args: &[&str], variable: Option<&str>| {
         let mut command = lockwright(&["serve", "--config", &file]);
@@ -133,11 +132,11 @@ fn settings_come_from_the_command_line_then_the_environment_then_the_file() {
         }
         stderr(&command.output().unwrap())
     };
-    assert!(listens_on(&[], None).contains("`file`"));
-    assert!(listens_on(&[], Some("env")).contains("`env`"));
-    assert!(listens_on(&["--listen", "flag"], Some("env")).contains("`flag`"));
+    assert!(listens_on(&[], None).contains("`file..a:1`"));
+    assert!(listens_on(&[], Some("env..a:1")).contains("`env..a:1`"));
+    assert!(listens_on(&["--listen", "flag..a:1"], Some("env..a:1")).contains("`flag..a:1`"));
     // The place of the data is one setting: the file's gives way to the flag.
-    let mut command = lockwright(&["serve", "--memory", "--listen", "flag"]);
+    let mut command = lockwright(&["serve", "--memory", "--listen", "flag..a:1"]);
     let output = command.env("LOCKWRIGHT_CONFIG", &file).output().unwrap();
     assert_eq!(code(&output), 1, "{}", stderr(&output));
 }

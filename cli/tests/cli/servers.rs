@@ -2,6 +2,7 @@
 
 use crate::played::Played;
 use crate::support::{Dir, Server, code, lockwright, run, stderr, stdout};
+use nix::sys::signal::Signal;
 use std::process::Output;
 
 /// Where nobody listens.
@@ -162,4 +163,137 @@ fn a_server_that_cannot_serve_points_at_one_that_can() {
     let json = ask(&[&unsure.address], &["ls", "--json"]);
     assert_eq!(code(&json), 69);
     assert!(stdout(&json).contains("\"unavailable\""));
+}
+
+/// Runs a command with a list of servers that is given in each of three ways; with `--server`, in
+/// the environment, in a file.
+fn in_three_ways(list: &str, args: &[&str]) -> [Output; 3] {
+    let dir = Dir::new();
+    let file = dir.write("settings.toml", &format!("server = '{list}'\n"));
+    let (command, rest) = args.split_first().unwrap();
+    [
+        run(&[&[*command, "--server", list], rest].concat()),
+        lockwright(args)
+            .env("LOCKWRIGHT_SERVER", list)
+            .output()
+            .unwrap(),
+        run(&[&[*command, "--config", &file], rest].concat()),
+    ]
+}
+
+#[test]
+fn every_command_goes_on_to_the_next_server_whatever_is_wrong_with_the_first() {
+    for list in [
+        "127.0.0.1:1, OURS",
+        " OURS ",
+        "bad..name:9,OURS",
+        "[::1]:1 ,\tOURS",
+        "http://127.0.0.1:1/, http://OURS/",
+    ] {
+        let server = Server::in_memory();
+        let ours = server.address.as_str();
+        let list = list.replace("OURS", ours);
+        for args in [
+            &["acquire", "a", "--request-id", "one"][..],
+            &["acquire", "b"],
+            &["ls"],
+            &["inspect", "a"],
+            &["sessions"],
+            &["namespaces"],
+            &["stats"],
+            &["break", "a", "--yes"],
+            &["lock", "c", "--", "true"],
+        ] {
+            // What can be done once is done with one way of saying it.
+            let once = matches!(args, ["acquire", "b"] | ["break", ..]);
+            let ways = if once { 1 } else { 3 };
+            for output in in_three_ways(&list, args).into_iter().take(ways) {
+                assert_eq!(code(&output), 0, "{list} {args:?}: {}", stderr(&output));
+            }
+        }
+        let token = said(&[ours], &["acquire", "d"]);
+        let token = token.trim();
+        for args in [
+            ["renew", "d", "--ttl", "60s", "--token", token],
+            ["release", "d", "--holder", "cli", "--token", token],
+        ] {
+            let output = run(&[&args[..], &["--server", &list]].concat());
+            assert_eq!(code(&output), 0, "{list} {args:?}: {}", stderr(&output));
+        }
+        let cluster = run(&["cluster", "status", "--server", &list]);
+        assert_eq!(code(&cluster), 0, "{list}: {}", stderr(&cluster));
+    }
+}
+
+#[test]
+fn what_is_no_address_is_refused_and_it_is_said_why() {
+    for (list, what) in [
+        ("a b:1", "a blank"),
+        ("::1:42401", "an IPv6 address stands in brackets"),
+        ("127.0.0.1:1,,127.0.0.1:2", "there is nothing"),
+        ("127.0.0.1", "the port is missing"),
+        ("https://a:1", "no other scheme"),
+    ] {
+        for (args, expected) in [(&["ls"][..], 2), (&["lock", "a", "--", "true"], 125)] {
+            for output in in_three_ways(list, args) {
+                let text = stderr(&output);
+                assert_eq!(code(&output), expected, "{list} {args:?}: {text}");
+                assert!(text.contains(what), "{list} {args:?}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn lock_says_of_each_server_why_it_could_not_be_asked() {
+    let stopped = Server::in_memory();
+    stopped.signal(Signal::SIGSTOP);
+    let stranger = Played::says("404 Not Found", "{}".to_owned());
+    let ill = Played::says("503 Service Unavailable", "{}".to_owned());
+    let dir = Dir::new();
+    // One of three nodes has no majority. Its peers are where nobody listens.
+    let peers = "1=127.0.0.1:1/127.0.0.1:2,2=127.0.0.1:3/127.0.0.1:4,3=127.0.0.1:5/127.0.0.1:6";
+    let alone = Server::start(&[
+        "--data",
+        &dir.path("data"),
+        "--id",
+        "1",
+        "--peers",
+        peers,
+        "--peer-listen",
+        "127.0.0.1:0",
+    ]);
+    let list = [
+        (NOBODY, "Connection refused"),
+        ("bad..name:9", "lookup"),
+        (&stranger.address, "no server of ours: 404"),
+        (&ill.address, "cannot serve now: 503"),
+        (&alone.address, "no leader that a majority follows"),
+        (&stopped.address, "no answer in time"),
+    ];
+    let servers: Vec<&str> = list.iter().map(|(server, _)| *server).collect();
+    for (server, why) in list {
+        let args = ["--connect-timeout", "2s", "a", "--", "true"];
+        let output = ask(&[server], &[&["lock"], &args[..]].concat());
+        let text = stderr(&output);
+        assert_eq!(code(&output), 125, "{server}: {text}");
+        assert!(
+            text.contains(server) && text.contains(why),
+            "{server} {why}: {text}"
+        );
+    }
+    let output = ask(
+        &servers,
+        &["lock", "--connect-timeout", "4s", "a", "--", "true"],
+    );
+    let text = stderr(&output);
+    assert_eq!(code(&output), 125, "{text}");
+    for (server, why) in list {
+        let of_it = text.split("; ").find(|part| part.contains(server));
+        assert!(
+            of_it.is_some_and(|part| part.contains(why)),
+            "{server} {why}: {text}"
+        );
+    }
+    stopped.signal(Signal::SIGCONT);
 }

@@ -71,6 +71,33 @@ pub(crate) fn lockwright(args: &[&str]) -> Command {
     command
 }
 
+/// The binary, as it is when its caller has set up signals in its own way: `block` and `ignore` are
+/// names of signals.
+pub(crate) fn with_signals(block: &[&str], ignore: &[&str], command: &Command) -> Command {
+    const START: &str = "import os, signal, sys\n\
+        block, ignore, program = sys.argv[1].split(), sys.argv[2].split(), sys.argv[3:]\n\
+        for name in ['SIGPIPE', 'SIGCHLD']: signal.signal(getattr(signal, name), signal.SIG_DFL)\n\
+        for name in ignore: signal.signal(getattr(signal, name), signal.SIG_IGN)\n\
+        signal.pthread_sigmask(signal.SIG_SETMASK, [getattr(signal, name) for name in block])\n\
+        os.execv(program[0], program)\n";
+    let mut start = Command::new("python3");
+    start
+        .args(["-c", START, &block.join(" "), &ignore.join(" ")])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => start.env(name, value),
+            None => start.env_remove(name),
+        };
+    }
+    start
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    start
+}
+
 pub(crate) fn run(args: &[&str]) -> Output {
     lockwright(args).output().expect("the binary is there")
 }

@@ -190,6 +190,21 @@ pub(super) fn not_yours(refusal: &Refusal, found: Option<&Found>) -> ApiError {
             "nothing is held there: the lock was released, or its lease ran out. Do not write any \
              more, and acquire it again",
         ),
+        // The token is right, and whoever gives it is not the owner.
+        Refusal::StaleToken { given }
+            if let Some(held) = found.and_then(|found| found.held.as_ref())
+                && held.token.0 == given.0 =>
+        {
+            error.saying(match &held.owner {
+                Owner::Session(session) => format!(
+                    "the lock with the token {given} belongs to the session {session}, which alone \
+                     can renew or release it; break it if it is to end all the same"
+                ),
+                Owner::Named(holder) => format!(
+                    "the lock with the token {given} is held by `{holder}`: name that holder"
+                ),
+            })
+        }
         Refusal::StaleToken { given } => error.saying(format!(
             "the token {given} is not that of the lock that is held there: yours was released, or \
              its lease ran out. Do not write any more, and acquire it again"

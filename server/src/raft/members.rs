@@ -180,10 +180,17 @@ impl Members {
                 "node {id} has not joined yet, and is {behind} entries behind: does it run?"
             ));
         }
-        if node.matched.is_none() || behind > BEHIND_MAX {
+        if node.matched.is_none() {
+            return conflict(format!(
+                "node {id} has not been heard of at {}: does it run there, with that number, and can \
+                 the leader reach it?",
+                node.address
+            ));
+        }
+        if behind > BEHIND_MAX {
             return conflict(format!(
                 "node {id} is {behind} entries behind: it can vote when it is at most {BEHIND_MAX} \
-                 behind; does it run?"
+                 behind; try again when it has caught up"
             ));
         }
         self.caught_up(env, id, view.last_applied).await?;

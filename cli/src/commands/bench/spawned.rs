@@ -46,7 +46,7 @@ impl Spawned {
             Some(data) => command.arg("--data").arg(data),
             None => command.arg("--memory"),
         };
-        os::bind_to_us(&mut command, false);
+        os::bind_to_us(&mut command, false, None);
         let mut child = command
             .spawn()
             .map_err(|error| failed(format!("cannot start a server: {error}")))?;

@@ -1,20 +1,27 @@
 //! Getting the lock.
 
-use crate::exit::{Exit, Failure};
+use super::others;
+use crate::{
+    cli::Target,
+    exit::{Exit, Failure},
+    output,
+};
 use lockwright_client::{
     AcquireRequest, Claim, Client, DurationMs, EndReason, ErrorCode, Lock, Lost, Notice, Refused,
     Token, Wait,
 };
 use lockwright_env::{Env, TokioEnv, timeout};
-use std::time::Duration;
+use std::{
+    io::{IsTerminal, stderr},
+    time::Duration,
+};
 
 /// What is asked for.
 pub(super) struct Wanted {
+    pub(super) target: Target,
     pub(super) claims: Vec<Claim>,
     pub(super) ttl: Option<DurationMs>,
     pub(super) wait: Wait,
-    /// For people.
-    pub(super) servers: String,
     pub(super) connect_timeout: Duration,
     pub(super) call_timeout: Duration,
 }
@@ -32,11 +39,22 @@ enum Asked {
     SessionLost,
 }
 
-/// Asks until there is an answer that counts.
+/// Asks until there is an answer that counts, and says who is in the way if it is not to be had.
 pub(super) async fn acquire(
     client: &Client<TokioEnv>,
     wanted: &Wanted,
 ) -> Result<Acquired, Failure> {
+    match ask_again(client, wanted).await {
+        Err(Failure::Told { exit, message }) if exit == Exit::NOT_ACQUIRED => {
+            let others = others::in_the_way(client, &wanted.target, &wanted.claims).await;
+            let lines: String = others.iter().map(|line| format!("\n  {line}")).collect();
+            Err(Failure::new(exit, format!("{message}{lines}")))
+        }
+        other => other,
+    }
+}
+
+async fn ask_again(client: &Client<TokioEnv>, wanted: &Wanted) -> Result<Acquired, Failure> {
     let start = TokioEnv.monotonic();
     loop {
         let waited = TokioEnv.monotonic().saturating_sub(start);
@@ -47,10 +65,10 @@ pub(super) async fn acquire(
         let mut request = AcquireRequest::new(wanted.claims.clone()).wait(wait);
         request.ttl = wanted.ttl;
         let mut lock = client.request(request);
-        match ask(&mut lock, wait, wanted).await? {
+        match ask(client, &mut lock, wait, wanted).await? {
             Asked::Granted(token) => return Ok(Acquired { lock, token }),
-            Asked::SessionLost => eprintln!(
-                "lockwright: the server has forgotten this session; the lock is asked for again"
+            Asked::SessionLost => output::tell(
+                "lockwright: the server has forgotten this session; the lock is asked for again",
             ),
         }
     }
@@ -61,16 +79,15 @@ fn less(wait: DurationMs, waited: Duration) -> DurationMs {
     DurationMs::new(wait.as_ms().saturating_sub(waited_ms)).unwrap_or(wait)
 }
 
-async fn ask(lock: &mut Lock<TokioEnv>, wait: Wait, wanted: &Wanted) -> Result<Asked, Failure> {
+async fn ask(
+    client: &Client<TokioEnv>,
+    lock: &mut Lock<TokioEnv>,
+    wait: Wait,
+    wanted: &Wanted,
+) -> Result<Asked, Failure> {
     let first = timeout(&TokioEnv, wanted.connect_timeout, lock.next()).await;
     let Ok(mut notice) = first else {
-        return Err(Failure::new(
-            Exit::LOCK_FAILED,
-            format!(
-                "no answer from {} within {:?}: does `lockwright serve` run there?",
-                wanted.servers, wanted.connect_timeout
-            ),
-        ));
+        return Err(no_server(client, wanted).await);
     };
     // The server counts the time; if it cannot be reached it is counted here.
     let patience = match wait {
@@ -82,7 +99,14 @@ async fn ask(lock: &mut Lock<TokioEnv>, wait: Wait, wanted: &Wanted) -> Result<A
     loop {
         match notice {
             Some(Notice::Granted { token, .. }) => return Ok(Asked::Granted(token)),
-            Some(Notice::Queued) => {}
+            Some(Notice::Queued) => tokio::select! {
+                biased;
+                next = lock.next() => {
+                    notice = next;
+                    continue;
+                }
+                () = say_that_we_wait(client, wanted) => {}
+            },
             Some(Notice::Refused(refused)) => return Err(refusal(&refused)),
             Some(Notice::Ended(EndReason::TimedOut)) => return Err(not_in_time(wait)),
             Some(Notice::Ended(reason)) => {
@@ -111,6 +135,41 @@ async fn ask(lock: &mut Lock<TokioEnv>, wait: Wait, wanted: &Wanted) -> Result<A
         };
         notice = next.await.ok_or_else(|| not_in_time(wait))?;
     }
+}
+
+/// On a terminal, says what is waited for, and behind whom.
+async fn say_that_we_wait(client: &Client<TokioEnv>, wanted: &Wanted) {
+    if !stderr().is_terminal() {
+        return;
+    }
+    let others = others::in_the_way(client, &wanted.target, &wanted.claims).await;
+    let names: Vec<String> = wanted
+        .claims
+        .iter()
+        .map(|claim| claim.path.to_string())
+        .collect();
+    output::tell(&format!("lockwright: waiting for {}", names.join(", ")));
+    for line in others {
+        output::tell(&format!("  {line}"));
+    }
+}
+
+/// No server could be asked in time: why not, of each.
+async fn no_server(client: &Client<TokioEnv>, wanted: &Wanted) -> Failure {
+    let troubles = client.troubles().await.unwrap_or_default();
+    let of_each = wanted.target.servers.iter().map(|server| {
+        let why = troubles.get(server).map(ToString::to_string);
+        let why = why.unwrap_or_else(|| "not tried within that time".to_owned());
+        format!("{server}: {why}")
+    });
+    let of_each: Vec<String> = of_each.collect();
+    let message = format!(
+        "no server could be asked within {:?} (--connect-timeout): {}; does `lockwright serve` run \
+         there?",
+        wanted.connect_timeout,
+        of_each.join("; ")
+    );
+    Failure::new(Exit::LOCK_FAILED, message)
 }
 
 fn not_in_time(wait: Wait) -> Failure {

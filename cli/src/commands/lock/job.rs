@@ -1,17 +1,17 @@
 //! The command, and all that it has started.
 
 use super::terminal;
-use crate::os;
+use crate::{os, output};
 use nix::{
     errno::Errno,
     sys::{
         prctl,
-        signal::{Signal, kill, killpg},
+        signal::{SigSet, Signal, kill, killpg},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,
 };
-use std::{collections::BTreeSet, fs, io, process::Command, time::Duration};
+use std::{collections::BTreeSet, fs, io, process::Command, thread, time::Duration};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 /// How long to wait between two looks at whether processes that were killed are dead.
@@ -26,6 +26,8 @@ pub(super) struct Job {
     /// Children of this process from before it became this program.
     not_ours: BTreeSet<Pid>,
     ended: bool,
+    /// Those that cannot be sent signals, and whether the lock was lost when that was told.
+    out_of_reach: BTreeSet<(Pid, bool)>,
 }
 
 /// What became of a command.
@@ -39,14 +41,14 @@ pub(super) enum Change {
 }
 
 impl Job {
-    /// Starts a command.
-    pub(super) fn start(mut command: Command) -> io::Result<Job> {
+    /// Starts a command, which blocks the signals in `mask`.
+    pub(super) fn start(mut command: Command, mask: SigSet) -> io::Result<Job> {
         let children_change = signal(SignalKind::child())?;
         // Whose parent has died becomes our child: so nothing that the command started escapes.
         #[cfg(target_os = "linux")]
         prctl::set_child_subreaper(true)?;
         let not_ours = children();
-        os::bind_to_us(&mut command, terminal::is_to_give());
+        os::bind_to_us(&mut command, terminal::is_to_give(), Some(mask));
         let started = command.spawn()?;
         let pid = i32::try_from(started.id()).map(Pid::from_raw);
         Ok(Job {
@@ -54,6 +56,7 @@ impl Job {
             children_change,
             not_ours,
             ended: false,
+            out_of_reach: BTreeSet::new(),
         })
     }
 
@@ -92,20 +95,47 @@ impl Job {
     }
 
     /// Sends a signal to the command's process group.
-    pub(super) fn signal(&self, signal: i32) {
+    pub(super) fn signal(&mut self, signal: i32) {
         if let Ok(signal) = Signal::try_from(signal) {
-            // It fails when nobody is left.
-            let _ = killpg(self.pid, signal);
+            let sent = killpg(self.pid, signal);
+            self.check(self.pid, signal, sent, None);
         }
     }
 
-    /// Asks all that the command has started to end.
-    pub(super) fn ask_to_end(&self) {
+    /// Sends a signal to all that the command has started, since its lock is lost.
+    fn signal_all(&mut self, signal: Signal, why: &str) {
+        let sent = killpg(self.pid, signal);
+        self.check(self.pid, signal, sent, Some(why));
+        for child in self.descendants() {
+            let sent = kill(child, signal);
+            self.check(child, signal, sent, Some(why));
+        }
+    }
+
+    /// Says at once, and once of each, that a process cannot be sent signals: it is another
+    /// user's, as what `sudo` starts. `lost` is why the lock is lost, if it is.
+    fn check(&mut self, process: Pid, signal: Signal, sent: nix::Result<()>, lost: Option<&str>) {
+        // Otherwise it fails when nobody is left.
+        if sent != Err(Errno::EPERM) || !self.out_of_reach.insert((process, lost.is_some())) {
+            return;
+        }
+        let name = name_of(process);
+        let why = Errno::EPERM.desc();
+        let message = match lost {
+            Some(lost) => format!(
+                "lockwright: the lock is lost: {lost}; but process {process}{name} cannot be sent \
+                 {signal} ({why}), and goes on without the lock: end it by other means"
+            ),
+            None => format!("lockwright: process {process}{name} cannot be sent {signal} ({why})"),
+        };
+        // Whoever is to read it may be slow, and the rest is to be ended in time.
+        thread::spawn(move || output::tell(&message));
+    }
+
+    /// Asks all that the command has started to end, since its lock is lost.
+    pub(super) fn ask_to_end(&mut self, why: &str) {
         for signal in [Signal::SIGTERM, Signal::SIGCONT] {
-            self.signal(signal as i32);
-            for child in self.descendants() {
-                let _ = kill(child, signal);
-            }
+            self.signal_all(signal, why);
         }
     }
 
@@ -124,13 +154,10 @@ impl Job {
     }
 
     /// Ends all that the command has started, at once.
-    pub(super) async fn kill(&mut self) {
+    pub(super) async fn kill(&mut self, why: &str) {
         // Who dies makes orphans, which become our children.
         loop {
-            self.signal(Signal::SIGKILL as i32);
-            for child in self.descendants() {
-                let _ = kill(child, Signal::SIGKILL);
-            }
+            self.signal_all(Signal::SIGKILL, why);
             if self.is_over() {
                 return;
             }
@@ -142,6 +169,12 @@ impl Job {
     fn descendants(&self) -> BTreeSet<Pid> {
         &children() - &self.not_ours
     }
+}
+
+/// The name of a process in brackets, where the system tells it.
+fn name_of(process: Pid) -> String {
+    let name = fs::read_to_string(format!("/proc/{process}/comm"));
+    name.map_or_else(|_| String::new(), |name| format!(" ({})", name.trim()))
 }
 
 /// The children of this process; none where the system cannot tell.

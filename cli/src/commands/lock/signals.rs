@@ -1,11 +1,29 @@
 //! The signals that a wrapper of a command has to pass on.
 
 use crate::os;
+use nix::sys::signal::{SigSet, Signal};
 use std::io;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
+
+/// Those that are passed on.
+const PASSED_ON: [Signal; 6] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+/// Has all signals that are waited for come through, also when whoever started this process has
+/// blocked them, and gives the mask from before, which is the command's. Call it before there are
+/// threads.
+pub(super) fn unblock() -> io::Result<SigSet> {
+    os::unblock(PASSED_ON.into_iter().chain([Signal::SIGCHLD]))
+}
 
 /// Signals that came to this process.
 #[derive(Debug)]
@@ -19,20 +37,11 @@ impl Signals {
     /// command. Must be called within a runtime.
     pub(super) fn catch() -> io::Result<Signals> {
         let (tell, came) = mpsc::unbounded_channel();
-        let all = [
-            SignalKind::hangup(),
-            SignalKind::interrupt(),
-            SignalKind::quit(),
-            SignalKind::terminate(),
-            SignalKind::user_defined1(),
-            SignalKind::user_defined2(),
-        ];
-        for kind in all {
-            let number = kind.as_raw_value();
+        for number in PASSED_ON.map(|signal| signal as i32) {
             if os::is_ignored(number) {
                 continue;
             }
-            let mut signals = signal(kind)?;
+            let mut signals = signal(SignalKind::from_raw(number))?;
             let tell = tell.clone();
             tokio::spawn(async move {
                 while signals.recv().await.is_some() && tell.send(number).is_ok() {}

@@ -7,13 +7,12 @@ use super::{
     terminal,
     timing::Timing,
 };
-use crate::exit::Exit;
+use crate::{exit::Exit, output};
 use lockwright_env::{Env, TokioEnv, timeout};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::getpgrp,
 };
-use std::time::Duration;
 
 /// Waits for the command to end, and ends it when its lock does.
 pub(super) async fn watch(
@@ -23,8 +22,7 @@ pub(super) async fn watch(
     timing: &Timing,
 ) -> Exit {
     loop {
-        let deadline = keeper.belief.deadline();
-        let end_at = deadline.map_or(Duration::ZERO, |at| at.saturating_sub(timing.ahead()));
+        let due = keeper.due(timing);
         let why = tokio::select! {
             biased;
             why = &mut keeper.lost => {
@@ -40,7 +38,7 @@ pub(super) async fn watch(
                     return Exit::by_signal(signal);
                 }
                 Change::Stopped(signal) => {
-                    stopped(&job, &keeper, signal);
+                    stopped(&mut job, &keeper, signal);
                     continue;
                 }
             },
@@ -48,31 +46,25 @@ pub(super) async fn watch(
                 job.signal(signal);
                 continue;
             }
-            () = TokioEnv.sleep_until(end_at) => {
-                // It may have been renewed meanwhile.
-                if keeper.belief.deadline() == deadline && deadline.is_some() {
-                    "the server was not heard of for too long".to_owned()
-                } else if deadline.is_some() {
-                    continue;
-                } else {
-                    // It has ended, and why is about to be told.
-                    timeout(&TokioEnv, timing.margin, &mut keeper.lost)
-                        .await
-                        .ok()
-                        .and_then(Result::ok)
-                        .unwrap_or_else(|| "it has ended".to_owned())
+            () = TokioEnv.sleep_until(due.end_at) => {
+                match keeper.why_over(due, timing).await {
+                    Some(why) => why,
+                    // It was renewed meanwhile.
+                    None => continue,
                 }
             }
         };
-        end(&mut job, &keeper, timing).await;
+        end(&mut job, &keeper, timing, &why).await;
         give_back_terminal(&job);
-        eprintln!("lockwright: the lock is lost: {why}; the command was ended");
+        output::tell(&format!(
+            "lockwright: the lock is lost: {why}; the command was ended"
+        ));
         return Exit::LOST;
     }
 }
 
 /// Ends the command and all that it has started before the lock can be somebody else's.
-async fn end(job: &mut Job, keeper: &Keeper, timing: &Timing) {
+async fn end(job: &mut Job, keeper: &Keeper, timing: &Timing, why: &str) {
     let kill_at = keeper
         .belief
         .deadline()
@@ -83,15 +75,15 @@ async fn end(job: &mut Job, keeper: &Keeper, timing: &Timing) {
             .saturating_sub(TokioEnv.monotonic())
             .min(timing.grace);
         if !left.is_zero() {
-            job.ask_to_end();
+            job.ask_to_end(why);
             let _ = timeout(&TokioEnv, left, job.over()).await;
         }
     }
-    job.kill().await;
+    job.kill(why).await;
 }
 
 /// The command was stopped.
-fn stopped(job: &Job, keeper: &Keeper, signal: Signal) {
+fn stopped(job: &mut Job, keeper: &Keeper, signal: Signal) {
     let wants_terminal = matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU);
     if wants_terminal && terminal::is_ours() {
         terminal::give(job.group());
