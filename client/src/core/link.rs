@@ -201,6 +201,7 @@ impl SessionCore {
                 message,
                 limit,
                 claims,
+                claims_left_out,
                 ended,
             } => {
                 let refused = Refused {
@@ -208,6 +209,7 @@ impl SessionCore {
                     message,
                     limit,
                     claims,
+                    claims_left_out,
                     ended,
                 };
                 self.refuse_all(&refused);
