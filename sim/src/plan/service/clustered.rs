@@ -22,6 +22,7 @@ impl ServicePlan {
         let shape = crowd.shape(Shape::draw(seed_of_the_world));
         let mut plan = ServicePlan::with_sessions(&shape, seed_of_the_world);
         plan.http = http::draw(&shape, &plan, seed_of_the_world);
+        http::draw_mistakes(&shape, &mut plan, seed_of_the_world);
         crowd.behave(&mut plan);
         plan.server.connections_max = None;
         plan.server.disk = None;

@@ -7,7 +7,7 @@ use crate::{
     oracle::same_claims,
     plan::Profile,
 };
-use lockwright_engine::{Name, Path};
+use lockwright_engine::{DurationMs, Name, Path};
 use serde::{Deserialize, Serialize};
 
 /// One request over HTTP, and what its caller does with the lock. All of them have a lease: without
@@ -261,22 +261,23 @@ pub(super) fn draw(shape: &Shape, plan: &ServicePlan, seed: u64) -> Vec<HttpAtte
         .filter(|attempt| attempt.at_ms < u64::from(shape.active_ms))
         .collect();
     attempts.sort_by_key(|attempt| attempt.at_ms);
-    draw_mistakes(shape, plan, seed, &mut attempts);
     attempts
 }
 
 /// The longest time after a grant at which a mistake comes, in ms: some come when the lock is over.
 const MISTAKE_MS_MAX: u32 = 1_000;
 
-/// Draws who asks with the id of its request for something else. Not where ids are forgotten sooner
-/// than that.
-fn draw_mistakes(shape: &Shape, plan: &ServicePlan, seed: u64, attempts: &mut [HttpAttempt]) {
+/// How long ends are remembered where there are mistakes, in ms: longer than one is on its way.
+const MISTAKES_RETENTION_MS: u64 = 15_000;
+
+/// Draws who asks with the id of its request for something else. For servers that forget no id when
+/// they die.
+pub(super) fn draw_mistakes(shape: &Shape, plan: &mut ServicePlan, seed: u64) {
     let draw = &mut Draw::new(Profile::Service, seed, Stream::ServiceMistakes);
-    let remembers = plan.server.disk.is_some() || plan.cluster.is_some();
-    if !remembers || plan.server.limits.retention.is_some() || draw.chance(1, 2) {
+    if draw.chance(1, 2) {
         return;
     }
-    for attempt in attempts.iter_mut().filter(|attempt| attempt.is_named()) {
+    for attempt in plan.http.iter_mut().filter(|attempt| attempt.is_named()) {
         if draw.chance(1, 2) {
             let count = draw.between(1, 2);
             let mistakes = (0..count).map(|_| mistake(shape, attempt, draw));
@@ -285,6 +286,9 @@ fn draw_mistakes(shape: &Shape, plan: &ServicePlan, seed: u64, attempts: &mut [H
             mistakes.sort_by_key(|one| one.after_ms);
             attempt.mistakes = mistakes;
         }
+    }
+    if plan.http.iter().any(|attempt| !attempt.mistakes.is_empty()) {
+        plan.server.limits.retention = DurationMs::new(MISTAKES_RETENTION_MS).ok();
     }
 }
 
