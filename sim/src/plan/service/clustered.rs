@@ -31,6 +31,7 @@ impl ServicePlan {
         let nodes = cluster.nodes.len();
         let forwarding_ms = cluster.forwarding_ms(plan.latency.max_ms);
         plan.cluster = Some(cluster);
+        http::draw_mistakes(&shape, &mut plan, seed_of_the_world);
         plan.be_patient(forwarding_ms);
         if draw.chance(3, 4) {
             plan.begin_later(draw);
@@ -46,7 +47,6 @@ impl ServicePlan {
             seed,
             Stream::ClusterOperator,
         ));
-        http::remember_mistakes(&mut plan);
         plan.validate()
             .expect("the generator draws plans that can be run");
         plan

@@ -17,11 +17,13 @@ impl ServicePlan {
         let shape = Shape::draw(seed);
         let mut plan = ServicePlan::with_sessions(&shape, seed);
         plan.http = http::draw(&shape, &plan, seed);
+        if plan.server.disk.is_some() {
+            http::draw_mistakes(&shape, &mut plan, seed);
+        }
         // Those who come with sessions find as much room as without the others.
         let more = u32::try_from(plan.http.len()).unwrap_or(u32::MAX);
         let max = &mut plan.server.connections_max;
         *max = max.map(|max| max.saturating_add(more));
-        http::remember_mistakes(&mut plan);
         plan.validate()
             .expect("the generator draws plans that can be run");
         plan

@@ -270,21 +270,24 @@ pub(super) fn draw(shape: &Shape, plan: &ServicePlan, seed: u64) -> Vec<HttpAtte
         .filter(|attempt| attempt.at_ms < u64::from(shape.active_ms))
         .collect();
     attempts.sort_by_key(|attempt| attempt.at_ms);
-    draw_mistakes(shape, plan, seed, &mut attempts);
     attempts
 }
 
 /// The longest time after a grant at which a mistake comes, in ms: some come when the lock is over.
 const MISTAKE_MS_MAX: u32 = 1_000;
 
-/// Draws who asks with the id of its request for something else. See [`remember_mistakes`].
-fn draw_mistakes(shape: &Shape, plan: &ServicePlan, seed: u64, attempts: &mut [HttpAttempt]) {
+/// How long ends are remembered where there are mistakes, in ms: longer than one is on its way, on links
+/// that are held up. One that comes later is a request of its own.
+const MISTAKES_RETENTION_MS: u64 = 60_000;
+
+/// Draws who asks with the id of its request for something else. For servers that forget no id when
+/// they die.
+pub(super) fn draw_mistakes(shape: &Shape, plan: &mut ServicePlan, seed: u64) {
     let draw = &mut Draw::new(Profile::Service, seed, Stream::ServiceMistakes);
-    let remembers = plan.server.disk.is_some() || plan.cluster.is_some();
-    if !remembers || !draw.chance(1, 3) {
+    if draw.chance(1, 2) {
         return;
     }
-    for attempt in attempts.iter_mut().filter(|attempt| attempt.is_named()) {
+    for attempt in plan.http.iter_mut().filter(|attempt| attempt.is_named()) {
         if draw.chance(1, 2) {
             let count = draw.between(1, 2);
             let mistakes = (0..count).map(|_| mistake(shape, attempt, draw));
@@ -294,22 +297,13 @@ fn draw_mistakes(shape: &Shape, plan: &ServicePlan, seed: u64, attempts: &mut [H
             attempt.mistakes = mistakes;
         }
     }
-}
-
-/// Longer than a mistake can be under way, on links that are held up and by a clock that is fast.
-const RETENTION_MS: u64 = 60_000;
-
-/// Has the server remember ids until the last mistake has come: one that comes later is a request of its
-/// own.
-pub(super) fn remember_mistakes(plan: &mut ServicePlan) {
-    if plan.http.iter().all(|attempt| attempt.mistakes.is_empty()) {
-        return;
+    if plan.http.iter().any(|attempt| !attempt.mistakes.is_empty()) {
+        let leaps = match &plan.cluster {
+            Some(cluster) => cluster.leaps_ms(),
+            None => plan.server.clock.jumps.iter().map(|jump| jump.by_ms).sum(),
+        };
+        plan.server.limits.retention = DurationMs::new(MISTAKES_RETENTION_MS + leaps).ok();
     }
-    let leaps = match &plan.cluster {
-        Some(cluster) => cluster.leaps_ms(),
-        None => plan.server.clock.jumps.iter().map(|jump| jump.by_ms).sum(),
-    };
-    plan.server.limits.retention = DurationMs::new(RETENTION_MS + leaps).ok();
 }
 
 fn mistake(shape: &Shape, attempt: &HttpAttempt, draw: &mut Draw) -> Mistake {
