@@ -35,18 +35,28 @@ impl Reading {
     /// Adds what is known of one thread. One that ends meanwhile adds nothing.
     fn add(&mut self, thread: &Path) {
         let text = |name: &str| std::fs::read_to_string(thread.join(name)).unwrap_or_default();
+        // proc_pid_stat: the state comes after the name in brackets, which may have brackets in it, and
+        // the ticks in user and system mode eleven fields later.
+        let stat = text("stat");
+        let stat: Vec<&str> = stat
+            .rsplit_once(") ")
+            .map_or(Vec::new(), |(_, rest)| rest.split(' ').collect());
+        let state = stat.first().copied();
+        self.is_held |= matches!(state, Some("T" | "t" | "D"));
         // proc_pid_schedstat: nanoseconds on a CPU, nanoseconds of waiting for one.
         let times = text("schedstat");
-        let mut times = times.split_whitespace().map(|word| word.parse().ok());
-        let mut time = || Duration::from_nanos(times.next().flatten().unwrap_or(0));
-        self.ran += time();
-        self.starved += time();
-        // proc_pid_stat: the state comes after the name in brackets, which may have brackets in it.
-        let stat = text("stat");
-        let state = stat
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.chars().next());
-        self.is_held |= matches!(state, Some('T' | 't' | 'D'));
+        let mut times = times.split_whitespace().map_while(|word| word.parse().ok());
+        if let (Some(ran), Some(starved)) = (times.next(), times.next()) {
+            self.ran += Duration::from_nanos(ran);
+            self.starved += Duration::from_nanos(starved);
+            return;
+        }
+        // Not every kernel counts these. What it has is coarse, and does not tell a thread that runs
+        // from one that may not.
+        let ticks = stat.iter().skip(11).take(2);
+        let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        self.ran += Duration::from_millis(10 * ticks);
+        self.is_held |= state == Some("R");
     }
 }
 

@@ -7,7 +7,10 @@ use crate::commands::{
 use clap::{Parser, Subcommand};
 use lockwright_client::Name;
 use lockwright_server::Member;
-use std::{net::Ipv6Addr, path::PathBuf};
+use std::{
+    net::{Ipv6Addr, SocketAddrV6},
+    path::PathBuf,
+};
 
 /// A lock service: who may do what, one at a time, on many machines.
 ///
@@ -143,8 +146,9 @@ fn fault(bare: &str) -> Option<&'static str> {
         return Some("the port is missing");
     };
     if let Some(inside) = host.strip_prefix('[') {
-        let ip = inside.strip_suffix(']');
-        if ip.is_none_or(|ip| ip.parse::<Ipv6Addr>().is_err()) {
+        // One of the link has a number of its interface behind it.
+        let is_whole = format!("[{inside}:0").parse::<SocketAddrV6>().is_ok();
+        if !is_whole {
             return Some("what is in brackets is no IPv6 address");
         }
     } else if host.contains(':') || bare.parse::<Ipv6Addr>().is_ok() {
@@ -195,6 +199,7 @@ mod tests {
     fn addresses_are_read_with_and_without_scheme() {
         assert_eq!(address("http://a:1/").as_deref(), Ok("a:1"));
         assert_eq!(address("[::1]:9009").as_deref(), Ok("[::1]:9009"));
+        assert!(address("[fe80::1%2]:9009").is_ok());
         assert_eq!(address(" a:1\n").as_deref(), Ok("a:1"));
         assert_eq!(
             address("not_found..name:0").as_deref(),

@@ -17,6 +17,9 @@ pub struct Refused {
     /// With [`ErrorCode::RequestMismatch`], what the first request with the id asked for; empty when
     /// it has ended, since that is not remembered.
     pub claims: Vec<ClaimText>,
+    /// With [`ErrorCode::RequestMismatch`], how many more claims it has, with paths too long to name
+    /// them all.
+    pub claims_left_out: usize,
     /// With [`ErrorCode::RequestMismatch`], how the first request with the id ended; none while it is
     /// queued or held.
     pub ended: Option<EndReason>,
@@ -29,6 +32,7 @@ impl Refused {
             message: message.to_owned(),
             limit: None,
             claims: Vec::new(),
+            claims_left_out: 0,
             ended: None,
         }
     }

@@ -54,21 +54,15 @@ impl Engine {
     fn again(&self, known: RequestId, claims: &[Claim]) -> Result<Reply, Refusal> {
         let request = &self.requests[known];
         let (is_retry, first) = match request.phase {
-            Phase::Ended { digest, reason, .. } => {
-                let first = FirstRequest {
-                    claims: Vec::new(),
-                    ended: Some(reason),
-                };
-                (digest == ClaimsDigest::of(claims), first)
-            }
+            Phase::Ended { digest, reason, .. } => (
+                digest == ClaimsDigest::of(claims),
+                FirstRequest::over(reason),
+            ),
             Phase::Queued { .. } | Phase::Held { .. } => {
-                let first = FirstRequest {
-                    claims: self.claims_of(request),
-                    ended: None,
-                };
+                let first = self.claims_of(request);
                 let mut asked = uncovered(claims);
                 asked.sort_unstable();
-                (asked.into_iter().eq(&first.claims), first)
+                (asked.into_iter().eq(&first), FirstRequest::live(first))
             }
         };
         if !is_retry {

@@ -238,8 +238,51 @@ pub struct FirstRequest {
     /// What it asked for, without duplicates and covered claims; empty once it has ended, since that
     /// is not remembered.
     pub claims: Vec<Claim>,
+    /// How many of its claims are not in `claims`: of long paths there are only as many as fit in
+    /// [`FirstRequest::PATH_BYTES_MAX`], so that a short request gets no long answer.
+    pub left_out: usize,
     /// How it ended; none while it is queued or held.
     pub ended: Option<EndReason>,
+}
+
+impl FirstRequest {
+    /// How many bytes of paths are named, unless the first path alone is longer.
+    pub const PATH_BYTES_MAX: usize = 1024;
+
+    /// A request that is queued or held, and asked for `claims`, of which there is at least one.
+    #[must_use]
+    pub fn live(mut claims: Vec<Claim>) -> FirstRequest {
+        let mut bytes = 0;
+        let named = claims.iter().take_while(|claim| {
+            let is_first = bytes == 0;
+            // A separator or two belongs to each path, also to the empty one.
+            bytes += claim
+                .path
+                .segments()
+                .map(|segment| segment.len() + 1)
+                .sum::<usize>()
+                + 1;
+            is_first || bytes <= FirstRequest::PATH_BYTES_MAX
+        });
+        let named = named.count();
+        let left_out = claims.len() - named;
+        claims.truncate(named);
+        FirstRequest {
+            claims,
+            left_out,
+            ended: None,
+        }
+    }
+
+    /// A request that has ended, and whose claims are not remembered.
+    #[must_use]
+    pub fn over(reason: EndReason) -> FirstRequest {
+        FirstRequest {
+            claims: Vec::new(),
+            left_out: 0,
+            ended: Some(reason),
+        }
+    }
 }
 
 impl fmt::Display for FirstRequest {
@@ -251,6 +294,9 @@ impl fmt::Display for FirstRequest {
         for (place, claim) in self.claims.iter().enumerate() {
             let comma = if place == 0 { "" } else { ", " };
             write!(f, "{comma}{claim}")?;
+        }
+        if self.left_out > 0 {
+            write!(f, " and {} more", self.left_out)?;
         }
         if let Some(reason) = self.ended {
             write!(f, ", which ended as {reason}")?;

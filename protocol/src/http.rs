@@ -251,6 +251,10 @@ pub struct ErrorBody {
     /// when it has ended, since that is not remembered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<ClaimView>,
+    /// With `request_mismatch`: how many more claims it has, with paths too long to name them all;
+    /// left out when there are none.
+    #[serde(default, skip_serializing_if = "crate::is_zero")]
+    pub claims_left_out: usize,
     /// With `request_mismatch`: how the first request with this `request_id` ended; left out while
     /// it is queued or held.
     #[serde(default, skip_serializing_if = "Option::is_none")]

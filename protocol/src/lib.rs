@@ -47,3 +47,9 @@ pub mod close_code {
     /// The node knows of no leader, and can do nothing without one: go on with another node.
     pub const NO_LEADER: u16 = 4003;
 }
+
+/// For fields that are left out when they are zero.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}

@@ -75,6 +75,10 @@ pub enum Message {
         /// has ended, since that is not remembered.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         claims: Vec<ClaimText>,
+        /// With `request_mismatch`, how many more claims it has, with paths too long to name them all;
+        /// left out when there are none.
+        #[serde(default, skip_serializing_if = "crate::is_zero")]
+        claims_left_out: usize,
         /// With `request_mismatch`, how the first request with the id ended; left out while it is
         /// queued or held.
         #[serde(default, skip_serializing_if = "Option::is_none")]

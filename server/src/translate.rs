@@ -75,6 +75,7 @@ impl From<Rejection> for Message {
             message: rejection.message,
             limit: rejection.limit,
             claims: claims.unwrap_or_default(),
+            claims_left_out: first.map_or(0, |first| first.left_out),
             ended: first.and_then(|first| first.ended),
         }
     }

@@ -133,7 +133,7 @@ async fn an_id_that_comes_again_for_other_claims_is_refused_with_those_of_the_fi
         r#""w a","r b","r c""#,
     ]) {
         let got = socket.ask(&acquire(seq, "L", claims)).await;
-        refused(&got, r#""claims":["r b","w a"]}"#);
+        refused(&got, r#""claims":["w a","r b"]}"#);
         let got = socket.ask(&acquire(seq, "M", claims)).await;
         refused(&got, r#""claims":["r q/x"]}"#);
     }

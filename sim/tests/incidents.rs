@@ -8,7 +8,7 @@ use lockwright_sim::{
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 /// What is in the history of each, in this order.
-const HAPPENS: [(&str, &[&str]); 15] = [
+const HAPPENS: [(&str, &[&str]); 16] = [
     (
         "a-dead-waiter-at-the-head-does-not-stall",
         &[
@@ -156,6 +156,17 @@ const HAPPENS: [(&str, &[&str]); 15] = [
             "h1-1 calls release with token 65537",
             "h2-1 is answered: granted with token 65538",
             r#""reason":"expired""#,
+        ],
+    ),
+    (
+        "an-id-that-comes-again-for-something-else-locks-nothing",
+        &[
+            "h0-1 is answered: granted with token 65536",
+            "h0-1 again, for [w b], is answered: 422 request_mismatch, the first is for [w a]",
+            "h0-1 again, for [r a], is answered: 422 request_mismatch, the first is for [w a]",
+            "h1-1 is answered: granted with token 65537",
+            r#""id":"h0-1","reason":"released""#,
+            "h0-1 again, for [w b], is answered: 422 request_mismatch, the first is for [] and ended as released",
         ],
     ),
     (

@@ -20,7 +20,7 @@ fn every_kind_of_trouble_is_drawn() {
     let (mut drifts, mut jumps, mut few_connections, mut shorter_renewals) = (0, 0, 0, 0);
     let mut disks = 0;
     let (mut http, mut impatient, mut retries, mut twice, mut forgotten) = (0, 0, 0, 0, 0);
-    let (mut by_path, mut hangs_up) = (0, 0);
+    let (mut by_path, mut hangs_up, mut mistakes) = (0, 0, 0);
     for plan in (0..200).map(service_plan) {
         kinds.extend(plan.faults.iter().map(|fault| match fault.kind {
             FaultKind::Cut {
@@ -57,6 +57,11 @@ fn every_kind_of_trouble_is_drawn() {
         twice += usize::from(over_http.clone().any(|attempt| attempt.twice));
         hangs_up += usize::from(over_http.clone().any(|attempt| attempt.hangs_up));
         by_path += usize::from(over_http.clone().any(|attempt| attempt.by_path));
+        mistakes += usize::from(
+            over_http
+                .clone()
+                .any(|attempt| !attempt.mistakes.is_empty()),
+        );
         forgotten += usize::from(over_http.any(|attempt| attempt.hold_ms.is_none()));
         let mut attempts = plan.clients.iter().flat_map(|client| &client.attempts);
         shorter_renewals += usize::from(attempts.any(|attempt| {
@@ -72,6 +77,10 @@ fn every_kind_of_trouble_is_drawn() {
     let over_http = [
         http, impatient, retries, twice, by_path, hangs_up, forgotten,
     ];
+    assert!(
+        mistakes >= 10,
+        "one in twenty plans has mistakes, got {mistakes} of 200"
+    );
     for count in counts.into_iter().chain(over_http) {
         assert!(count >= 20, "one in ten plans has it, got {count} of 200");
     }

@@ -344,6 +344,13 @@ fn mismatch(answer: &Value) -> String {
     let claims: Vec<String> = claims.map(in_words).collect();
     let claims = match claims.as_slice() {
         [] => "something else".to_owned(),
+        _ if !answer["claims_left_out"].is_null() => {
+            format!(
+                "{} and {} more",
+                claims.join(", "),
+                answer["claims_left_out"]
+            )
+        }
         _ => claims.join(", "),
     };
     let ended = match answer["ended"].as_str() {

@@ -1,6 +1,8 @@
 //! `lockwright lock`: who runs when, what they find, and how they end.
 
-use crate::support::{Dir, Server, code, eventually, lockwright, pid, run, stderr, stdout};
+use crate::support::{
+    Dir, LinesInTime, Server, code, eventually, lockwright, pid, run, stderr, stdout,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -274,9 +276,9 @@ fn a_process_that_cannot_be_killed_is_told_of_at_once() {
     }
     eventually("it runs", || dir.has("held"));
     let process: i32 = number(&dir, "held");
-    let mut lines = BufReader::new(said).lines().map(Result::unwrap);
+    let lines = LinesInTime::of(said);
     kill(pid(&child), Signal::SIGUSR1).unwrap();
-    let first = lines.next().unwrap();
+    let first = lines.line();
     // Its name is that of what it has come to run.
     let named = format!("process {process} (s");
     assert!(
@@ -285,7 +287,7 @@ fn a_process_that_cannot_be_killed_is_told_of_at_once() {
     );
     run(&["break", "a", "--yes", "--server", &server.address]);
     // It is told while the process runs.
-    let lost = lines.next().unwrap();
+    let lost = lines.line();
     let told = lost.contains("cannot be sent SIGKILL") && lost.contains("broken");
     assert!(lost.contains(&named) && told, "{lost}");
     assert_eq!(child.try_wait().unwrap(), None);
@@ -686,10 +688,8 @@ fn on_a_terminal_whoever_waits_is_told_for_whom() {
         .stderr(Stdio::from(pty.slave))
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(std::fs::File::from(pty.master))
-        .lines()
-        .map(Result::unwrap);
-    let said: Vec<String> = lines.by_ref().take(3).collect();
+    let lines = LinesInTime::of(std::fs::File::from(pty.master));
+    let said: Vec<String> = (0..3).map(|_| lines.line()).collect();
     let said: Vec<&str> = said.iter().map(|line| line.trim()).collect();
     assert_eq!(said[0], "lockwright: waiting for a");
     assert!(

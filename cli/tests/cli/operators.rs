@@ -323,7 +323,7 @@ fn whoever_has_the_right_token_and_is_not_the_owner_is_told_so() {
         ),
         (
             &["release", "b", "--holder", "bob", "--token", named.trim()],
-            "is held by `alice`: name that holder",
+            "is held by `alice`: name that holder, and a key",
         ),
     ] {
         let output = ask(&server, args);

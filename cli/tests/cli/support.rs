@@ -5,10 +5,13 @@ use nix::{
     unistd::Pid,
 };
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -181,4 +184,39 @@ impl Drop for Server {
 
 pub(crate) fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).expect("it is a process"))
+}
+
+/// Lines as they come; one that does not come in time is a failure, and no end of waiting.
+pub(crate) struct LinesInTime(mpsc::Receiver<String>);
+
+impl LinesInTime {
+    pub(crate) fn of(out: impl Read + Send + 'static) -> LinesInTime {
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if tell.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        LinesInTime(told)
+    }
+
+    /// The next one.
+    pub(crate) fn line(&self) -> String {
+        let line = self.0.recv_timeout(PATIENCE);
+        line.unwrap_or_else(|error| panic!("a line: {error} within {PATIENCE:?}"))
+    }
+
+    /// All that still comes, to the end.
+    pub(crate) fn rest(&self) -> String {
+        let mut rest = String::new();
+        loop {
+            match self.0.recv_timeout(PATIENCE) {
+                Ok(line) => rest = rest + &line + "\n",
+                Err(mpsc::RecvTimeoutError::Disconnected) => return rest,
+                Err(error) => panic!("the end: {error} within {PATIENCE:?}, after {rest}"),
+            }
+        }
+    }
 }

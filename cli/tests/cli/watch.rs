@@ -1,16 +1,14 @@
 //! `lockwright watch`: what is there, what happens, and what becomes of it when a server ends.
 
-use crate::support::{Server, code, eventually, lockwright, run, stderr, stdout};
+use crate::support::{LinesInTime, Server, code, eventually, lockwright, run, stderr, stdout};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::{
-    io::{BufRead, BufReader, Lines, Read},
-    process::{Child, ChildStdout},
-};
+use std::process::Child;
 
 struct Watch {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: LinesInTime,
+    said: LinesInTime,
 }
 
 impl Watch {
@@ -21,24 +19,31 @@ impl Watch {
             .collect();
         let mut command = lockwright(&["watch", "--server", &list.join(",")]);
         let mut child = command.args(args).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Watch { child, lines }
+        let lines = LinesInTime::of(child.stdout.take().unwrap());
+        let said = LinesInTime::of(child.stderr.take().unwrap());
+        Watch { child, lines, said }
     }
 
-    fn line(&mut self) -> String {
-        self.lines.next().expect("it goes on").unwrap()
+    fn line(&self) -> String {
+        self.lines.line()
     }
 
-    fn event(&mut self) -> Value {
+    fn event(&self) -> Value {
         serde_json::from_str(&self.line()).unwrap()
     }
 
     /// How it ends, and what it says then.
     fn end(mut self) -> (Option<i32>, String) {
-        let mut text = String::new();
-        let said = self.child.stderr.as_mut().unwrap();
-        said.read_to_string(&mut text).unwrap();
+        let text = self.said.rest();
         (self.child.wait().unwrap().code(), text)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It fails when it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -71,8 +76,8 @@ fn it_begins_with_what_is_there_and_each_line_has_its_time() {
         .elapsed()
         .unwrap()
         .as_millis();
-    let mut watch = Watch::start(&[&server], &["a", "--json"]);
-    let mut text = Watch::start(&[&server], &["a"]);
+    let watch = Watch::start(&[&server], &["a", "--json"]);
+    let text = Watch::start(&[&server], &["a"]);
     let mut initial = [watch.event(), watch.event()];
     initial.sort_by_key(|event| event["state"].to_string());
     for (event, state) in initial.iter().zip(["held", "queued"]) {
@@ -120,10 +125,6 @@ fn it_begins_with_what_is_there_and_each_line_has_its_time() {
         "{line}"
     );
     waiting.wait().unwrap();
-    for mut watch in [watch, text] {
-        watch.child.kill().unwrap();
-        watch.child.wait().unwrap();
-    }
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn the_end_of_its_server_is_no_end_of_what_happens() {
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let server = Server::in_memory();
         ask(&server, &["acquire", "a"]);
-        let mut watch = Watch::start(&[&server], &[]);
+        let watch = Watch::start(&[&server], &[]);
         watch.line();
         server.signal(signal);
         let (code, text) = watch.end();
@@ -148,7 +149,7 @@ fn it_goes_on_at_the_next_server_until_there_is_none() {
     let (first, second) = (Server::in_memory(), Server::in_memory());
     ask(&first, &["acquire", "a", "--holder", "alice"]);
     ask(&second, &["acquire", "b", "--holder", "bob"]);
-    let mut watch = Watch::start(&[&first, &second], &["--json"]);
+    let watch = Watch::start(&[&first, &second], &["--json"]);
     assert_eq!(watch.event()["owner"]["holder"], "alice");
     first.signal(Signal::SIGTERM);
     let initial = watch.event();

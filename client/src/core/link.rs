@@ -203,6 +203,7 @@ impl SessionCore {
                 message,
                 limit,
                 claims,
+                claims_left_out,
                 ended,
             } => {
                 let refused = Refused {
@@ -210,6 +211,7 @@ impl SessionCore {
                     message,
                     limit,
                     claims,
+                    claims_left_out,
                     ended,
                 };
                 self.refuse_all(&refused);

@@ -65,6 +65,7 @@ fn error(code: ErrorCode) -> Message {
         message: "no".into(),
         limit: None,
         claims: Vec::new(),
+        claims_left_out: 0,
         ended: None,
     }
 }

@@ -108,11 +108,10 @@ fn an_id_that_comes_again_for_other_claims_is_refused_at_every_stage_and_changes
                 ended.is_some(),
                 !matches!(stage, Stage::Held | Stage::Queued)
             );
-            let claims = match ended {
-                Some(_) => vec![],
-                None => sorted(first),
+            let first = match ended {
+                Some(reason) => FirstRequest::over(reason),
+                None => FirstRequest::live(sorted(first)),
             };
-            let first = FirstRequest { claims, ended };
             let refusal = Refusal::RequestMismatch(Box::new(first));
             assert_eq!(refusal.code().as_str(), "request_mismatch");
             assert_eq!(reply, Err(refusal), "{case}");
@@ -165,5 +164,30 @@ fn the_refusal_says_what_the_first_request_asked_for_and_how_it_ended() {
         let again = acquire("s1:L1", "w c", None, Wait::Forever);
         let refusal = world.engine.apply(ms(70_000), &again, &mut Vec::new());
         assert_eq!(refusal.expect_err("other claims").to_string(), told);
+    }
+}
+
+#[test]
+fn a_refusal_names_no_more_of_long_paths_than_fits() {
+    let claims = |count: usize, segment: &str, segments: usize| -> Vec<Claim> {
+        let place =
+            |number| [&*format!("{number:02}"), &vec![segment; segments].join("/")].join("/");
+        let claim = |number| Claim::write(Path::parse(place(number)).unwrap());
+        (0..count).map(claim).collect()
+    };
+    let long = "x".repeat(255);
+    for (asked, named) in [
+        (claims(1, &long, 31), 1),
+        (claims(64, &long, 31), 1),
+        (claims(64, &long, 1), 3),
+        (claims(64, "x", 1), 64),
+    ] {
+        let first = FirstRequest::live(asked.clone());
+        assert_eq!(first.claims, asked[..named]);
+        assert_eq!(first.left_out, asked.len() - named);
+        let is_told = first
+            .to_string()
+            .contains(&format!(" and {} more", first.left_out));
+        assert_eq!(is_told, first.left_out > 0, "{first}");
     }
 }

@@ -61,6 +61,9 @@ impl ApiError {
         let claims: Vec<String> = first.claims.iter().map(in_words).collect();
         let claims = match claims.as_slice() {
             [] => "other claims".to_owned(),
+            _ if first.left_out > 0 => {
+                format!("{} and {} more", claims.join(", "), first.left_out)
+            }
             _ => claims.join(", "),
         };
         let ended = match first.ended {
@@ -72,6 +75,7 @@ impl ApiError {
              nothing was locked; ask for something else with another `request_id`"
         );
         self.body.claims = claim_views(&first.claims);
+        self.body.claims_left_out = first.left_out;
         self.body.ended = first.ended;
         self
     }

@@ -201,7 +201,8 @@ pub(super) fn not_yours(refusal: &Refusal, found: Option<&Found>) -> ApiError {
                      can renew or release it; break it if it is to end all the same"
                 ),
                 Owner::Named(holder) => format!(
-                    "the lock with the token {given} is held by `{holder}`: name that holder"
+                    "the lock with the token {given} is held by `{holder}`: name that holder, and a key \
+                     that it locks"
                 ),
             })
         }

@@ -109,8 +109,8 @@ impl<D: Directory> Journal<D> {
     }
 
     /// Opens the log of a directory, of which `path` is the name. Entries before `needed` are in a
-    /// snapshot: the log need not have them. A log of an earlier version has no mark, and gets one;
-    /// one whose `mark_is_due` must have it.
+    /// snapshot: the log need not have them. Unless its `mark_is_due`, as where
+    /// the first start was interrupted, a log without a mark gets one.
     pub(super) fn open(
         directory: Arc<D>,
         path: &Path,

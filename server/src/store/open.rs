@@ -10,7 +10,7 @@ use super::{
     file::Backend,
     journal::{self, Journal},
     log_writer::{LogJob, LogWriter},
-    tables::{FORMAT, FORMAT_KEY, MARK_KEY, META},
+    tables::{FORMAT, FORMAT_KEY, META},
 };
 use lockwright_env::{Directory, DirectoryError, DiskFile, Env};
 use redb::{Database, ReadableDatabase, TableError};
@@ -73,7 +73,6 @@ impl Store {
             place: Place::Worker(jobs_in),
             log: LogPlace::Files(Arc::new(Files {
                 env: env.clone(),
-                database: database.clone(),
                 directory,
                 path: path.to_owned(),
                 segment_bytes,
@@ -108,7 +107,6 @@ impl Store {
 /// The files of a log on a disk.
 struct Files<E: Env> {
     env: E,
-    database: Arc<Database>,
     directory: Arc<E::Directory>,
     path: PathBuf,
     segment_bytes: u64,
@@ -121,15 +119,8 @@ struct Files<E: Env> {
 impl<E: Env> LogFiles for Files<E> {
     fn open(&self, needed: u64) -> Result<VecDeque<EntryRow>, StoreError> {
         let (directory, bytes) = (self.directory.clone(), self.segment_bytes);
-        let mark_is_due = has_mark(&self.database)?;
-        let opened = Journal::open(directory, &self.path, bytes, needed, mark_is_due)?;
-        if !mark_is_due {
-            let transaction = self.database.begin_write()?;
-            transaction
-                .open_table(META)?
-                .insert(MARK_KEY, &[] as &[u8])?;
-            transaction.commit()?;
-        }
+        // The database is made after the mark.
+        let opened = Journal::open(directory, &self.path, bytes, needed, true)?;
         let writer = LogWriter {
             journal: opened.journal,
             failure: self.failure.clone(),
@@ -179,7 +170,6 @@ fn create<D: Directory>(
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert(FORMAT_KEY, FORMAT)?;
-        meta.insert(MARK_KEY, &[] as &[u8])?;
     }
     transaction.commit()?;
     database.close()?;
@@ -201,13 +191,6 @@ fn redb<D: Directory>(
         directory,
         open,
     })?)
-}
-
-/// Whether the log that belongs to a database has a mark, which those of earlier versions have not.
-fn has_mark(database: &Database) -> Result<bool, StoreError> {
-    let read = database.begin_read()?;
-    let table = read.open_table(META)?;
-    Ok(table.get(MARK_KEY)?.is_some())
 }
 
 /// A file beside the mark of a log was its database, whatever is in it now.

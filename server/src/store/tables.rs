@@ -15,6 +15,3 @@ pub(super) const FORMAT_KEY: &str = "format";
 
 /// How rows are written. Another number is another program's, or another version's.
 pub(super) const FORMAT: &[u8] = b"lockwright 4";
-
-/// The record that says that the log has a mark, so that one that is gone is missed.
-pub(super) const MARK_KEY: &str = "mark";

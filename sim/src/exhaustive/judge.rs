@@ -549,6 +549,7 @@ impl<'a> Judge<'a> {
         Some(match first.life {
             Life::Ended { reason, .. } => FirstRequest {
                 claims: Vec::new(),
+                left_out: 0,
                 ended: Some(reason),
             },
             _ => {
@@ -557,6 +558,7 @@ impl<'a> Judge<'a> {
                 claims.sort_unstable();
                 FirstRequest {
                     claims,
+                    left_out: 0,
                     ended: None,
                 }
             }

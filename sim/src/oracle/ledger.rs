@@ -10,6 +10,7 @@ use crate::{
     op::{Action, DEFAULT_NAMESPACE, Op, OpClaim, OpOwner, OpWait, Text},
     table::Table,
 };
+use lockwright_engine::FirstRequest;
 use std::ops::Range;
 
 /// A request, numbered by arrival.
@@ -345,6 +346,29 @@ impl Ledger {
             .collect();
         let again: Vec<(&str, bool)> = claims.iter().map(|c| (&*c.path, c.write)).collect();
         come_to_the_same(&first, &again)
+    }
+
+    /// Whether these are claims of a request, and so many more are left out because its paths are too
+    /// long to name them all.
+    #[must_use]
+    pub fn claims_begin_with(&self, id: RequestId, claims: &[OpClaim], left_out: usize) -> bool {
+        if left_out == 0 {
+            return self.claims_the_same(id, claims);
+        }
+        let first = self.claims_of(id);
+        let bytes: usize = first
+            .iter()
+            .map(|&(path, _)| self.paths.text(path).len() + 2)
+            .sum();
+        let is_asked = |claim: &OpClaim| {
+            let mut first = first.iter();
+            first
+                .any(|&(path, write)| (self.paths.text(path), write) == (&*claim.path, claim.write))
+        };
+        bytes > FirstRequest::PATH_BYTES_MAX
+            && !claims.is_empty()
+            && claims.len() + left_out <= first.len()
+            && claims.iter().all(is_asked)
     }
 
     /// The request that has the id with which the latest command asks, live or remembered.

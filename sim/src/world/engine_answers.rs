@@ -42,7 +42,7 @@ pub(super) fn is_the_first(ledger: &Ledger, op: &Op, told: &FirstRequest) -> Res
                 claims.is_empty() && told.ended.map(EndReason::as_str) == Some(reason)
             }
             State::Queued { .. } | State::Held { .. } => {
-                told.ended.is_none() && ledger.claims_the_same(request.id, &claims)
+                told.ended.is_none() && ledger.claims_begin_with(request.id, &claims, told.left_out)
             }
         }
     });
@@ -253,10 +253,12 @@ mod tests {
         };
         let live = |path| FirstRequest {
             claims: vec![claim(path)],
+            left_out: 0,
             ended: None,
         };
         let over = |reason| FirstRequest {
             claims: Vec::new(),
+            left_out: 0,
             ended: Some(reason),
         };
         let first = r#"{"at":0,"op":"acquire","id":"L1","owner":"o","claims":["w a","r a/b"]}"#;
@@ -269,6 +271,7 @@ mod tests {
             again,
             &FirstRequest {
                 claims: Vec::new(),
+                left_out: 0,
                 ended: None
             }
         ));

@@ -11,7 +11,7 @@ const SCRIPTS: usize = 300;
 
 /// Effects, and of how many lines in 10,000 each must be at least.
 const EXPECTED: [(&str, usize); 22] = [
-    ("granted", 1000),
+    ("granted", 800),
     ("queued", 500),
     ("renewed", 30),
     ("session open", 200),

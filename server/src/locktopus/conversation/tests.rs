@@ -31,6 +31,7 @@ fn error(error: ErrorCode) -> Message {
         message: "why".to_owned(),
         limit: None,
         claims: Vec::new(),
+        claims_left_out: 0,
         ended: None,
     }
 }

@@ -444,7 +444,7 @@ fn a_mark_that_is_gone_or_broken_is_missed() {
 }
 
 #[test]
-fn a_log_of_an_earlier_version_gets_a_mark() {
+fn the_log_of_a_first_start_that_was_interrupted_gets_a_mark() {
     let (place, last) = ended(End::Stopped);
     std::fs::remove_file(place.0.path().join(mark::NAME)).unwrap();
     let opened = Journal::open(place.directory(), place.0.path(), SEGMENT_BYTES, 0, false);

@@ -46,6 +46,7 @@ impl ServicePlan {
             seed,
             Stream::ClusterOperator,
         ));
+        http::remember_mistakes(&mut plan);
         plan.validate()
             .expect("the generator draws plans that can be run");
         plan

@@ -21,6 +21,7 @@ impl ServicePlan {
         let more = u32::try_from(plan.http.len()).unwrap_or(u32::MAX);
         let max = &mut plan.server.connections_max;
         *max = max.map(|max| max.saturating_add(more));
+        http::remember_mistakes(&mut plan);
         plan.validate()
             .expect("the generator draws plans that can be run");
         plan

@@ -7,7 +7,7 @@ use crate::{
     oracle::same_claims,
     plan::Profile,
 };
-use lockwright_engine::{Name, Path};
+use lockwright_engine::{DurationMs, Name, Path};
 use serde::{Deserialize, Serialize};
 
 /// One request over HTTP, and what its caller does with the lock. All of them have a lease: without
@@ -277,12 +277,11 @@ pub(super) fn draw(shape: &Shape, plan: &ServicePlan, seed: u64) -> Vec<HttpAtte
 /// The longest time after a grant at which a mistake comes, in ms: some come when the lock is over.
 const MISTAKE_MS_MAX: u32 = 1_000;
 
-/// Draws who asks with the id of its request for something else. Not where ids are forgotten sooner
-/// than that.
+/// Draws who asks with the id of its request for something else. See [`remember_mistakes`].
 fn draw_mistakes(shape: &Shape, plan: &ServicePlan, seed: u64, attempts: &mut [HttpAttempt]) {
     let draw = &mut Draw::new(Profile::Service, seed, Stream::ServiceMistakes);
     let remembers = plan.server.disk.is_some() || plan.cluster.is_some();
-    if !remembers || plan.server.limits.retention.is_some() || draw.chance(1, 2) {
+    if !remembers || !draw.chance(1, 3) {
         return;
     }
     for attempt in attempts.iter_mut().filter(|attempt| attempt.is_named()) {
@@ -295,6 +294,22 @@ fn draw_mistakes(shape: &Shape, plan: &ServicePlan, seed: u64, attempts: &mut [H
             attempt.mistakes = mistakes;
         }
     }
+}
+
+/// Longer than a mistake can be under way, on links that are held up and by a clock that is fast.
+const RETENTION_MS: u64 = 60_000;
+
+/// Has the server remember ids until the last mistake has come: one that comes later is a request of its
+/// own.
+pub(super) fn remember_mistakes(plan: &mut ServicePlan) {
+    if plan.http.iter().all(|attempt| attempt.mistakes.is_empty()) {
+        return;
+    }
+    let leaps = match &plan.cluster {
+        Some(cluster) => cluster.leaps_ms(),
+        None => plan.server.clock.jumps.iter().map(|jump| jump.by_ms).sum(),
+    };
+    plan.server.limits.retention = DurationMs::new(RETENTION_MS + leaps).ok();
 }
 
 fn mistake(shape: &Shape, attempt: &HttpAttempt, draw: &mut Draw) -> Mistake {

@@ -210,6 +210,8 @@ impl Disk {
     /// if there is no log, or its end is lost already.
     pub(crate) fn lose_end_of_log(&self, kept: Option<u32>) -> Option<String> {
         let state = &mut *self.state();
+        // What was synced by now must not come back later.
+        state.settle(simulated());
         let names = state.seen.names.iter();
         let segments = names.filter(|(name, _)| name.ends_with(".log"));
         let (name, number) = segments.max()?;

@@ -20,7 +20,7 @@ use lockwright_server::{
     BindError, ClusterConfig, Member, Probe, RaftEvent, Server, ServerConfig, ServerError, Storage,
     StoreError,
 };
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 /// The port that the server listens on.
 pub(super) const PORT: u16 = 9009;
@@ -201,12 +201,12 @@ pub(super) async fn serve(
                 disk.expect("it has lost something").put_log_back();
             }
             Err(Ended::Disk(error) | Ended::Otherwise(error)) => return Err(error.into()),
-            Ok(()) if stage.plan.cluster.is_some() || *stops.borrow() > 0 => {
+            // It was told to stop. By now it may not be wanted to any more.
+            Ok(()) => {
                 stage.happen(simulated(), &down(stage, node));
                 lose_end_of_log(stage, node).await;
                 continue;
             }
-            Ok(()) => return Ok(()),
         }
         sleep(&env, RESTART_PAUSE).await;
     }
@@ -282,8 +282,10 @@ async fn serve_once(
         std::future::pending::<()>().await;
     };
     let mut stops = stage.nodes[node].stops.subscribe();
+    let told = Cell::new(false);
     let stop = async {
         if stops.wait_for(|stops| *stops > 0).await.is_ok() {
+            told.set(true);
             handle.shutdown();
         }
         std::future::pending::<()>().await;
@@ -294,6 +296,10 @@ async fn serve_once(
         () = report => unreachable!("it goes on for ever"),
         () = stop => unreachable!("it goes on for ever"),
     };
+    if served.is_ok() && !told.get() && stage.plan.cluster.is_none() {
+        let why = "the server ends, and was not told to".to_owned();
+        return Err(Ended::Otherwise(why));
+    }
     served.map_err(|error| match &error {
         ServerError::Store(store) if is_of_the_disk(store) => Ended::Disk(error.to_string()),
         _ => Ended::Otherwise(error.to_string()),
