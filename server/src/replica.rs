@@ -556,15 +556,12 @@ impl<E: Env> Replica<E> {
             Err(rejection) => return self.answer(asker, rejection.into()),
         };
         let own = OwnEffect::of(&command);
-        let acquires = matches!(command, Command::Acquire { .. });
-        let mut action = Action::Ask {
+        let action = Action::Ask {
             session: link.session,
             attachment: link.attachment,
             command,
         };
-        if acquires {
-            action = self.admitted(action);
-        }
+        let action = self.admitted(action);
         self.ledger.propose(action, Waiter::Session { asker, own });
     }
 

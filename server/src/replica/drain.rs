@@ -100,11 +100,11 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    /// An `acquire`, as it is proposed.
+    /// A request, as it is proposed.
     pub(super) fn admitted(&self, action: Action) -> Action {
         match &self.draining {
-            Some(_) => Action::Again(Box::new(action)),
-            None => action,
+            Some(_) if log::acquired(&action).is_some() => Action::Again(Box::new(action)),
+            _ => action,
         }
     }
 

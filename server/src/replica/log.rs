@@ -174,20 +174,19 @@ impl Life {
 impl<E: Env> Replica<E> {
     /// Logs what has happened.
     pub(super) fn log(&mut self, action: &Action, outcome: &Outcome) {
-        for Happened { event, .. } in &outcome.happened {
-            if let EventKind::Session { session, change } = &event.kind {
-                self.log.session(session, *change);
-            }
-        }
-        if !self.log.follows_locks() {
-            return;
-        }
-        if !self.log.is_filled {
+        let follows_locks = self.log.follows_locks();
+        if follows_locks && !self.log.is_filled {
             // It has what this entry has done, too, and may have what is yet to be handed out.
             self.log.fill(self.ledger.with_machine(Machine::live));
         }
         let acquired = acquired(action);
         for happened in &outcome.happened {
+            if let EventKind::Session { session, change } = &happened.event.kind {
+                self.log.session(session, *change);
+            }
+            if !follows_locks {
+                continue;
+            }
             let of = happened.event.kind.lock();
             let own = acquired.filter(|(lock, _)| of == Some(*lock));
             let claims = own.map_or(&[][..], |(_, claims)| claims);
@@ -228,7 +227,7 @@ impl<E: Env> Replica<E> {
 }
 
 /// What an `acquire` asks for.
-fn acquired(action: &Action) -> Option<(&LockKey, &[Claim])> {
+pub(super) fn acquired(action: &Action) -> Option<(&LockKey, &[Claim])> {
     match action {
         Action::Again(asked) => acquired(asked),
         Action::Ask {
