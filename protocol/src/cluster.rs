@@ -71,6 +71,8 @@ pub enum Waiting {
     NotJoined,
     /// What it has proposed is not agreed on for too long.
     NothingAgreed,
+    /// It was told to stop, and grants nothing new.
+    Draining,
 }
 
 impl Waiting {
@@ -90,6 +92,7 @@ impl Waiting {
             Waiting::VoteGate => "vote_gate",
             Waiting::NotJoined => "not_joined",
             Waiting::NothingAgreed => "nothing_agreed",
+            Waiting::Draining => "draining",
         }
     }
 }
@@ -185,6 +188,7 @@ mod tests {
             Waiting::VoteGate,
             Waiting::NotJoined,
             Waiting::NothingAgreed,
+            Waiting::Draining,
         ] {
             assert_eq!(serde_json::json!(reason), reason.as_str());
         }

@@ -2,7 +2,12 @@
 
 use crate::{ClaimText, Secret, WaitMs};
 use lockwright_engine::{DurationMs, Name, Token};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// A field that is there has a value: `null` is not as if it were missing.
+fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
+}
 
 /// What a client asks. Each is answered, once, with a message that bears its seq.
 ///
@@ -20,8 +25,14 @@ pub enum Request {
         session: Name,
         /// Its secret, drawn at random by the client.
         secret: Secret,
-        /// How long it lives without a connection, in ms.
-        abandon_ms: DurationMs,
+        /// How long it lives without a connection, in ms; the server's default when left out, which
+        /// `opened` then tells.
+        #[serde(
+            default,
+            deserialize_with = "there",
+            skip_serializing_if = "Option::is_none"
+        )]
+        abandon_ms: Option<DurationMs>,
     },
     /// Attaches to a session that is open, in place of the connection that it had. Answered
     /// `resumed`, or `unknown_session` when it is over, or never was, or has another secret.

@@ -14,6 +14,9 @@ pub enum Message {
     Opened {
         /// The server lets go of the connection when nothing came for this long, in ms.
         idle_timeout_ms: DurationMs,
+        /// How long the session lives without a connection, in ms, when `open` named no time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        abandon_ms: Option<DurationMs>,
     },
     /// The session is attached to this connection.
     Resumed {

@@ -72,6 +72,8 @@ pub(crate) enum CallAnswer {
     },
     /// Nothing can be done here now, and nothing was.
     NotTaken,
+    /// The server stops and grants nothing new: nothing is locked.
+    Stopping,
 }
 
 /// What a caller has to wait for, or finds instead of its lock.
@@ -131,6 +133,8 @@ pub(crate) struct Unavailable {
     pub(crate) done: Option<bool>,
     /// Where clients reach the leader, if it is known and another node.
     pub(crate) leader: Option<String>,
+    /// Whether that is because the server stops, and grants nothing new.
+    pub(crate) stops: bool,
 }
 
 /// How present the state must be that is read.
@@ -226,6 +230,11 @@ impl<E: Env> Gate<E> {
         match answer.await {
             Ok(CallAnswer::NotTaken) => Err(Unavailable {
                 done: Some(false),
+                ..self.unavailable()
+            }),
+            Ok(CallAnswer::Stopping) => Err(Unavailable {
+                done: Some(false),
+                stops: true,
                 ..self.unavailable()
             }),
             Ok(answer) => Ok(answer),

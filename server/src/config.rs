@@ -18,6 +18,20 @@ pub enum Storage {
     Directory(PathBuf),
 }
 
+/// What a server that is told to stop waits for. The later one stops sooner.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Drain {
+    /// It grants nothing new, and stays until what is held has been released or has ended, at most for
+    /// the [`drain_timeout`](ServerConfig::drain_timeout). Renewals, releases, sessions and looking go on
+    /// meanwhile. Requests that wait are given up, and connections that wait or ask for more are sent
+    /// away. A node of a cluster with other nodes has nothing to wait for, since they keep its locks: it
+    /// hands leadership over and stops as with [`Drain::Answers`].
+    Locks,
+    /// It answers what it was asked before.
+    #[default]
+    Answers,
+}
+
 /// What a replica must know to be one of several. Start from [`ClusterConfig::new`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterConfig {
@@ -97,9 +111,21 @@ pub struct ServerConfig {
     /// answers: when that many wait, no more requests are read. When pushes fill the rest, the
     /// client reads too slowly, and the connection is closed. Default 4,096.
     pub outgoing_max: usize,
-    /// How long a server that is told to stop goes on to answer what it was asked before. Default
-    /// 5 s.
+    /// What a server that is told to stop waits for. Default: for answers.
+    pub drain: Drain,
+    /// How long a server that is told to stop waits at most for what it [drains](Drain). Default 5 s.
     pub drain_timeout: Duration,
+    /// How long a session outlives its connection that names no abandon timeout. Default 60 s.
+    pub default_abandon_timeout: Duration,
+    /// How often the use is logged, at level info: connections, sessions, locks, and what was granted
+    /// and had to wait since the last time. At least 1 ms. Default: never.
+    pub stats_interval: Option<Duration>,
+    /// Whether the begin and the end of each session are logged at level info, and not at debug.
+    /// Default: no.
+    pub log_clients: bool,
+    /// Whether the grant and the end of each lock, and the end of each request that was not granted, are
+    /// logged at level info. Default: no.
+    pub log_locks: bool,
     /// The cluster that it is a node of; alone without one. A node of a cluster keeps its state in
     /// a directory: one that forgot its vote could break the promises of all.
     pub cluster: Option<ClusterConfig>,
@@ -121,7 +147,12 @@ impl ServerConfig {
             message_bytes_max: 1 << 20,
             connections_max: 10_000,
             outgoing_max: 4096,
+            drain: Drain::default(),
             drain_timeout: Duration::from_secs(5),
+            default_abandon_timeout: Duration::from_secs(60),
+            stats_interval: None,
+            log_clients: false,
+            log_locks: false,
             cluster: None,
             probe: Arc::new(NoProbe),
         }
@@ -140,7 +171,12 @@ impl fmt::Debug for ServerConfig {
             .field("message_bytes_max", &self.message_bytes_max)
             .field("connections_max", &self.connections_max)
             .field("outgoing_max", &self.outgoing_max)
+            .field("drain", &self.drain)
             .field("drain_timeout", &self.drain_timeout)
+            .field("default_abandon_timeout", &self.default_abandon_timeout)
+            .field("stats_interval", &self.stats_interval)
+            .field("log_clients", &self.log_clients)
+            .field("log_locks", &self.log_locks)
             .field("cluster", &self.cluster)
             .finish_non_exhaustive()
     }

@@ -1,6 +1,6 @@
 //! A running server as seen by whoever started it.
 
-use crate::{call::Unavailable, raft::Readiness, replica::Input};
+use crate::{Drain, call::Unavailable, raft::Readiness, replica::Input};
 use lockwright_protocol::cluster::NodeState;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// Reaches a [`Server`](crate::Server), before and while it runs. Clones reach the same server.
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
-    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) stop: watch::Sender<Option<Drain>>,
+    pub(crate) drain: Drain,
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) readiness: Readiness,
 }
@@ -45,10 +46,21 @@ pub struct Usage {
 }
 
 impl ServerHandle {
-    /// Stops the server: it takes no more connections and closes those that are open.
+    /// Stops the server as its [configuration](crate::ServerConfig::drain) says: it takes no more
+    /// connections and closes those that are open, at once or when no locks are held any more.
     /// [`Server::run`](crate::Server::run) returns when that is done.
     pub fn shutdown(&self) {
-        self.stop.send_replace(true);
+        self.shutdown_with(self.drain);
+    }
+
+    /// Stops the server, waiting for this. Of several calls the one with [`Drain::Answers`] counts, also
+    /// for a server that waits for locks already.
+    pub fn shutdown_with(&self, drain: Drain) {
+        self.stop.send_if_modified(|stop| {
+            let is_news = *stop < Some(drain);
+            *stop = (*stop).max(Some(drain));
+            is_news
+        });
     }
 
     /// Tells what the server waits for.
@@ -70,6 +82,7 @@ pub(crate) async fn usage(inputs: &mpsc::Sender<Input>) -> Result<Usage, Unavail
     let gone = || Unavailable {
         done: Some(false),
         leader: None,
+        stops: false,
     };
     sent.map_err(|_| gone())?;
     answer.await.map_err(|_| gone())

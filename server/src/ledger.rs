@@ -24,7 +24,7 @@ use crate::{
     peer::Dialer,
     proposal::{Action, Origin, Proposal},
     raft::{Leadership, Maker, Members, Node, NodeEvent, RaftDoor, Readiness, Stopped},
-    readiness::{Told, Way},
+    readiness::{Notes, Told, Way},
     store::{Store, StoreError},
 };
 use clock::{ClusterClock, whole_ms};
@@ -100,6 +100,8 @@ pub(crate) struct Ledger<E: Env, C> {
     snapshot_is_due: bool,
     /// The last entry when it was written down how far all have come.
     witnessed: u64,
+    /// What was logged last of who leads.
+    logged: Leadership,
 }
 
 /// How patient a node is.
@@ -199,6 +201,7 @@ impl<E: Env, C> Ledger<E, C> {
             snapshot_asked: snapshot_index,
             snapshot_is_due: false,
             witnessed: snapshot_index,
+            logged: Leadership::default(),
             env,
         };
         ledger.begin_life();
@@ -408,6 +411,16 @@ impl<E: Env, C> Ledger<E, C> {
     /// What this node waits for.
     pub(crate) fn readiness(&self) -> Readiness {
         self.node.readiness()
+    }
+
+    /// Where this node writes down what it does.
+    pub(crate) fn notes(&self) -> &Notes {
+        self.node.notes()
+    }
+
+    /// Whether all is up to this node: it leads, and there is no other.
+    pub(crate) fn is_the_only_node(&self) -> bool {
+        self.node.is_alone() || (self.leads() && self.node.is_only_member())
     }
 
     /// How links are opened, if there are other nodes.

@@ -41,7 +41,7 @@ mod store;
 mod switchboard;
 mod translate;
 
-pub use config::{ClusterConfig, Member, ServerConfig, Storage};
+pub use config::{ClusterConfig, Drain, Member, ServerConfig, Storage};
 pub use error::ServerError;
 pub use handle::{ServerHandle, StateReader, Usage};
 pub use ledger::first_token;
@@ -50,5 +50,5 @@ pub use listen::{BindError, Server};
 pub use lockwright_engine::Limits;
 /// What a node waits for, as [`StateReader`] tells it.
 pub use lockwright_protocol::cluster::{NodeState, Waiting};
-pub use probe::{Probe, RaftEvent};
+pub use probe::{DrainEvent, Probe, RaftEvent};
 pub use store::StoreError;

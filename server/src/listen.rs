@@ -1,7 +1,8 @@
 //! Taking connections, and speaking HTTP on them until they become sessions' WebSockets.
 
 use crate::{
-    ClusterConfig, ServerConfig, ServerError, ServerHandle, Storage, StoreError, forward, http,
+    ClusterConfig, Drain, ServerConfig, ServerError, ServerHandle, Storage, StoreError, forward,
+    http,
     metrics::Metrics,
     peer::{self, Doors, Link},
     raft::RaftDoor,
@@ -11,7 +12,7 @@ use crate::{
 use lockwright_env::{Env, Listener, sleep, timeout};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// How long connections are given to end when they are closed.
 pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(1);
@@ -63,7 +64,7 @@ pub struct Server<E: Env> {
     env: E,
     config: ServerConfig,
     listener: E::Listener,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Drain>>,
     gate: Arc<Gate<E>>,
     peers: Option<E::Listener>,
     replica: Replica<E>,
@@ -91,7 +92,7 @@ impl<E: Env> Server<E> {
         let (gone_in, gone) = mpsc::unbounded_channel();
         Ok(Server {
             listener,
-            stop: watch::Sender::new(false),
+            stop: watch::Sender::new(None),
             gate: Arc::new(Gate::new(
                 env.clone(),
                 &config,
@@ -123,6 +124,7 @@ impl<E: Env> Server<E> {
     pub fn handle(&self) -> ServerHandle {
         ServerHandle {
             stop: self.stop.clone(),
+            drain: self.config.drain,
             inputs: self.gate.inputs(),
             readiness: self.gate.readiness().clone(),
         }
@@ -154,19 +156,21 @@ impl<E: Env> Server<E> {
         let mut replica =
             tokio::spawn(
                 self.replica
-                    .run(self.inputs, self.gone, self.stop.subscribe(), halt),
+                    .run(self.inputs, self.gone, self.stop.clone(), halt),
             );
         let router = http::router(self.gate.clone());
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = stopped.wait_for(|stop| *stop) => break,
+                _ = stopped.wait_for(is_over) => break,
                 // It ends before it is told to only if it cannot go on.
                 ended = &mut replica => return rethrow(ended),
                 accepted = self.listener.accept() => accepted,
             };
             match (accepted, self.slots.clone().try_acquire_owned()) {
                 (Ok(stream), Ok(slot)) => {
+                    let open = self.config.connections_max - self.slots.available_permits();
+                    debug!(open, "a connection has come");
                     let slot = Slot(Arc::new(slot));
                     let serving = http::serve(
                         self.gate.clone(),
@@ -243,11 +247,16 @@ impl<E: Env> Doors<E> for PeerDoors<E> {
 }
 
 /// Stops the server when its `run` is dropped.
-struct StopOnDrop(watch::Sender<bool>);
+struct StopOnDrop(watch::Sender<Option<Drain>>);
+
+/// Whether a server that was told this takes no more connections.
+pub(crate) fn is_over(stop: &Option<Drain>) -> bool {
+    *stop == Some(Drain::Answers)
+}
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.send_replace(true);
+        self.0.send_replace(Some(Drain::Answers));
     }
 }
 
@@ -276,6 +285,10 @@ fn check(config: &ServerConfig) -> Result<(), BindError> {
     at_least("log_segment_bytes", config.log_segment_bytes, 1024)?;
     at_least("message_bytes_max", count(config.message_bytes_max), 1)?;
     at_least("connections_max", count(config.connections_max), 1)?;
+    if let Some(interval) = config.stats_interval {
+        let ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        at_least("stats_interval", ms, 1)?;
+    }
     at_least("outgoing_max", count(config.outgoing_max), 2)?;
     match &config.cluster {
         Some(cluster) => check_cluster(cluster, &config.storage),

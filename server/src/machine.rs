@@ -96,6 +96,8 @@ pub(crate) enum Denial {
     WrongSecret,
     /// The session has another connection.
     Superseded,
+    /// The server stops, and takes no requests for locks that it does not know.
+    Stopping,
 }
 
 /// What a proposal came to.
@@ -214,6 +216,35 @@ impl Machine {
         }
     }
 
+    /// Whether a session holds a lock.
+    pub(crate) fn holds(&self, session: &SessionKey) -> bool {
+        let locks = self.engine.session_locks(session);
+        locks
+            .iter()
+            .any(|lock| matches!(lock.state, LockState::Held { .. }))
+    }
+
+    /// The live requests, in each namespace in the order of arrival. Cost: linear in what there is.
+    pub(crate) fn live(&self) -> Vec<LockInfo> {
+        named::live(&self.engine)
+    }
+
+    /// The requests that wait, of sessions too, the latest of each namespace first: ended in this order
+    /// they set nothing free.
+    pub(crate) fn latest_queued(&self) -> Vec<LockKey> {
+        let mut queued = self.live();
+        queued.retain(|lock| matches!(lock.state, LockState::Queued { .. }));
+        queued.into_iter().rev().map(|lock| lock.key).collect()
+    }
+
+    /// The locks that are held, in each namespace in the order of arrival. Cost: linear in the live
+    /// requests.
+    pub(crate) fn held(&self) -> Vec<LockInfo> {
+        let mut held = self.live();
+        held.retain(|lock| matches!(lock.state, LockState::Held { .. }));
+        held
+    }
+
     /// How many secrets are kept.
     pub(crate) fn secrets(&self) -> usize {
         self.sessions.len()
@@ -259,7 +290,7 @@ impl Machine {
         let mut locks = Vec::new();
         let mut arrived_at = None;
         let mut in_the_way = None;
-        let result = match &*proposal.action {
+        let result = match step.known(&proposal.action) {
             Action::Begin {
                 limits,
                 first_token,
@@ -297,6 +328,7 @@ impl Machine {
                 }
                 reply
             }
+            Action::Again(_) => Err(Denial::Stopping),
             Action::Tick => step.run(&Command::Tick).map_err(Denial::Refused),
             Action::Call { command } => {
                 let result = step.run(command);
@@ -412,6 +444,25 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
+    /// What is to be done: what is asked again, if it is known.
+    fn known<'a>(&mut self, action: &'a Action) -> &'a Action {
+        let Action::Again(asked) = action else {
+            return action;
+        };
+        // Its end may be forgotten by now, and then it would be granted anew.
+        self.pass_time();
+        match &**asked {
+            Action::Ask {
+                command: Command::Acquire { lock, .. },
+                ..
+            }
+            | Action::Call {
+                command: Command::Acquire { lock, .. },
+            } if self.machine.engine.lock(lock).is_some() => asked,
+            _ => action,
+        }
+    }
+
     /// Applies a command to the engine.
     fn run(&mut self, command: &Command) -> Result<Reply, Refusal> {
         let machine = &mut *self.machine;

@@ -33,6 +33,11 @@ pub trait Probe: Send + Sync + 'static {
         let _ = (index, term, voters, learners);
     }
 
+    /// A stop that waits for locks has come so far.
+    fn drains(&self, event: DrainEvent) {
+        let _ = event;
+    }
+
     /// A proposal has got the time `at`, which is the present.
     fn stamped(&self, at: TimeMs) {
         let _ = at;
@@ -50,6 +55,19 @@ pub trait Probe: Send + Sync + 'static {
     ) {
         let _ = (index, at, command, result, events);
     }
+}
+
+/// How far a stop that waits for locks has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrainEvent {
+    /// It has begun: what is asked for from now on is not granted.
+    Begins,
+    /// What waited has been given up: nothing is granted any more.
+    GrantsNothing,
+    /// It waits for locks no longer: there are none, or the time is up.
+    Over,
+    /// It was told to stop at once.
+    CutShort,
 }
 
 /// What a replica does in Raft. A vote and the end of a log are told when the disk has them, and before

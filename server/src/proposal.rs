@@ -144,6 +144,9 @@ pub(crate) enum Action {
         /// Which.
         node: u64,
     },
+    /// An `acquire` of a session or of a named holder that counts only if its request is known already:
+    /// a server that stops grants nothing new.
+    Again(Box<Action>),
 }
 
 /// Names the disk of a node: drawn at random when its data is made.

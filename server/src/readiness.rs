@@ -49,6 +49,8 @@ pub(super) struct Noted {
     link: Option<Link>,
     /// The member that keeps the cluster from being formed, and why.
     unformed: Option<(u64, String)>,
+    /// Since when it stops, and how many locks are held that it waits for.
+    stops: Option<(Duration, Option<usize>)>,
     peers: BTreeMap<u64, Peer>,
 }
 
@@ -232,6 +234,14 @@ impl Notes {
         }
     }
 
+    /// It was told to stop, and waits for so many locks, or for answers only.
+    pub(crate) fn stops(&self, held: Option<usize>) {
+        let now = self.now();
+        let noted = &mut *self.noted();
+        let since = noted.stops.map_or(now, |(since, _)| since);
+        noted.stops = Some((since, held));
+    }
+
     /// A member keeps the cluster from being formed; none when all have answered.
     pub(crate) fn unformed(&self, because: Option<(u64, String)>) {
         self.noted().unformed = because;
@@ -397,6 +407,9 @@ impl Facts {
         if self.stopped.is_some() {
             return Some(Waiting::Stopped);
         }
+        if noted.stops.is_some() {
+            return Some(Waiting::Draining);
+        }
         if self.is_alone {
             return (!noted.is_joined).then_some(Waiting::NotJoined);
         }
@@ -491,6 +504,17 @@ impl Facts {
             Waiting::Stopped => {
                 let why = self.stopped.as_deref().unwrap_or_default();
                 (noted.since, format!("its replica has ended: {why}"))
+            }
+            Waiting::Draining => {
+                let (at, held) = noted.stops.unwrap_or((self.now, None));
+                let what = match held {
+                    Some(held) => format!(
+                        "stops, grants nothing new, and waits for the end of {held} locks that are \
+                         held"
+                    ),
+                    None => "stops".to_owned(),
+                };
+                since(at, what)
             }
             Waiting::NotFormed => {
                 let (at, mut text) = since(

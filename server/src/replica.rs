@@ -1,7 +1,10 @@
 //! The one task that decides in which order things happen, and hands out what they came to.
 
+mod drain;
+mod log;
+
 use crate::{
-    ServerConfig, ServerError, StoreError,
+    Drain, Probe, ServerConfig, ServerError, StoreError,
     call::{Call, CallAnswer, CallerId, Expiry, Found, Request as CallRequest},
     callers::Callers,
     connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
@@ -18,12 +21,14 @@ use crate::{
     switchboard::{Link, Standing, Switchboard},
     translate::{self, OwnEffect, Rejection},
 };
+use drain::Draining;
 use lockwright_engine::{
-    Command, DurationMs, EventKind, LockKey, LockState, Refusal, Reply, SessionChange, SessionKey,
-    TimeMs,
+    Command, DurationMs, EventKind, LockKey, LockState, MAX_MS, Refusal, Reply, SessionChange,
+    SessionKey, TimeMs,
 };
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::{Message, Request, Seq, ServerFrame};
+use log::UsageLog;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tracing::error;
@@ -92,6 +97,15 @@ struct Asker {
     _owed: Option<Arc<Owed>>,
 }
 
+/// How a connection asks for a session.
+#[derive(Debug, Clone, Copy)]
+enum Greeting {
+    /// It opens one, and is told this abandon timeout, since it named none.
+    Open { told: Option<DurationMs> },
+    /// It comes back to one.
+    Resume,
+}
+
 /// Who waits for a proposal.
 enum Waiter {
     /// Nobody.
@@ -102,7 +116,7 @@ enum Waiter {
     Attaching {
         asker: Asker,
         session: SessionKey,
-        resumes: bool,
+        greeting: Greeting,
     },
     /// A request of a session.
     Session { asker: Asker, own: OwnEffect },
@@ -110,6 +124,8 @@ enum Waiter {
     Acquiring { caller: CallerId, lock: LockKey },
     /// Another request of somebody without a session.
     Call(oneshot::Sender<CallAnswer>),
+    /// A server that stops: what it knew to wait has been given up.
+    Swept,
 }
 
 /// Proposes what clients ask for, and hands out what it came to.
@@ -125,6 +141,11 @@ pub(crate) struct Replica<E: Env> {
     metrics: Arc<Metrics>,
     sightings: broadcast::Sender<Arc<Sighting>>,
     drain_timeout: Duration,
+    /// What it waits for, once it was told to stop.
+    draining: Option<Draining>,
+    log: UsageLog,
+    probe: Arc<dyn Probe>,
+    default_abandon_timeout: DurationMs,
     idle_timeout: DurationMs,
     /// Where clients reach the leader, for those who are told to go there.
     leader: watch::Sender<Option<String>>,
@@ -141,6 +162,7 @@ impl<E: Env> Replica<E> {
         if config.cluster.is_none() {
             ledger.join().await?;
         }
+        let log = UsageLog::new(config, env.monotonic());
         Ok(Replica {
             ledger,
             env,
@@ -149,6 +171,10 @@ impl<E: Env> Replica<E> {
             metrics,
             sightings: broadcast::Sender::new(sighting::WAITING_MAX),
             drain_timeout: config.drain_timeout,
+            draining: None,
+            log,
+            probe: config.probe.clone(),
+            default_abandon_timeout: abandon_timeout(config.default_abandon_timeout),
             idle_timeout: u64::try_from(config.idle_timeout.as_millis())
                 .ok()
                 .and_then(|ms| DurationMs::new(ms).ok())
@@ -183,13 +209,17 @@ impl<E: Env> Replica<E> {
         mut self,
         inputs: mpsc::Receiver<Input>,
         gone: mpsc::UnboundedReceiver<Gone>,
-        stop: watch::Receiver<bool>,
+        stop: watch::Sender<Option<Drain>>,
         links: watch::Sender<bool>,
     ) -> Result<(), ServerError> {
-        let mut served = self.serve(inputs, gone, stop).await;
+        let mut served = self.serve(inputs, gone, stop.subscribe()).await;
+        // No more connections from here on.
+        stop.send_replace(Some(Drain::Answers));
         if served.is_ok() {
+            self.ledger.notes().stops(None);
             let env = self.env.clone();
-            let drained = timeout(&env, self.drain_timeout, self.drain()).await;
+            let patience = self.patience_with_answers();
+            let drained = timeout(&env, patience, self.drain()).await;
             // What is still on its way is not answered: whoever asked does not know what became of
             // it, and asks again.
             served = drained.unwrap_or(Ok(()));
@@ -220,16 +250,33 @@ impl<E: Env> Replica<E> {
         &mut self,
         mut inputs: mpsc::Receiver<Input>,
         mut gone: mpsc::UnboundedReceiver<Gone>,
-        mut stop: watch::Receiver<bool>,
+        mut stop: watch::Receiver<Option<Drain>>,
     ) -> Result<(), Stopped> {
         let mut failure = self.ledger.failure();
         let mut taken = Vec::new();
+        let mut told = None;
         loop {
             self.ledger.flush().await?;
+            if self.is_drained() {
+                return Ok(());
+            }
+            let env = self.env.clone();
+            self.log_usage();
+            let drained = self.draining.as_ref().map(|draining| draining.until);
+            let wake = drained.into_iter().chain(self.log.next()).min();
             let has_room = self.ledger.in_flight() < IN_FLIGHT_MAX;
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                stop = stop.wait_for(|stop| *stop > told) => {
+                    told = stop.map_or(Some(Drain::Answers), |stop| *stop);
+                    if told == Some(Drain::Answers) {
+                        self.cut_short();
+                        return Ok(());
+                    }
+                    if !self.begin_to_drain() {
+                        return Ok(());
+                    }
+                }
                 failed = failure.wait_for(Option::is_some) => {
                     let why = failed.map_or_else(|gone| gone.to_string(), |failed| format!("{failed:?}"));
                     return Err(Stopped { why });
@@ -252,6 +299,7 @@ impl<E: Env> Replica<E> {
                         self.step(input);
                     }
                 }
+                () = at(&env, wake) => {}
             }
             self.detach_closed();
         }
@@ -268,6 +316,7 @@ impl<E: Env> Replica<E> {
             } => {
                 // What comes before its life begins is of a time when it had no connections.
                 if self.ledger.is_joined() {
+                    self.log(&proposal.action, &outcome);
                     let is_elsewhere = context.is_none();
                     self.hand_out(context.unwrap_or(Waiter::Nobody), &outcome);
                     if is_elsewhere {
@@ -289,6 +338,7 @@ impl<E: Env> Replica<E> {
 
     /// Nothing is known any more of what connections and callers wait for.
     fn void(&mut self) {
+        self.log_begins_anew();
         self.switchboard.close_all(CloseReason::NoLeader);
         // Their sessions are detached as the next life begins.
         while self.switchboard.take_detached().is_some() {}
@@ -330,8 +380,12 @@ impl<E: Env> Replica<E> {
             Input::Connected { end, .. } if !self.ledger.is_joined() => {
                 end.close(CloseReason::NoLeader);
             }
-            Input::Connected { id, end } => self.switchboard.connect(id, end),
+            Input::Connected { id, end } => {
+                self.switchboard.connect(id, end);
+                self.log_connection(id, "a connection for a session has come");
+            }
             Input::Disconnected { id } => {
+                self.log_connection(id, "a connection for a session has gone");
                 if let Some(link) = self.switchboard.disconnect(id) {
                     self.detach(link);
                 }
@@ -385,7 +439,7 @@ impl<E: Env> Replica<E> {
                     caller,
                     lock: lock_of,
                 };
-                (Action::Call { command }, waiter)
+                (self.admitted(Action::Call { command }), waiter)
             }
             CallRequest::Other(action) => (action, Waiter::Call(reply)),
         };
@@ -447,12 +501,17 @@ impl<E: Env> Replica<E> {
                 }),
             ) => {
                 let session = SessionKey { namespace, session };
+                if self.sends_away(&session) {
+                    return self.switchboard.close(id, CloseReason::Shutdown);
+                }
                 let action = Action::Open {
                     session: session.clone(),
                     secret: SecretHash::of(secret),
-                    abandon: abandon_ms,
+                    abandon: abandon_ms.unwrap_or(self.default_abandon_timeout),
                 };
-                self.attaching(asker, session, action);
+                // It must know, for its own deadline.
+                let told = abandon_ms.is_none().then_some(self.default_abandon_timeout);
+                self.attaching(asker, session, action, Greeting::Open { told });
             }
             (
                 None,
@@ -463,11 +522,14 @@ impl<E: Env> Replica<E> {
                 }),
             ) => {
                 let session = SessionKey { namespace, session };
+                if self.sends_away(&session) {
+                    return self.switchboard.close(id, CloseReason::Shutdown);
+                }
                 let action = Action::Resume {
                     session: session.clone(),
                     secret: SecretHash::of(secret),
                 };
-                self.attaching(asker, session, action);
+                self.attaching(asker, session, action, Greeting::Resume);
             }
             (None, Ok(_)) => {
                 let rejection = Rejection::invalid(
@@ -478,13 +540,12 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    fn attaching(&mut self, asker: Asker, session: SessionKey, action: Action) {
+    fn attaching(&mut self, asker: Asker, session: SessionKey, action: Action, greeting: Greeting) {
         self.switchboard.begin_attaching(asker.id);
-        let resumes = matches!(action, Action::Resume { .. });
         let waiter = Waiter::Attaching {
             asker,
             session,
-            resumes,
+            greeting,
         };
         self.ledger.propose(action, waiter);
     }
@@ -500,6 +561,7 @@ impl<E: Env> Replica<E> {
             attachment: link.attachment,
             command,
         };
+        let action = self.admitted(action);
         self.ledger.propose(action, Waiter::Session { asker, own });
     }
 
@@ -517,10 +579,10 @@ impl<E: Env> Replica<E> {
             Waiter::Attaching {
                 asker,
                 session,
-                resumes,
+                greeting,
             } => {
                 self.deliver(outcome, None);
-                self.attached(asker, session, resumes, outcome);
+                self.attached(asker, session, greeting, outcome);
             }
             Waiter::Session { asker, own } => self.answered(asker, &own, outcome),
             Waiter::Acquiring { caller, lock } => {
@@ -531,6 +593,10 @@ impl<E: Env> Replica<E> {
                 self.deliver(outcome, None);
                 // It fails when the caller has gone. What it asked for is done all the same.
                 let _ = reply.send(self.call_answer(outcome));
+            }
+            Waiter::Swept => {
+                self.deliver(outcome, None);
+                self.swept();
             }
         }
     }
@@ -602,6 +668,7 @@ impl<E: Env> Replica<E> {
                     .as_deref()
                     .map(|found| Found::at(self.ledger.now(), found.clone())),
             },
+            Err(Denial::Stopping) => CallAnswer::Stopping,
             Err(denial) => panic!("{denial:?} is said to sessions only"),
         }
     }
@@ -680,7 +747,13 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    fn attached(&mut self, asker: Asker, session: SessionKey, resumes: bool, outcome: &Outcome) {
+    fn attached(
+        &mut self,
+        asker: Asker,
+        session: SessionKey,
+        greeting: Greeting,
+        outcome: &Outcome,
+    ) {
         let id = asker.id;
         if !self.switchboard.is_connected(id) {
             if outcome.result.is_ok() {
@@ -694,7 +767,7 @@ impl<E: Env> Replica<E> {
         }
         let (message, waiting) = match outcome.result.clone() {
             Ok(_) => {
-                let message = self.welcome(resumes, outcome);
+                let message = self.welcome(greeting, outcome);
                 let attachment = Attachment(outcome.index);
                 let link = Link {
                     session,
@@ -713,10 +786,13 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    fn welcome(&self, resumes: bool, outcome: &Outcome) -> Message {
+    fn welcome(&self, greeting: Greeting, outcome: &Outcome) -> Message {
         let idle_timeout_ms = self.idle_timeout;
-        if !resumes {
-            return Message::Opened { idle_timeout_ms };
+        if let Greeting::Open { told } = greeting {
+            return Message::Opened {
+                idle_timeout_ms,
+                abandon_ms: told,
+            };
         }
         let locks = outcome.locks.iter();
         Message::Resumed {
@@ -729,6 +805,13 @@ impl<E: Env> Replica<E> {
 
     fn answered(&mut self, asker: Asker, own: &OwnEffect, outcome: &Outcome) {
         let connection = asker.id;
+        if let (Err(Denial::Stopping), OwnEffect::Acquire(lock)) = (&outcome.result, own)
+            && translate::session_of(lock).is_some_and(|session| self.sends_away(&session))
+        {
+            // It asks another node, or this one when it is back.
+            self.deliver(outcome, None);
+            return self.switchboard.close(connection, CloseReason::Shutdown);
+        }
         let message = match answer_to(own, outcome) {
             Some(message) => message,
             // Its session has another connection, and this one is closed, or about to be.
@@ -767,6 +850,9 @@ impl<E: Env> Replica<E> {
 
     /// Tells whoever a lock belongs to what happened to it.
     fn tell(&mut self, lock: &LockKey, Happened { event, arrived_at }: &Happened) {
+        if self.gives_up(lock, &event.kind) {
+            return;
+        }
         let Some(session) = translate::session_of(lock) else {
             if self.callers.any(lock) {
                 self.tell_callers(&event.kind, event.at, *arrived_at);
@@ -805,11 +891,26 @@ impl<E: Env> Replica<E> {
     }
 }
 
+/// The engine's word for a time; the longest that it knows for those that are longer.
+fn abandon_timeout(time: Duration) -> DurationMs {
+    let ms = u64::try_from(time.as_millis()).unwrap_or(MAX_MS);
+    DurationMs::new(ms.min(MAX_MS)).expect("it is at most the longest")
+}
+
+/// Waits until a moment of the Env's clock; for ever without one.
+async fn at<E: Env>(env: &E, when: Option<Duration>) {
+    match when {
+        Some(when) => env.sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The answer to a request of a session; none for a connection that has lost its session.
 fn answer_to(own: &OwnEffect, outcome: &Outcome) -> Option<Message> {
     Some(match (outcome.result.clone(), own) {
         (Err(Denial::Superseded), _) => return None,
         (Err(Denial::Refused(refusal)), _) => Rejection::from(refusal).into(),
+        (Err(Denial::Stopping), _) => drain::refusal().into(),
         (Ok(Reply::Acquired { state, .. }), OwnEffect::Acquire(lock)) => {
             let arrived_at = outcome.arrived_at.unwrap_or(outcome.at);
             translate::acquired(lock.id.clone(), state, arrived_at, outcome.at)
@@ -831,6 +932,6 @@ fn denied(denial: Denial, session: &SessionKey) -> Rejection {
             "session `{}` is open with another secret: draw another name",
             session.session
         )),
-        Denial::Superseded => panic!("only what has a session can lose it"),
+        Denial::Superseded | Denial::Stopping => panic!("only what has a session can lose it"),
     }
 }

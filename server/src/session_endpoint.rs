@@ -153,7 +153,11 @@ impl<E: Env> Gate<E> {
     /// Nothing can be done here now.
     pub(crate) fn unavailable(&self) -> Unavailable {
         let leader = self.leader.borrow().clone();
-        Unavailable { done: None, leader }
+        Unavailable {
+            done: None,
+            leader,
+            stops: false,
+        }
     }
 
     /// A number that no other connection, caller or link of this server has.

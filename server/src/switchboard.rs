@@ -177,6 +177,13 @@ impl Switchboard {
         }
     }
 
+    /// Closes the connection of a session, if it has one.
+    pub(crate) fn close_session(&mut self, session: &SessionKey, reason: CloseReason) {
+        if let Some(&id) = self.sessions.get(session) {
+            self.close(id, reason);
+        }
+    }
+
     /// A session whose connection was closed from here, which must be detached.
     pub(crate) fn take_detached(&mut self) -> Option<Link> {
         self.to_detach.pop()

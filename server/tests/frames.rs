@@ -75,6 +75,35 @@ impl Socket {
 }
 
 #[tokio::test]
+async fn a_session_that_names_no_abandon_timeout_gets_the_servers_and_is_told() {
+    let service = Service::start(|config| {
+        config.default_abandon_timeout = Duration::from_millis(20);
+    })
+    .await;
+    let open = |name: &str, more: &str| {
+        format!(
+            r#"{{"type":"open","seq":1,"namespace":"n","session":"{name}","secret":"{SECRET}"{more}}}"#
+        )
+    };
+    let mut socket = service.connect().await;
+    let opened = socket.ask(&open("short", "")).await;
+    assert!(opened.contains(r#""abandon_ms":20"#), "{opened}");
+    drop(socket);
+    service.until(|usage| usage.engine.sessions == 0).await;
+    // One that is named is not told, and null names none.
+    let mut socket = service.connect().await;
+    let opened = socket.ask(&open("long", r#","abandon_ms":600000"#)).await;
+    assert!(
+        opened.contains("opened") && !opened.contains("abandon"),
+        "{opened}"
+    );
+    let mut socket = service.connect().await;
+    let refused = socket.ask(&open("null", r#","abandon_ms":null"#)).await;
+    assert!(refused.contains("invalid_request"), "{refused}");
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn an_id_that_comes_again_for_other_claims_is_refused_with_those_of_the_first() {
     const MISMATCH: &str = r#""type":"error","error":"request_mismatch","message":"the id is that"#;
     let service = Service::start(|_| {}).await;

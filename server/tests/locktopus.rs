@@ -331,6 +331,21 @@ async fn an_error_with_a_lock_in_hand_leaves_it_to_the_abandon_timeout() {
 }
 
 #[tokio::test]
+async fn a_connection_that_names_no_abandon_timeout_gets_the_servers() {
+    let service = Service::start(|config| {
+        config.default_abandon_timeout = Duration::from_millis(20);
+    })
+    .await;
+    let mut waiter = service.connect("").await;
+    let mut client = service.connect("").await;
+    client.lock(&["w a"], "acquired").await;
+    waiter.lock(&["w a"], "enqueued").await;
+    drop(client);
+    waiter.acquired().await;
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn a_lock_ends_when_its_connection_was_gone_for_the_abandon_timeout() {
     let service = Service::start(|_| {}).await;
     for closes in [true, false] {

@@ -137,7 +137,7 @@ impl Client {
             namespace: namespace(),
             session: self.credentials.session.clone(),
             secret: self.credentials.secret.clone(),
-            abandon_ms: LONG,
+            abandon_ms: Some(LONG),
         };
         match self.ask(connection, open).await? {
             Message::Opened { .. } => self.opened = true,

@@ -10,7 +10,7 @@ use crate::{
 use cluster::Cluster;
 use lockwright_client::DurationMs;
 use lockwright_env::{TokioEnv, timeout};
-use lockwright_server::{Limits, Server, ServerConfig, Storage};
+use lockwright_server::{Drain, Limits, Server, ServerConfig, Storage};
 use nix::sys::signal::Signal as NixSignal;
 use std::{io, path::PathBuf, time::Duration};
 use tokio::{
@@ -23,8 +23,9 @@ use tracing::{error, info, warn};
 ///
 /// It says `listening on ADDR` on stdout as soon as it serves, and logs on stderr. SIGTERM or
 /// Ctrl-C ends it: it takes no more connections, answers what it was asked before, and closes those
-/// that are open, which ends no session; a second signal ends it at once. Nothing that was answered
-/// is lost in either case.
+/// that are open, which ends no session; a second signal ends it at once. With --drain locks it
+/// grants nothing new and stays, before all that, until what is held has been released or has
+/// expired. Nothing that was answered is lost in any case.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -41,7 +42,12 @@ pub(crate) struct Args {
     #[arg(long)]
     memory: bool,
 
-    /// How long a server that is told to end goes on to answer what it was asked before
+    /// What a server that is told to end waits for; in a cluster the other nodes keep the locks, and
+    /// there is nothing to wait for but answers
+    #[arg(long, value_name = "WHAT", default_value = "answers")]
+    drain: DrainFor,
+
+    /// How long a server that is told to end waits for that at most
     #[arg(long, value_name = "D", default_value = "5s", value_parser = units::duration)]
     drain_timeout: DurationMs,
 
@@ -54,6 +60,9 @@ pub(crate) struct Args {
     log_level: LogLevel,
 
     #[command(flatten)]
+    usage: UsageLog,
+
+    #[command(flatten)]
     cluster: Cluster,
 
     #[command(flatten)]
@@ -63,6 +72,24 @@ pub(crate) struct Args {
     limits: EngineLimits,
 }
 
+/// What else is logged, at level info.
+#[derive(Debug, clap::Args)]
+struct UsageLog {
+    /// Log this often how many connections, sessions, held locks and queued requests there are, and
+    /// what was granted and had to wait since the last time
+    #[arg(long, value_name = "D", value_parser = units::duration_above_zero)]
+    stats_interval: Option<DurationMs>,
+
+    /// Log the begin and the end of each session
+    #[arg(long)]
+    log_clients: bool,
+
+    /// Log the grant and the end of each lock: namespace, owner, paths, token, how long it waited and
+    /// was held, and how it ended
+    #[arg(long)]
+    log_locks: bool,
+}
+
 /// How much connections may do.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits of connections")]
@@ -70,6 +97,10 @@ struct Connections {
     /// A connection that nothing comes from for this long is closed
     #[arg(long, value_name = "D", default_value = "10s", value_parser = units::duration_above_zero)]
     idle_timeout: DurationMs,
+
+    /// How long a session outlives its connection that names no abandon timeout
+    #[arg(long, value_name = "D", default_value = "60s", value_parser = units::duration)]
+    default_abandon_timeout: DurationMs,
 
     /// Connections that may be open at once
     #[arg(long, value_name = "N", default_value_t = 10_000)]
@@ -123,6 +154,24 @@ struct EngineLimits {
     /// How long the end of a request is remembered, so that asking again is recognised
     #[arg(long, value_name = "D", default_value = "60s", value_parser = units::duration)]
     retention: DurationMs,
+}
+
+/// What a server that is told to end waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum DrainFor {
+    /// It answers what it was asked before
+    Answers,
+    /// It grants nothing new, and stays until no locks are held any more
+    Locks,
+}
+
+impl From<DrainFor> for Drain {
+    fn from(drain: DrainFor) -> Drain {
+        match drain {
+            DrainFor::Answers => Drain::Answers,
+            DrainFor::Locks => Drain::Locks,
+        }
+    }
 }
 
 /// Where a server listens that is told nothing of it.
@@ -192,10 +241,15 @@ fn config(args: &Args, storage: Storage) -> Result<ServerConfig, Failure> {
     config.storage = storage;
     let connections = &args.connections;
     config.idle_timeout = units::std(connections.idle_timeout);
+    config.default_abandon_timeout = units::std(connections.default_abandon_timeout);
     config.connections_max = connections.connections_max;
     config.message_bytes_max = connections.message_bytes_max;
     config.outgoing_max = connections.outgoing_max;
     config.snapshot_entries = connections.snapshot_entries;
+    config.stats_interval = args.usage.stats_interval.map(units::std);
+    config.log_clients = args.usage.log_clients;
+    config.log_locks = args.usage.log_locks;
+    config.drain = args.drain.into();
     config.drain_timeout = units::std(args.drain_timeout);
     let limits = &args.limits;
     config.limits = Limits {

@@ -1,7 +1,8 @@
 //! `lockwright serve`: starting, ending, and what is wrong told plainly.
 
-use crate::support::{Dir, Server, code, lockwright, run, stderr, stdout};
+use crate::support::{Dir, Server, code, eventually, lockwright, run, stderr, stdout};
 use nix::sys::signal::Signal;
+use std::io::{BufRead as _, BufReader, Read as _};
 
 #[test]
 fn a_place_for_the_data_must_be_chosen_and_only_one() {
@@ -116,6 +117,218 @@ fn logs_are_json_when_asked_for() {
             "{line}"
         );
     }
+}
+
+/// A server whose log is kept.
+struct Logged(Server, std::process::ChildStderr);
+
+impl Logged {
+    fn start(args: &[&str]) -> Logged {
+        Logged::with(args, &[])
+    }
+
+    fn with(args: &[&str], variables: &[(&str, &str)]) -> Logged {
+        let mut command = lockwright(&["serve", "--memory", "--listen", "127.0.0.1:0"]);
+        command.args(args).envs(variables.iter().copied());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let address = line
+            .trim()
+            .strip_prefix("listening on ")
+            .unwrap()
+            .to_owned();
+        let log = child.stderr.take().unwrap();
+        Logged(Server { address, child }, log)
+    }
+
+    /// Asks with the program.
+    fn ask(&self, args: &[&str]) -> std::process::Output {
+        let (command, rest) = args.split_first().unwrap();
+        run(&[&[*command, "--server", &self.0.address], rest].concat())
+    }
+
+    /// Waits for the server's end. Gives its exit code and its log.
+    fn ended(mut self) -> (Option<i32>, String) {
+        let code = self.0.child.wait().unwrap().code();
+        let mut log = String::new();
+        self.1.read_to_string(&mut log).unwrap();
+        (code, log)
+    }
+}
+
+#[test]
+fn told_to_wait_for_locks_it_stays_until_they_are_released() {
+    let server = Logged::start(&["--drain", "locks", "--drain-timeout", "10m"]);
+    let output = server.ask(&["acquire", "a"]);
+    let token = stdout(&output);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let mut waiter = server.0.lock(&["a", "--", "true"]).spawn().unwrap();
+    eventually("it waits", || {
+        stdout(&server.ask(&["ls", "--queued"])).contains("queued")
+    });
+    server.0.signal(Signal::SIGTERM);
+    eventually("what waits is sent away", || {
+        !stdout(&server.ask(&["ls", "--queued"])).contains("queued")
+    });
+    assert_eq!(code(&server.ask(&["acquire", "b"])), 69);
+    let locks = stdout(&server.ask(&["ls", "--queued"]));
+    assert!(
+        locks.contains("held") && !locks.contains("queued"),
+        "{locks}"
+    );
+    let release = server.ask(&["release", "a", "--token", token.trim()]);
+    assert_eq!(code(&release), 0, "{}", stderr(&release));
+    let address = server.0.address.clone();
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("waits until no locks are held"), "{log}");
+    assert!(log.contains("no locks are held any more"), "{log}");
+    // The next server at this address has the waiter.
+    let _next = Server::start_on(&address, &["--memory"]);
+    assert!(waiter.wait().unwrap().success());
+}
+
+#[test]
+fn a_second_signal_or_the_timeout_ends_the_wait_for_locks() {
+    let variables = [("LOCKWRIGHT_DRAIN", "locks")];
+    let server = Logged::with(&["--drain-timeout", "10m"], &variables);
+    assert_eq!(code(&server.ask(&["acquire", "a"])), 0);
+    server.0.signal(Signal::SIGTERM);
+    let newcomer = ["acquire", "b", "--ttl", "1ms"];
+    eventually("it says no", || code(&server.ask(&newcomer)) == 69);
+    server.0.signal(Signal::SIGTERM);
+    assert_eq!(server.ended().0, Some(143));
+
+    let dir = Dir::new();
+    let file = "[serve]\ndrain = 'locks'\ndrain_timeout = '200ms'\n";
+    let file = dir.write("settings.toml", file);
+    let server = Logged::start(&["--config", &file]);
+    assert_eq!(code(&server.ask(&["acquire", "a/b", "--holder", "al"])), 0);
+    server.0.signal(Signal::SIGTERM);
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("default: w a/b of al, token "), "{log}");
+}
+
+#[test]
+fn the_use_and_each_life_are_logged_when_asked_for() {
+    let dir = Dir::new();
+    let file = "[serve]\nlog_locks = true\nstats_interval = '20ms'\n";
+    let file = dir.write("settings.toml", file);
+    let args = ["--config", &file, "--log-format", "json"];
+    let server = Logged::with(&args, &[("LOCKWRIGHT_LOG_CLIENTS", "true")]);
+    let acquired = server.ask(&["acquire", "a/b", "--holder", "al", "--ttl", "60s"]);
+    let token: u64 = stdout(&acquired).trim().parse().unwrap();
+    let waiting = [
+        "lock",
+        "a",
+        "--wait",
+        "50ms",
+        "--namespace",
+        "n",
+        "--",
+        "true",
+    ];
+    assert_eq!(code(&server.ask(&waiting)), 0);
+    let waiting = ["lock", "a", "--wait", "50ms", "--", "true"];
+    assert_eq!(code(&server.ask(&waiting)), 124);
+    let text = token.to_string();
+    assert_eq!(code(&server.ask(&["release", "a/b", "--token", &text])), 0);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    server.0.signal(Signal::SIGTERM);
+    let (_, log) = server.ended();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let said = |message: &str| {
+        let lines = lines.iter().filter(|line| line["message"] == message);
+        lines.collect::<Vec<_>>()
+    };
+    let of = |message: &str, owner: &str| {
+        let mut lines = said(message);
+        lines.retain(|line| line["owner"].as_str().unwrap().starts_with(owner));
+        assert_eq!(lines.len(), 1, "{message} of {owner}: {log}");
+        lines[0]
+    };
+    let granted = of("a lock is granted", "al");
+    assert_eq!(granted["level"], "INFO");
+    assert_eq!(granted["namespace"], "default");
+    assert_eq!(granted["paths"], "w a/b");
+    assert_eq!(granted["token"], token);
+    assert_eq!(granted["waited_ms"], 0);
+    let ended = of("a lock has ended", "al");
+    assert_eq!(
+        (&ended["token"], &ended["reason"]),
+        (&token.into(), &"released".into())
+    );
+    assert!(ended["held_ms"].as_u64().unwrap() >= 50, "{ended}");
+    assert_eq!(of("a lock is granted", "session:")["namespace"], "n");
+    let vain = of("a request has ended", "session:");
+    assert_eq!(
+        (&vain["paths"], &vain["reason"]),
+        (&"w a".into(), &"timed_out".into())
+    );
+    assert!(vain["waited_ms"].as_u64().unwrap() >= 50, "{vain}");
+    assert_eq!(said("a session begins").len(), 2, "{log}");
+    // The one that got nothing outlives its connection.
+    assert_eq!(said("a session has ended").len(), 1, "{log}");
+
+    let usage = said("usage");
+    let total = |field: &str| {
+        usage
+            .iter()
+            .map(|line| line[field].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    assert_eq!((total("grants"), total("waits")), (2, 1), "{log}");
+    let seen = |held: u64, queued: u64| {
+        let is = |line: &&&serde_json::Value| line["held"] == held && line["queued"] == queued;
+        assert!(
+            usage.iter().any(|line| is(&line)),
+            "{held} held, {queued} queued: {log}"
+        );
+    };
+    seen(1, 1);
+    seen(1, 0);
+    seen(0, 0);
+    assert!(
+        usage
+            .iter()
+            .any(|line| line["sessions"] == 1 && line["connections"] == 1),
+        "{log}"
+    );
+}
+
+#[test]
+fn connections_and_sessions_are_logged_at_debug_and_their_lives_at_info_only_when_asked_for() {
+    let log = |args: &[&str]| {
+        let server = Logged::start(args);
+        assert_eq!(code(&server.ask(&["lock", "a", "--", "true"])), 0);
+        server.0.signal(Signal::SIGTERM);
+        server.ended().1
+    };
+    let quiet = log(&[]);
+    for text in ["session", "a lock", "connection has come", "usage"] {
+        assert!(!quiet.contains(text), "{text}: {quiet}");
+    }
+    let debug = log(&["--log-level", "debug"]);
+    for text in [
+        "a connection has come",
+        "a connection for a session has come",
+        "a session begins",
+        "a session has ended",
+        "a connection for a session has gone",
+    ] {
+        assert!(debug.contains(text), "{text}: {debug}");
+    }
+    let clients = log(&["--log-clients"]);
+    assert!(
+        clients.contains("a session begins") && !clients.contains("a lock"),
+        "{clients}"
+    );
 }
 
 #[test]

@@ -152,7 +152,7 @@ impl SessionCore {
                     namespace,
                     session: credentials.session.clone(),
                     secret: credentials.secret.clone(),
-                    abandon_ms: self.config.abandon,
+                    abandon_ms: Some(self.config.abandon),
                 };
                 let opened = false;
                 self.session = Some(Session {
@@ -170,7 +170,9 @@ impl SessionCore {
     /// `open` or `resume`, which was sent at `sent`, is answered.
     fn greeted(&mut self, now: Duration, sent: Duration, message: Message) {
         match message {
-            Message::Opened { idle_timeout_ms } => {
+            Message::Opened {
+                idle_timeout_ms, ..
+            } => {
                 let session = self.session.as_mut();
                 session.expect("a session was asked for").opened = true;
                 self.come_up(now, sent, idle_timeout_ms);

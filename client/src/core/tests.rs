@@ -237,6 +237,7 @@ impl Script {
 fn opened() -> Message {
     Message::Opened {
         idle_timeout_ms: ms(10_000),
+        abandon_ms: None,
     }
 }
 
@@ -702,7 +703,14 @@ fn an_impatient_server_gets_signs_of_life_more_often() {
     script.connect(0);
     let open = script.expect_sent();
     let idle_timeout_ms = ms(300);
-    script.answer(0, open.seq, Message::Opened { idle_timeout_ms });
+    script.answer(
+        0,
+        open.seq,
+        Message::Opened {
+            idle_timeout_ms,
+            abandon_ms: None,
+        },
+    );
     script.pass(99);
     assert_eq!(script.sent.len(), 0);
     script.pass(100);

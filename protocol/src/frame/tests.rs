@@ -19,7 +19,7 @@ fn requests() -> Vec<(Request, &'static str)> {
                 namespace: name("default"),
                 session: name("s"),
                 secret: secret(),
-                abandon_ms: ms(5000),
+                abandon_ms: Some(ms(5000)),
             },
             r#"{"seq":7,"type":"open","namespace":"default","session":"s","secret":"0123456789abcdef","abandon_ms":5000}"#,
         ),
@@ -90,6 +90,7 @@ fn answers_and_pushes_are_written_as_documented() {
                 Seq(1),
                 Message::Opened {
                     idle_timeout_ms: ms(10_000),
+                    abandon_ms: None,
                 },
             ),
             r#"{"seq":1,"type":"opened","idle_timeout_ms":10000}"#,

@@ -2,7 +2,8 @@
 
 use super::delivery::{Owed, Wire, owe};
 use crate::{
-    listen::CLOSE_GRACE,
+    Drain,
+    listen::{CLOSE_GRACE, is_over},
     session_endpoint::{Gate, Slot},
 };
 use axum::{Router, body::Body, extract::Request};
@@ -24,7 +25,7 @@ pub(crate) async fn serve<E: Env>(
     router: Router,
     stream: E::Stream,
     slot: Slot,
-    mut stopped: watch::Receiver<bool>,
+    mut stopped: watch::Receiver<Option<Drain>>,
 ) {
     let activity = Arc::new(Activity::begin(gate.env().monotonic()));
     let router = TowerToHyperService::new(router);
@@ -59,7 +60,7 @@ pub(crate) async fn serve<E: Env>(
     tokio::select! {
         biased;
         _ = connection.as_mut() => return,
-        _ = stopped.wait_for(|stop| *stop) => {}
+        _ = stopped.wait_for(is_over) => {}
         () = activity.idle(gate.env(), gate.idle_timeout()) => return,
     }
     // What was asked is answered, if it is answered soon.

@@ -8,7 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lockwright_engine::{Claim, EndReason, ErrorCode, FirstRequest, Mode, PathError, Refusal};
-use lockwright_protocol::{cluster::NodeState, http::ErrorBody};
+use lockwright_protocol::{
+    cluster::{NodeState, Waiting},
+    http::ErrorBody,
+};
 
 /// An error, as whoever asked is told.
 #[derive(Debug)]
@@ -155,6 +158,9 @@ impl From<Unavailable> for ApiError {
             _ => "this node cannot answer now, and what it was asked to do may be done or not",
         };
         let message = match &unavailable.leader {
+            _ if unavailable.stops => "this server stops and grants nothing new: nothing was locked. Ask \
+                                       again later, with another `request_id`, or ask another server"
+                .to_owned(),
             Some(leader) => format!(
                 "{why}: ask again, with the same `request_id`, the leader, {leader}, or this node"
             ),
@@ -165,6 +171,7 @@ impl From<Unavailable> for ApiError {
         };
         let mut error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
         error.body.done = unavailable.done;
+        error.body.reason = unavailable.stops.then_some(Waiting::Draining);
         error.body.leader = unavailable.leader;
         error
     }

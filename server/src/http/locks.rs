@@ -82,7 +82,7 @@ pub(super) async fn lock<E: Env>(
             };
             Err(error)
         }
-        answer @ (CallAnswer::Done { .. } | CallAnswer::NotTaken) => {
+        answer @ (CallAnswer::Done { .. } | CallAnswer::NotTaken | CallAnswer::Stopping) => {
             panic!("{answer:?} is no answer to an acquire")
         }
     }

@@ -108,6 +108,7 @@ mod tests {
         let gone = || Unavailable {
             done: Some(false),
             leader: Some("h:9009".to_owned()),
+            stops: false,
         };
         let state = NodeState {
             ready: reason.is_none(),

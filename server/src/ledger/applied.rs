@@ -8,6 +8,7 @@ use crate::{
     raft::{Applied, News},
 };
 use lockwright_env::Env;
+use tracing::info;
 
 impl<E: Env, C> Ledger<E, C> {
     /// Takes what was applied.
@@ -121,6 +122,9 @@ impl<E: Env, C> Ledger<E, C> {
 
     /// This node leads, and has applied all that was ever agreed on before.
     fn lead(&mut self, term: u64, outcome: &Outcome) {
+        if !self.node.is_alone() {
+            info!(term, "this node leads");
+        }
         self.probe.leads(outcome.at);
         self.clock = Some(ClusterClock::start(outcome.at, self.env.monotonic()));
         self.route = Route::Leading { term };

@@ -9,6 +9,7 @@ use crate::{
 use lockwright_engine::TimeMs;
 use lockwright_env::Env;
 use std::{sync::Arc, time::Duration};
+use tracing::info;
 
 impl<E: Env, C> Ledger<E, C> {
     /// Who leads may have changed.
@@ -18,6 +19,7 @@ impl<E: Env, C> Ledger<E, C> {
             leader,
             is_own,
         } = self.node.leadership();
+        self.log_leader();
         match (&self.route, leader) {
             (Route::Preparing { term: now } | Route::Leading { term: now }, _)
                 if is_own && *now == term =>
@@ -48,6 +50,29 @@ impl<E: Env, C> Ledger<E, C> {
             self.outbox.push_back((proposal, Maker::Own));
         } else if let Some(leader) = leader {
             self.follow(leader);
+        }
+    }
+
+    /// Logs who leads, when that has changed.
+    fn log_leader(&mut self) {
+        let now = self.node.leadership();
+        if self.node.is_alone() || now == self.logged {
+            return;
+        }
+        let Leadership {
+            term,
+            leader,
+            is_own,
+        } = now;
+        let before = std::mem::replace(&mut self.logged, now);
+        if before.is_own && !is_own {
+            info!(term = before.term, "this node leads no more");
+        }
+        match leader {
+            _ if is_own => info!(term, "this node is elected"),
+            Some(leader) => info!(term, leader, "another node leads"),
+            None if before.leader.is_some() => info!(term, "no leader is known any more"),
+            None => {}
         }
     }
 

@@ -9,14 +9,12 @@ const NAMESPACE: &str = "namespace";
 /// How long a lock outlives its connection.
 const ABANDON_TIMEOUT: &str = "abandon-timeout-ms";
 
-/// The abandon timeout of who names none: that of Locktopus' own server.
-const ABANDON_TIMEOUT_DEFAULT: DurationMs = DurationMs::from_secs(60);
-
 /// What a connection is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parameters {
     pub(super) namespace: Name,
-    pub(super) abandon: DurationMs,
+    /// The server's default when none is named, which is that of Locktopus' own server.
+    pub(super) abandon: Option<DurationMs>,
 }
 
 /// Why a query is refused.
@@ -40,12 +38,12 @@ impl Parameters {
     pub(super) fn parse(query: &str) -> Result<Parameters, ParametersError> {
         let namespace = namespace(query)?;
         let abandon = match value(query, ABANDON_TIMEOUT) {
-            None => ABANDON_TIMEOUT_DEFAULT,
+            None => None,
             Some(text) => {
                 let ms = text.parse().ok().and_then(|ms| DurationMs::new(ms).ok());
-                ms.ok_or_else(|| ParametersError::AbandonTimeout {
+                Some(ms.ok_or_else(|| ParametersError::AbandonTimeout {
                     got: text.into_owned(),
-                })?
+                })?)
             }
         };
         Ok(Parameters { namespace, abandon })
@@ -76,17 +74,17 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_enough_and_the_abandon_timeout_is_then_a_minute() {
+    fn a_namespace_is_enough_and_names_no_abandon_timeout() {
         let parameters = parsed("namespace=a%2Fb+%C3%A4&other=1");
         assert_eq!(parameters.namespace.as_str(), "a/b ä");
-        assert_eq!(parameters.abandon.as_ms(), 60_000);
+        assert_eq!(parameters.abandon, None);
     }
 
     #[test]
     fn the_first_of_a_parameter_counts_and_zero_is_a_timeout() {
         let parameters = parsed("abandon-timeout-ms=0&namespace=a&namespace=b");
         assert_eq!(parameters.namespace.as_str(), "a");
-        assert!(parameters.abandon.is_zero());
+        assert_eq!(parameters.abandon, Some(DurationMs::ZERO));
     }
 
     #[test]

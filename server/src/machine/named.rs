@@ -82,6 +82,13 @@ pub(crate) fn latest_waiting(engine: &Engine) -> Vec<LockKey> {
     waiting
 }
 
+/// The live requests, in each namespace in the order of arrival.
+pub(crate) fn live(engine: &Engine) -> Vec<LockInfo> {
+    let mut live = Vec::new();
+    each(engine, |lock| live.push(lock.clone()));
+    live
+}
+
 /// Goes through the live requests, in each namespace in the order of arrival.
 fn each(engine: &Engine, mut see: impl FnMut(&LockInfo)) {
     for namespace in engine.namespaces() {

@@ -46,7 +46,7 @@ struct Owner {
 }
 
 /// Who leads, as far as a node knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Leadership {
     /// The latest term that it knows of.
     pub(crate) term: u64,
@@ -201,6 +201,14 @@ impl Node {
     /// Whether it is a cluster of one for ever.
     pub(crate) fn is_alone(&self) -> bool {
         self.is_alone
+    }
+
+    /// Whether the cluster has this node and no other, learners included.
+    pub(crate) fn is_only_member(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let mut nodes = metrics.membership_config.membership().nodes();
+        nodes.all(|(id, _)| *id == self.owner.node)
     }
 
     /// Serves the calls of other replicas.

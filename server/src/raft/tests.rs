@@ -181,6 +181,7 @@ async fn rows_are_written_as_ever() {
             acknowledged: vec![(2, 6)],
         },
         Action::Distrust { node: 2 },
+        Action::Again(Box::new(Action::Tick)),
     ];
     let rows = (4..).zip(actions);
     let rows: Vec<Vec<u8>> = rows

@@ -90,7 +90,7 @@ impl Connection {
             namespace,
             session: credentials.session,
             secret: credentials.secret,
-            abandon_ms: ABANDON,
+            abandon_ms: Some(ABANDON),
         };
         let seq = connection.send(open).await?;
         connection.answer(seq, "opened").await?;

@@ -1,0 +1,199 @@
+//! A stop that waits for locks ([`Drain::Locks`](crate::Drain::Locks)).
+//!
+//! From its beginning on an `acquire` counts only if its request is known already
+//! ([`Action::Again`]), and what waits is given up, the latest first, so that nothing is granted in
+//! place of it. When that is applied nothing is left that could be granted, and the server stays until
+//! what is held has ended.
+
+use super::{Replica, Waiter, log};
+use crate::{
+    DrainEvent,
+    call::CallAnswer,
+    connection::CloseReason,
+    machine::Machine,
+    proposal::Action,
+    translate::{self, Rejection},
+};
+use lockwright_engine::{
+    Command, EndReason, ErrorCode, EventKind, LockInfo, LockKey, LockState, SessionKey,
+};
+use lockwright_env::Env;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// Locks that are named in a line of the log, at most.
+const NAMED_MAX: usize = 10;
+
+/// How long answers are waited for after the locks, at most: nothing is on its way then but what came
+/// with the last of them.
+const ANSWERS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A stop that waits for locks.
+#[derive(Debug)]
+pub(super) struct Draining {
+    /// When it ends at the latest, by the clock of the Env.
+    pub(super) until: Duration,
+    /// Whether nothing is left that could be granted.
+    is_swept: bool,
+}
+
+impl<E: Env> Replica<E> {
+    /// Begins to wait for locks; false when there is nothing to wait for, since others keep them.
+    pub(super) fn begin_to_drain(&mut self) -> bool {
+        if !self.ledger.is_the_only_node() {
+            info!("the server stops, and waits for no locks: the other nodes keep them");
+            return false;
+        }
+        info!(
+            live_requests = self.ledger.with_machine(Machine::usage).live_requests,
+            timeout_ms = self.drain_timeout.as_millis(),
+            "the server stops: it grants nothing new, and waits until no locks are held"
+        );
+        self.probe.drains(DrainEvent::Begins);
+        self.draining = Some(Draining {
+            until: self.env.monotonic() + self.drain_timeout,
+            is_swept: false,
+        });
+        self.sweep();
+        true
+    }
+
+    /// Whether it has waited for locks, and long enough.
+    pub(super) fn is_drained(&mut self) -> bool {
+        let Some(draining) = &self.draining else {
+            return false;
+        };
+        let live = self.ledger.with_machine(Machine::usage).live_requests;
+        self.ledger.notes().stops(Some(live));
+        if draining.is_swept && live == 0 {
+            self.probe.drains(DrainEvent::Over);
+            info!("no locks are held any more");
+            return true;
+        }
+        if self.env.monotonic() < draining.until {
+            return false;
+        }
+        self.probe.drains(DrainEvent::Over);
+        let held = self.ledger.with_machine(Machine::held);
+        let named: Vec<String> = held.iter().take(NAMED_MAX).map(in_words).collect();
+        warn!(
+            held = held.len(),
+            locks = named.join("; "),
+            "the server has waited for as long as it may, and stops while locks are held"
+        );
+        true
+    }
+
+    /// It is told to stop at once, or is so from the beginning.
+    pub(super) fn cut_short(&self) {
+        if self.draining.is_some() {
+            self.probe.drains(DrainEvent::CutShort);
+            info!("the server waits for locks no longer: it was told to stop at once");
+        }
+    }
+
+    /// How long what was asked before the stop may take to be answered.
+    pub(super) fn patience_with_answers(&self) -> Duration {
+        match &self.draining {
+            Some(_) => self.drain_timeout.min(ANSWERS_PATIENCE),
+            None => self.drain_timeout,
+        }
+    }
+
+    /// A request, as it is proposed.
+    pub(super) fn admitted(&self, action: Action) -> Action {
+        match &self.draining {
+            Some(_) if log::acquired(&action).is_some() => Action::Again(Box::new(action)),
+            _ => action,
+        }
+    }
+
+    /// Whether a session is to go on elsewhere: it has nothing here that it could still need.
+    pub(super) fn sends_away(&self, session: &SessionKey) -> bool {
+        let holds = |machine: &Machine| machine.holds(session);
+        self.draining.is_some() && !self.ledger.with_machine(holds)
+    }
+
+    /// Gives up what waits.
+    fn sweep(&mut self) {
+        for lock in self.ledger.with_machine(Machine::latest_queued) {
+            let action = match translate::session_of(&lock) {
+                Some(_) => Action::Call {
+                    command: Command::Cancel { lock },
+                },
+                None => Action::GiveUp {
+                    lock,
+                    even_held: false,
+                },
+            };
+            self.ledger.propose(action, Waiter::Nobody);
+        }
+        self.ledger.propose(Action::Tick, Waiter::Swept);
+    }
+
+    /// What was known to wait has been given up. What was asked before the stop may wait by now.
+    pub(super) fn swept(&mut self) {
+        let queued = self.ledger.with_machine(Machine::latest_queued);
+        match &mut self.draining {
+            Some(draining) if queued.is_empty() => {
+                draining.is_swept = true;
+                self.probe.drains(DrainEvent::GrantsNothing);
+            }
+            _ => self.sweep(),
+        }
+    }
+
+    /// Tells those who wait for a request that was given up for the stop; whether it was.
+    pub(super) fn gives_up(&mut self, lock: &LockKey, event: &EventKind) -> bool {
+        let is_cancelled = matches!(
+            event,
+            EventKind::Ended {
+                reason: EndReason::Cancelled,
+                ..
+            }
+        );
+        if self.draining.is_none() || !is_cancelled {
+            return false;
+        }
+        let Some(session) = translate::session_of(lock) else {
+            for caller in self.callers.take_decided(lock) {
+                // It fails when the caller has gone, which it tells of itself.
+                let _ = caller.reply.send(CallAnswer::Stopping);
+            }
+            return true;
+        };
+        if !self.sends_away(&session) {
+            return false;
+        }
+        // It can hold nothing here any more. Its client opens another session elsewhere, or here after
+        // the stop, and asks anew, which it cannot do in this one: the request's id is used up.
+        self.switchboard
+            .close_session(&session, CloseReason::Shutdown);
+        let command = Command::CloseSession { session };
+        self.ledger
+            .propose(Action::Call { command }, Waiter::Nobody);
+        true
+    }
+}
+
+/// What a session that must stay, since it holds locks, is told when it asks for more.
+pub(super) fn refusal() -> Rejection {
+    Rejection {
+        code: ErrorCode::Busy,
+        message: "the server stops and grants nothing new: ask again later, or another server"
+            .to_owned(),
+        limit: None,
+        first: None,
+    }
+}
+
+/// A held lock as people say it.
+fn in_words(lock: &LockInfo) -> String {
+    let token = match lock.state {
+        LockState::Held { token, .. } => token.to_string(),
+        _ => "none".to_owned(),
+    };
+    let (namespace, owner) = (&lock.key.namespace, log::owner(&lock.key));
+    let claims = log::in_words(&lock.claims);
+    format!("{namespace}: {claims} of {owner}, token {token}")
+}

@@ -1,0 +1,256 @@
+//! What a server logs of its use, if it is to: each session's and each lock's life, and how much there
+//! is to do.
+
+use super::Replica;
+use crate::{
+    ServerConfig,
+    connection::ConnectionId,
+    machine::{Happened, Machine, Outcome},
+    proposal::Action,
+    translate,
+};
+use lockwright_engine::{
+    Claim, Command, EventKind, LockInfo, LockKey, LockState, SessionChange, SessionKey, TimeMs,
+    Token,
+};
+use lockwright_env::Env;
+use std::{collections::BTreeMap, time::Duration};
+use tracing::{debug, info};
+
+/// What is logged, and what must be known for that.
+#[derive(Debug)]
+pub(super) struct UsageLog {
+    clients: bool,
+    locks: bool,
+    /// How often the use is logged.
+    interval: Option<Duration>,
+    /// When it is logged next, by the clock of the Env.
+    next: Option<Duration>,
+    /// The live requests; kept when locks or the use are logged.
+    lives: BTreeMap<LockKey, Life>,
+    /// Whether they are those of the machine.
+    is_filled: bool,
+    /// How many of them are held.
+    held: usize,
+    grants: u64,
+    waits: u64,
+}
+
+/// A live request.
+#[derive(Debug)]
+struct Life {
+    claims: Vec<Claim>,
+    arrived_at: TimeMs,
+    /// The token and the time of its grant, once it is held.
+    held: Option<(Token, TimeMs)>,
+}
+
+impl From<LockInfo> for Life {
+    fn from(lock: LockInfo) -> Life {
+        Life {
+            claims: lock.claims,
+            arrived_at: lock.arrived_at,
+            held: match lock.state {
+                LockState::Held {
+                    token, granted_at, ..
+                } => Some((token, granted_at)),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl UsageLog {
+    /// Of a server that starts at `now`.
+    pub(super) fn new(config: &ServerConfig, now: Duration) -> UsageLog {
+        UsageLog {
+            clients: config.log_clients,
+            locks: config.log_locks,
+            interval: config.stats_interval,
+            next: config.stats_interval.map(|interval| now + interval),
+            lives: BTreeMap::new(),
+            is_filled: false,
+            held: 0,
+            grants: 0,
+            waits: 0,
+        }
+    }
+
+    /// When something is to be logged next.
+    pub(super) fn next(&self) -> Option<Duration> {
+        self.next
+    }
+
+    fn follows_locks(&self) -> bool {
+        self.locks || self.interval.is_some()
+    }
+
+    /// Begins anew with what there is.
+    fn fill(&mut self, live: Vec<LockInfo>) {
+        let lives = live.into_iter().map(|lock| (lock.key.clone(), lock.into()));
+        self.lives = lives.collect();
+        let held = self.lives.values().filter(|life| life.held.is_some());
+        self.held = held.count();
+        self.is_filled = true;
+    }
+
+    fn session(&self, session: &SessionKey, change: SessionChange) {
+        let what = match change {
+            SessionChange::Open => "a session begins",
+            SessionChange::Ended => "a session has ended",
+            SessionChange::Attached => "a session's connection has come back",
+            SessionChange::Detached => "a session's connection has gone",
+            SessionChange::Alive => return,
+        };
+        let is_life = matches!(change, SessionChange::Open | SessionChange::Ended);
+        let SessionKey { namespace, session } = session;
+        if self.clients && is_life {
+            info!(%namespace, %session, "{what}");
+        } else {
+            debug!(%namespace, %session, "{what}");
+        }
+    }
+
+    /// A request arrived, and claims this if it is not known.
+    fn arrive(&mut self, lock: &LockKey, claims: &[Claim], at: TimeMs) -> &mut Life {
+        self.lives.entry(lock.clone()).or_insert_with(|| Life {
+            claims: claims.to_vec(),
+            arrived_at: at,
+            held: None,
+        })
+    }
+
+    fn lock(&mut self, happened: &Happened, claims: &[Claim]) {
+        let (event, at) = (&happened.event.kind, happened.event.at);
+        match event {
+            EventKind::Queued { lock } => {
+                self.waits += 1;
+                self.arrive(lock, claims, at);
+            }
+            EventKind::Granted { lock, token, .. } => {
+                self.grants += 1;
+                let logs = self.locks;
+                let arrived_at = happened.arrived_at.unwrap_or(at);
+                let life = self.arrive(lock, claims, arrived_at);
+                let is_new = life.held.replace((*token, at)).is_none();
+                if logs {
+                    let waited_ms = at.since(life.arrived_at).as_ms();
+                    let (namespace, paths) = (&lock.namespace, in_words(&life.claims));
+                    let (owner, token) = (owner(lock), token.0);
+                    info!(%namespace, owner, paths, token, waited_ms, "a lock is granted");
+                }
+                self.held += usize::from(is_new);
+            }
+            EventKind::Ended { lock, reason } => {
+                let Some(life) = self.lives.remove(lock) else {
+                    return;
+                };
+                self.held -= usize::from(life.held.is_some());
+                if self.locks {
+                    life.log_end(lock, reason.as_str(), at);
+                }
+            }
+            EventKind::Renewed { .. } | EventKind::Session { .. } => {}
+        }
+    }
+}
+
+impl Life {
+    fn log_end(&self, lock: &LockKey, reason: &str, at: TimeMs) {
+        let (namespace, owner, paths) = (&lock.namespace, owner(lock), in_words(&self.claims));
+        match self.held {
+            Some((token, granted_at)) => {
+                let (token, held_ms) = (token.0, at.since(granted_at).as_ms());
+                info!(%namespace, owner, paths, token, held_ms, reason, "a lock has ended");
+            }
+            None => {
+                let waited_ms = at.since(self.arrived_at).as_ms();
+                info!(%namespace, owner, paths, waited_ms, reason, "a request has ended");
+            }
+        }
+    }
+}
+
+impl<E: Env> Replica<E> {
+    /// Logs what has happened.
+    pub(super) fn log(&mut self, action: &Action, outcome: &Outcome) {
+        let follows_locks = self.log.follows_locks();
+        if follows_locks && !self.log.is_filled {
+            // It has what this entry has done, too, and may have what is yet to be handed out.
+            self.log.fill(self.ledger.with_machine(Machine::live));
+        }
+        let acquired = acquired(action);
+        for happened in &outcome.happened {
+            if let EventKind::Session { session, change } = &happened.event.kind {
+                self.log.session(session, *change);
+            }
+            if !follows_locks {
+                continue;
+            }
+            let of = happened.event.kind.lock();
+            let own = acquired.filter(|(lock, _)| of == Some(*lock));
+            let claims = own.map_or(&[][..], |(_, claims)| claims);
+            self.log.lock(happened, claims);
+        }
+    }
+
+    /// What was followed so far is of a state that is left behind.
+    pub(super) fn log_begins_anew(&mut self) {
+        self.log.is_filled = false;
+    }
+
+    /// Logs the use, if it is time to.
+    pub(super) fn log_usage(&mut self) {
+        let now = self.env.monotonic();
+        if self.log.next.is_none_or(|next| now < next) {
+            return;
+        }
+        self.log.next = self.log.interval.map(|interval| now + interval);
+        if !self.log.is_filled {
+            self.log.fill(self.ledger.with_machine(Machine::live));
+        }
+        info!(
+            connections = self.switchboard.connections(),
+            sessions = self.ledger.with_machine(Machine::usage).sessions,
+            held = self.log.held,
+            queued = self.log.lives.len() - self.log.held,
+            grants = std::mem::take(&mut self.log.grants),
+            waits = std::mem::take(&mut self.log.waits),
+            "usage"
+        );
+    }
+
+    pub(super) fn log_connection(&self, id: ConnectionId, what: &str) {
+        let connections = self.switchboard.connections();
+        debug!(connection = id.0, connections, "{what}");
+    }
+}
+
+/// What an `acquire` asks for.
+pub(super) fn acquired(action: &Action) -> Option<(&LockKey, &[Claim])> {
+    match action {
+        Action::Again(asked) => acquired(asked),
+        Action::Ask {
+            command: Command::Acquire { lock, claims, .. },
+            ..
+        }
+        | Action::Call {
+            command: Command::Acquire { lock, claims, .. },
+        } => Some((lock, claims)),
+        _ => None,
+    }
+}
+
+/// Whose a lock is, in one word.
+pub(super) fn owner(lock: &LockKey) -> String {
+    match translate::session_of(lock) {
+        Some(session) => format!("session:{}", session.session),
+        None => lock.owner.name().to_string(),
+    }
+}
+
+/// Claims as people write them.
+pub(super) fn in_words(claims: &[Claim]) -> String {
+    let claims: Vec<String> = claims.iter().map(ToString::to_string).collect();
+    claims.join(", ")
+}
