@@ -19,8 +19,8 @@ use crate::{
     translate::{self, OwnEffect, Rejection},
 };
 use lockwright_engine::{
-    Command, DurationMs, EventKind, LockKey, LockState, Refusal, Reply, SessionChange, SessionKey,
-    TimeMs,
+    Command, DurationMs, EndReason, EventKind, LockKey, LockState, Refusal, Reply, SessionChange,
+    SessionKey, TimeMs,
 };
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::{Message, Request, Seq, ServerFrame};
@@ -371,6 +371,7 @@ impl<E: Env> Replica<E> {
                 claims,
                 ttl,
                 wait,
+                label,
             } => {
                 let lock_of = lock.clone();
                 self.callers
@@ -385,7 +386,7 @@ impl<E: Env> Replica<E> {
                     caller,
                     lock: lock_of,
                 };
-                (Action::Call { command }, waiter)
+                (Action::Call { command, label }, waiter)
             }
             CallRequest::Other(action) => (action, Waiter::Call(reply)),
         };
@@ -444,13 +445,19 @@ impl<E: Env> Replica<E> {
                     session,
                     secret,
                     abandon_ms,
+                    label,
                 }),
             ) => {
+                let label = match translate::label(label) {
+                    Ok(label) => label,
+                    Err(rejection) => return self.answer(asker, rejection.into()),
+                };
                 let session = SessionKey { namespace, session };
                 let action = Action::Open {
                     session: session.clone(),
                     secret: SecretHash::of(secret),
                     abandon: abandon_ms,
+                    label,
                 };
                 self.attaching(asker, session, action);
             }
@@ -490,8 +497,8 @@ impl<E: Env> Replica<E> {
     }
 
     fn asked_in_session(&mut self, asker: Asker, link: Link, request: Request) {
-        let command = match translate::command(&link.session, request) {
-            Ok(command) => command,
+        let (command, label) = match translate::command(&link.session, request) {
+            Ok(understood) => understood,
             Err(rejection) => return self.answer(asker, rejection.into()),
         };
         let own = OwnEffect::of(&command);
@@ -499,6 +506,7 @@ impl<E: Env> Replica<E> {
             session: link.session,
             attachment: link.attachment,
             command,
+            label,
         };
         self.ledger.propose(action, Waiter::Session { asker, own });
     }
@@ -589,10 +597,12 @@ impl<E: Env> Replica<E> {
             },
             Ok(Reply::Renewed { expires }) => CallAnswer::Done {
                 locks: outcome.locks.clone(),
+                session_label: None,
                 expiry: Some(self.expiry(expires)),
             },
             Ok(Reply::Done) => CallAnswer::Done {
                 locks: outcome.locks.clone(),
+                session_label: outcome.session_label.clone(),
                 expiry: None,
             },
             Err(Denial::Refused(refusal)) => CallAnswer::Refused {
@@ -657,11 +667,16 @@ impl<E: Env> Replica<E> {
             let Some(lock) = event.kind.lock() else {
                 continue;
             };
-            let engine = |machine: &Machine| machine.engine().lock(lock);
+            let look = |machine: &Machine| {
+                let label = machine.label(lock).cloned();
+                (machine.engine().lock(lock), label)
+            };
+            let (now, label) = self.ledger.with_machine(look);
             let sighting = Sighting {
                 at: event.at,
                 kind: event.kind.clone(),
-                lock: self.ledger.with_machine(engine),
+                lock: now,
+                label,
             };
             // It fails when the last watcher has just gone.
             let _ = self.sightings.send(Arc::new(sighting));
@@ -722,7 +737,7 @@ impl<E: Env> Replica<E> {
         Message::Resumed {
             idle_timeout_ms,
             locks: locks
-                .map(|lock| translate::status(lock, outcome.at))
+                .map(|found| translate::status(&found.lock, outcome.at))
                 .collect(),
         }
     }
@@ -744,20 +759,26 @@ impl<E: Env> Replica<E> {
     /// Hands out what happened, in order. The answer takes the place of what the command itself
     /// did, or comes last when it did nothing.
     fn deliver(&mut self, outcome: &Outcome, mut answer: Option<(Asker, &OwnEffect, Message)>) {
+        let own = answer.as_ref().map(|(_, own, _)| *own);
         for happened in &outcome.happened {
             let event = &happened.event;
             let is_own = |(_, own, _): &mut (Asker, &OwnEffect, Message)| own.is(&event.kind);
             if let Some((asker, _, message)) = answer.take_if(is_own) {
                 self.answer(asker, message);
             } else if let Some(lock) = event.kind.lock() {
-                self.tell(lock, happened);
+                let closes = own.is_some_and(|own| own.closes(lock));
+                self.tell(lock, happened, closes);
             }
             if let EventKind::Session {
                 session,
                 change: SessionChange::Ended,
             } = &event.kind
             {
-                self.switchboard.end(session);
+                let closes = |own: &OwnEffect| own.is(&event.kind);
+                match own.is_some_and(closes) {
+                    true => self.switchboard.end(session),
+                    false => self.switchboard.end_and_close(session),
+                }
             }
         }
         if let Some((asker, _, message)) = answer {
@@ -765,14 +786,25 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    /// Tells whoever a lock belongs to what happened to it.
-    fn tell(&mut self, lock: &LockKey, Happened { event, arrived_at }: &Happened) {
+    /// Tells whoever a lock belongs to what happened to it. One whose owner `closes` its session knows
+    /// of its end by the answer.
+    fn tell(&mut self, lock: &LockKey, Happened { event, arrived_at }: &Happened, closes: bool) {
         let Some(session) = translate::session_of(lock) else {
             if self.callers.any(lock) {
                 self.tell_callers(&event.kind, event.at, *arrived_at);
             }
             return;
         };
+        let of_session = matches!(
+            event.kind,
+            EventKind::Ended {
+                reason: EndReason::SessionEnded,
+                ..
+            }
+        );
+        if closes && of_session {
+            return;
+        }
         if let Some(message) = translate::push(&event.kind, event.at, *arrived_at) {
             self.switchboard.push(&session, message);
         }

@@ -321,6 +321,7 @@ fn request(id: &Text, attempt: &Attempt) -> AcquireRequest {
             OpWait::Forever => Wait::Forever,
         },
         id: Some(Name::new(id.clone()).expect("it is short and printable")),
+        label: None,
     }
 }
 
