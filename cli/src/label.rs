@@ -38,7 +38,7 @@ fn of_this_process<'a>(command: impl IntoIterator<Item = &'a OsString>) -> Strin
         Ok(Some(user)) => user.name,
         _ => uid.to_string(),
     };
-    let host = gethostname().map_or_else(|_| OsString::from("?"), |host| host);
+    let host = gethostname().unwrap_or_else(|_| OsString::from("?"));
     let mut label = format!("{user}@{}[{}]", host.to_string_lossy(), process::id());
     for word in command {
         label.push(' ');

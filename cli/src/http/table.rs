@@ -16,7 +16,7 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        let cells = cells.iter().map(|cell| output::printable(cell));
+        let cells = cells.into_iter().map(|cell| output::printable(&cell));
         self.rows.push(cells.collect());
     }
 
