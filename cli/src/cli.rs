@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    acquire, bench, break_lock, cluster, completions, inspect, lock, ls, namespaces, release,
-    renew, serve, sessions, stats, watch,
+    acquire, bench, break_lock, cluster, completions, end_session, inspect, lock, ls, namespaces,
+    release, renew, serve, sessions, stats, watch,
 };
 use clap::{Parser, Subcommand};
 use lockwright_client::Name;
@@ -65,12 +65,14 @@ pub(crate) enum Command {
     Ls(ls::Args),
     /// Show who holds a path, and who waits for it
     Inspect(inspect::Args),
-    /// End somebody else's lock
+    /// End somebody else's lock, or a request that waits
     Break(break_lock::Args),
     /// Show what happens to locks, as it happens
     Watch(watch::Args),
     /// List sessions
     Sessions(sessions::Args),
+    /// End somebody else's session, and all its locks
+    EndSession(end_session::Args),
     /// List namespaces
     Namespaces(namespaces::Args),
     /// Show how much the server has in hand

@@ -10,6 +10,7 @@ pub(crate) mod bench;
 pub(crate) mod break_lock;
 pub(crate) mod cluster;
 pub(crate) mod completions;
+pub(crate) mod end_session;
 pub(crate) mod inspect;
 pub(crate) mod lock;
 pub(crate) mod ls;
@@ -34,6 +35,7 @@ pub(crate) fn execute(cli: &Cli) -> Result<Exit, Failure> {
         Command::Break(args) => break_lock::execute(args),
         Command::Watch(args) => watch::execute(args),
         Command::Sessions(args) => sessions::execute(args),
+        Command::EndSession(args) => end_session::execute(args),
         Command::Namespaces(args) => namespaces::execute(args),
         Command::Stats(args) => stats::execute(args),
         Command::Cluster(args) => cluster::execute(args),

@@ -12,7 +12,7 @@ mod table;
 mod words;
 
 pub(crate) use api::{Api, LinesEnd, Patience, in_path};
-pub(crate) use lock::LockFacts;
+pub(crate) use lock::{LockFacts, Owner, owner};
 pub(crate) use round::Asked;
 pub(crate) use table::Table;
 

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod exit;
 mod http;
+mod label;
 mod logging;
 mod os;
 mod output;

@@ -1,6 +1,7 @@
 //! Stdout is data: what cannot be written there is never taken for written. Stderr is for people.
 
 use crate::{exit::Failure, os};
+use lockwright_client::is_hidden;
 use nix::{errno::Errno, unistd};
 use std::io::{self, Write};
 
@@ -22,6 +23,19 @@ pub(crate) fn write_line(line: &str) -> io::Result<()> {
 /// anything else than otherwise: the exit code says what there is to say.
 pub(crate) fn tell(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// A text that others have chosen, for a terminal: with an escape for each character that a terminal
+/// would act on instead of showing it.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match is_hidden(character) {
+            true => shown.extend(character.escape_unicode()),
+            false => shown.push(character),
+        }
+    }
+    shown
 }
 
 /// Writes to stdout, at once.

@@ -28,7 +28,7 @@ use toml::de::{DeTable, DeValue};
 
 /// Options that several commands share: their variables do not bear the name of a command, and
 /// they may stand above the tables of the file.
-const SHARED: [&str; 4] = ["server", "namespace", "holder", "json"];
+const SHARED: [&str; 5] = ["server", "namespace", "holder", "label", "json"];
 
 /// The option that names the file; it cannot stand in it.
 const CONFIG: &str = "config";

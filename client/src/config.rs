@@ -2,6 +2,7 @@
 
 use crate::ClockRateBound;
 use lockwright_engine::{DurationMs, Name};
+use lockwright_protocol::Label;
 use std::time::Duration;
 
 /// How a client is set up. Start from [`ClientConfig::new`] and change what should differ.
@@ -28,6 +29,9 @@ pub struct ClientConfig {
     pub reconnect_min: Duration,
     /// The longest wait before all addresses are tried again. Default 5 s.
     pub reconnect_max: Duration,
+    /// What people are told of the session and its locks where the service shows them, as
+    /// `deploy@web1`. Default none: a library does not tell of its process what its user did not say.
+    pub label: Option<Label>,
     /// By how much the rates of the client's and the server's clock may differ.
     pub clock_rate_bound: ClockRateBound,
 }
@@ -81,6 +85,7 @@ impl ClientConfig {
             call_timeout: Duration::from_secs(5),
             reconnect_min: Duration::from_millis(50),
             reconnect_max: Duration::from_secs(5),
+            label: None,
             clock_rate_bound: ClockRateBound::default(),
         }
     }

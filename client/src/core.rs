@@ -22,7 +22,7 @@ use crate::{
 };
 use link::Link;
 use lockwright_engine::{Name, Token};
-use lockwright_protocol::{ClaimText, ClientFrame, Seq, WaitMs};
+use lockwright_protocol::{ClaimText, ClientFrame, Label, Seq, WaitMs};
 use pending::{Ask, Pending};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -145,6 +145,7 @@ struct LockEntry {
     claims: Vec<ClaimText>,
     ttl: Option<lockwright_engine::DurationMs>,
     wait: WaitMs,
+    label: Option<Label>,
     phase: Phase,
     /// From when the server's time for it is counted; none until it is sent in this session.
     anchor: Option<Anchor>,

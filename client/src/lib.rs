@@ -49,3 +49,5 @@ pub use trouble::Trouble;
 pub use lockwright_engine::{
     Claim, DurationMs, EndReason, ErrorCode, LimitName, Mode, Name, Path, PathError, Token, Wait,
 };
+/// What people are told of sessions and requests.
+pub use lockwright_protocol::{LABEL_BYTES_MAX, Label, LabelError, is_hidden};

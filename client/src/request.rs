@@ -1,6 +1,7 @@
 //! What to ask for.
 
 use lockwright_engine::{Claim, DurationMs, Name, Path, PathError, Wait};
+use lockwright_protocol::Label;
 
 /// A request for locks: all of the claims or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,9 @@ pub struct AcquireRequest {
     /// Names the request within the session; the client draws one when there is none. A chosen id
     /// is never used twice by one client, and does not start with `#`.
     pub id: Option<Name>,
+    /// What people are told of the request; without one the label of its session
+    /// ([`ClientConfig::label`](crate::ClientConfig::label)).
+    pub label: Option<Label>,
 }
 
 impl AcquireRequest {
@@ -25,6 +29,7 @@ impl AcquireRequest {
             ttl: None,
             wait: Wait::Forever,
             id: None,
+            label: None,
         }
     }
 
@@ -55,6 +60,13 @@ impl AcquireRequest {
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> AcquireRequest {
         self.wait = wait;
+        self
+    }
+
+    /// With a label of its own.
+    #[must_use]
+    pub fn label(mut self, label: Label) -> AcquireRequest {
+        self.label = Some(label);
         self
     }
 

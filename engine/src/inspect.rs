@@ -1,8 +1,8 @@
 //! Questions to the engine: they change nothing.
 
 use crate::{
-    Claim, Engine, LockKey, LockState, Name, Path, SessionKey, TimeMs,
-    requests::{Request, RequestId},
+    Claim, DurationMs, Engine, LockKey, LockState, Name, Path, SessionKey, TimeMs,
+    requests::{Phase, Request, RequestId},
     slab::Id,
     tree::{Arrival, Entry, EntryMode, MODES, NodeId},
 };
@@ -28,6 +28,8 @@ pub struct SessionInfo {
     pub key: SessionKey,
     /// When it ends if nobody returns; none while it is attached.
     pub ends_at: Option<TimeMs>,
+    /// How long it lives without a connection.
+    pub abandon: DurationMs,
     /// Its live requests, held or queued.
     pub live_requests: u32,
 }
@@ -224,6 +226,17 @@ impl Engine {
         })
     }
 
+    /// Whether a session holds a lock. Cost: linear in its requests that wait and came before that one.
+    #[must_use]
+    pub fn session_holds(&self, key: &SessionKey) -> bool {
+        let Ok(owner) = self.find_session(key) else {
+            return false;
+        };
+        let follow = |id: &RequestId| self.requests[*id].next_of_owner;
+        std::iter::successors(self.owners[owner].first, follow)
+            .any(|id| matches!(self.requests[id].phase, Phase::Held { .. }))
+    }
+
     /// The live requests of a session, in arrival order; none if it is not open.
     #[must_use]
     pub fn session_locks(&self, key: &SessionKey) -> Vec<LockInfo> {
@@ -243,6 +256,7 @@ impl Engine {
         Some(SessionInfo {
             key: key.clone(),
             ends_at: self.session(owner).ends_at,
+            abandon: self.session(owner).abandon,
             live_requests: self.owners[owner].live,
         })
     }
@@ -252,6 +266,7 @@ impl Engine {
         self.sessions.values().map(|owner| SessionInfo {
             key: self.owners.session_key(*owner),
             ends_at: self.session(*owner).ends_at,
+            abandon: self.session(*owner).abandon,
             live_requests: self.owners[*owner].live,
         })
     }

@@ -61,6 +61,11 @@ pub enum LimitName {
     Sessions,
     /// [`Limits::namespaces`].
     Namespaces,
+    /// Bytes of the label that people are told of a session or request: the service's, which never
+    /// reaches the engine.
+    LabelBytes,
+    /// Bytes of all labels together: the service's.
+    LabelBytesInAll,
 }
 
 impl LimitName {
@@ -75,6 +80,8 @@ impl LimitName {
             LimitName::LocksPerOwner => "locks_per_owner",
             LimitName::Sessions => "sessions",
             LimitName::Namespaces => "namespaces",
+            LimitName::LabelBytes => "label_bytes",
+            LimitName::LabelBytesInAll => "label_bytes_in_all",
         }
     }
 }

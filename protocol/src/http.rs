@@ -39,6 +39,10 @@ pub struct AcquireBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub request_id: Option<Name>,
+    /// What people are told of the request: at most 256 bytes, without control characters. That of the
+    /// first request with its `request_id` counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
 }
 
 /// A claim in a body: `{"mode":"write","path":"a/b"}` or `"w a/b"`.
@@ -200,6 +204,13 @@ pub struct Locked {
     pub locked: bool,
     /// Who holds what is in the way: a name, or `session:` and the name of a session.
     pub holder: String,
+    /// What people are told of it; left out when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Since when it is held, as ms until now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
+    pub held_ms: Option<DurationMs>,
     /// Its fencing token.
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub token: Token,
@@ -225,6 +236,13 @@ pub struct ErrorBody {
     /// Who holds what is in the way: a name, or `session:` and the name of a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
+    /// What people are told of that lock; left out when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Since when it is held, as ms until now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
+    pub held_ms: Option<DurationMs>,
     /// Its fencing token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
@@ -278,6 +296,9 @@ pub struct LockView {
     /// Whose it is.
     #[cfg_attr(feature = "openapi", schema(value_type = schema::Owner))]
     pub owner: OwnerView,
+    /// What people are told of it: its own label, or that of its session; left out when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// What it claims.
     pub claims: Vec<ClaimView>,
     /// Where it is in its life.
@@ -375,6 +396,9 @@ pub struct SessionView {
     /// Its name.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub session: Name,
+    /// What people are told of it; left out when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// Whether a connection speaks for it.
     pub attached: bool,
     /// When it ends if nobody returns, in ms; left out while it is attached.
@@ -442,6 +466,14 @@ pub struct Stats {
 pub struct BreakBody {
     /// The path whose locks are to be broken: those that claim exactly it.
     pub key: String,
+    /// When given, only requests of this owner, as inspection tells of it; those that wait, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::Owner>))]
+    pub owner: Option<OwnerView>,
+    /// When given, only the request with this id of `owner`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub id: Option<Name>,
     /// When given, only the lock with this token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
@@ -450,6 +482,25 @@ pub struct BreakBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub namespace: Option<Name>,
+}
+
+/// The answer to `DELETE /v1/sessions/{session}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionEnded {
+    /// The lock space.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub namespace: Name,
+    /// Its name.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub session: Name,
+    /// What people are told of it; left out when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// True.
+    pub ended: bool,
+    /// Its requests, held and queued, as they were before: all of them have ended with it.
+    pub locks: Vec<LockView>,
 }
 
 /// The answer to `POST /v1/break`.
@@ -475,6 +526,9 @@ pub struct WatchLine {
     /// Whose it is.
     #[cfg_attr(feature = "openapi", schema(value_type = schema::Owner))]
     pub owner: OwnerView,
+    /// What people are told of it: its own label, or that of its session; left out when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// What it claims.
     pub claims: Vec<ClaimView>,
     /// The fencing token of a grant.

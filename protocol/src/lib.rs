@@ -10,6 +10,7 @@ mod claim_text;
 pub mod cluster;
 mod frame;
 pub mod http;
+mod label;
 mod request;
 mod response;
 mod secret;
@@ -17,6 +18,7 @@ mod wait;
 
 pub use claim_text::{ClaimError, ClaimText};
 pub use frame::{ClientFrame, DecodeError, Seq, ServerFrame};
+pub use label::{LABEL_BYTES_MAX, Label, LabelError, is_hidden};
 pub use request::Request;
 pub use response::{LockStatus, Message};
 pub use secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret, SecretError};
@@ -30,7 +32,8 @@ pub const HEALTH_PATH: &str = "/healthz";
 
 /// Why a server closes a connection: the codes of WebSocket close frames.
 ///
-/// None of them ends the session: it lives on for its abandon timeout.
+/// None of them ends the session, which lives on for its abandon timeout; with
+/// [`SESSION_ENDED`](close_code::SESSION_ENDED) it has ended before.
 pub mod close_code {
     /// The client closed its session, or the connection, and was answered.
     pub const NORMAL: u16 = 1000;
@@ -46,6 +49,8 @@ pub mod close_code {
     pub const SLOW_READER: u16 = 4002;
     /// The node knows of no leader, and can do nothing without one: go on with another node.
     pub const NO_LEADER: u16 = 4003;
+    /// An operator ended the session, and with it all its locks.
+    pub const SESSION_ENDED: u16 = 4004;
 }
 
 /// For fields that are left out when they are zero.

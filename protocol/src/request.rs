@@ -33,6 +33,10 @@ pub enum Request {
             skip_serializing_if = "Option::is_none"
         )]
         abandon_ms: Option<DurationMs>,
+        /// What people are told of it: at most 256 bytes, without control characters. That of the
+        /// first `open` counts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<String>,
     },
     /// Attaches to a session that is open, in place of the connection that it had. Answered
     /// `resumed`, or `unknown_session` when it is over, or never was, or has another secret.
@@ -58,6 +62,10 @@ pub enum Request {
         /// How long to wait: `"no"`, `"forever"` (as without it), or milliseconds.
         #[serde(default)]
         wait: WaitMs,
+        /// What people are told of it, instead of the label of its session. That of the first
+        /// `acquire` with the id counts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<String>,
     },
     /// Gives up a queued request. Answered `done`.
     Cancel {

@@ -1,15 +1,16 @@
 //! Requests of those who have no session: named holders and operators.
 
 use crate::{
-    machine::{InTheWay, Machine},
+    machine::{InTheWay, Labelled, Machine},
     proposal::Action,
     replica::{Gone, Input},
     session_endpoint::Gate,
 };
 use lockwright_engine::{
-    Claim, DurationMs, EndReason, LockInfo, LockKey, LockState, Owner, Refusal, TimeMs, Token, Wait,
+    Claim, DurationMs, EndReason, LockKey, LockState, Owner, Refusal, TimeMs, Token, Wait,
 };
 use lockwright_env::Env;
+use lockwright_protocol::Label;
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,6 +33,7 @@ pub(crate) enum Request {
         claims: Vec<Claim>,
         ttl: Option<DurationMs>,
         wait: Wait,
+        label: Option<Label>,
     },
     /// Something that is answered at once.
     Other(Action),
@@ -62,7 +64,9 @@ pub(crate) enum CallAnswer {
     },
     /// It was done, to these locks, which are told as they were before.
     Done {
-        locks: Vec<LockInfo>,
+        locks: Vec<Labelled>,
+        /// The label of a session that was ended.
+        session_label: Option<Label>,
         expiry: Option<Expiry>,
     },
     /// It was refused, and changed nothing.
@@ -89,6 +93,10 @@ pub(crate) struct Found {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeldBy {
     pub(crate) owner: Owner,
+    /// What people are told of it.
+    pub(crate) label: Option<Label>,
+    /// For how long it has been held.
+    pub(crate) held: DurationMs,
     pub(crate) token: Token,
     /// What is left of its lease, if it has one.
     pub(crate) left: Option<DurationMs>,
@@ -106,15 +114,35 @@ impl Found {
 
 impl HeldBy {
     /// As seen at `now`; none if the lock is not held.
-    pub(crate) fn at(now: TimeMs, lock: &LockInfo) -> Option<HeldBy> {
+    pub(crate) fn at(now: TimeMs, Labelled { lock, label }: &Labelled) -> Option<HeldBy> {
         match lock.state {
-            LockState::Held { token, expires, .. } => Some(HeldBy {
+            LockState::Held {
+                token,
+                granted_at,
+                expires,
+            } => Some(HeldBy {
                 owner: lock.key.owner.clone(),
+                label: label.clone(),
+                held: now.since(granted_at),
                 token,
                 left: expires.map(|expires| expires.since(now)),
             }),
             _ => None,
         }
+    }
+
+    /// The holder for people: with its label, and since when.
+    pub(crate) fn in_words(&self) -> String {
+        let label = match &self.label {
+            Some(label) => format!(" ({label})"),
+            None => String::new(),
+        };
+        let held = self.held.as_ms();
+        let since = match held {
+            0..1000 => format!("{held} ms"),
+            _ => format!("{} s", held / 1000),
+        };
+        format!("`{}`{label} for {since}", self.holder())
     }
 
     /// The owner in one word: its name, or `session:` and the name of its session.
@@ -164,6 +192,7 @@ impl<E: Env> Gate<E> {
             claims,
             ttl,
             wait,
+            label,
         } = request;
         let caller = self.next_caller();
         let receipt = Receipt {
@@ -179,6 +208,7 @@ impl<E: Env> Gate<E> {
             claims,
             ttl,
             wait,
+            label,
         };
         let answer = self.ask(caller, request).await?;
         if !is_known && matches!(answer, CallAnswer::Granted { .. }) {
@@ -249,6 +279,7 @@ pub(crate) struct Acquire {
     pub(crate) claims: Vec<Claim>,
     pub(crate) ttl: Option<DurationMs>,
     pub(crate) wait: Wait,
+    pub(crate) label: Option<Label>,
 }
 
 /// Tells the replica that a caller has gone before it had its answer, unless it is signed.

@@ -29,6 +29,8 @@ pub(crate) enum CloseReason {
     Replaced,
     /// Too many messages wait for the client.
     SlowReader,
+    /// An operator ended the session.
+    SessionEnded,
 }
 
 impl CloseReason {
@@ -51,6 +53,9 @@ impl CloseReason {
             ),
             CloseReason::SlowReader => {
                 (close_code::SLOW_READER, "too many messages wait to be read")
+            }
+            CloseReason::SessionEnded => {
+                (close_code::SESSION_ENDED, "an operator ended the session")
             }
         };
         Some(CloseFrame {

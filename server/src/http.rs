@@ -62,6 +62,7 @@ fn routes<E: Env>() -> Vec<(&'static str, MethodRouter<Arc<Gate<E>>>)> {
         ("/v1/locks", get(inspect::locks::<E>)),
         ("/v1/locks/{*path}", get(inspect::resource::<E>)),
         ("/v1/sessions", get(inspect::sessions::<E>)),
+        ("/v1/sessions/{session}", delete(operator::end_session::<E>)),
         ("/v1/namespaces", get(inspect::namespaces::<E>)),
         ("/v1/stats", get(inspect::stats::<E>)),
         ("/v1/watch", get(watch::watch::<E>)),

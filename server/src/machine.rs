@@ -2,6 +2,7 @@
 
 mod calls;
 mod digests;
+mod labels;
 mod named;
 mod nodes;
 
@@ -10,11 +11,14 @@ use crate::{
     proposal::{Action, Attachment, Diverged, Ignored, Origin, Proposal, SecretHash},
 };
 use digests::Digests;
+pub(crate) use labels::Labelled;
+use labels::Labels;
 use lockwright_engine::{
-    Claim, Command, DurationMs, Engine, EngineConfig, Event, EventKind, HashKey, Limits, LockInfo,
-    LockKey, LockState, Name, Refusal, Reply, SessionChange, SessionKey, Snapshot, SnapshotError,
-    TimeMs, Token, Usage,
+    Claim, Command, DurationMs, Engine, EngineConfig, Event, EventKind, HashKey, Limits, LockInfo, LockKey,
+    LockState, Name, Refusal, Reply, SessionChange, SessionKey, Snapshot, SnapshotError, TimeMs,
+    Token, Usage,
 };
+use lockwright_protocol::Label;
 use named::Named;
 pub(crate) use nodes::NodeRecord;
 use serde::{Deserialize, Serialize};
@@ -33,6 +37,7 @@ pub(crate) struct Machine {
     nodes: BTreeMap<u64, NodeRecord>,
     /// The nodes at which somebody waits for the request of a named holder.
     waiting: BTreeMap<LockKey, BTreeSet<u64>>,
+    labels: Labels,
     digests: Digests,
     /// The first entry after which the leader's state was another one.
     diverged: Option<Diverged>,
@@ -46,7 +51,7 @@ const AHEAD_MAX: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InTheWay {
     /// The earliest lock that is held and conflicts.
-    pub(crate) held: Option<LockInfo>,
+    pub(crate) held: Option<Labelled>,
     /// How many live requests conflict, up to a hundred.
     pub(crate) ahead: usize,
 }
@@ -57,6 +62,8 @@ struct SessionRecord {
     secret: SecretHash,
     /// Its connection, and the node that has it; none while it is detached.
     attached: Option<(Attachment, u64)>,
+    /// What people are told of it.
+    label: Option<Label>,
 }
 
 impl SessionRecord {
@@ -72,6 +79,8 @@ pub(crate) struct Saved {
     sessions: Vec<(SessionKey, SessionRecord)>,
     nodes: BTreeMap<u64, NodeRecord>,
     waiting: BTreeMap<LockKey, BTreeSet<u64>>,
+    /// Of live requests that have one of their own.
+    labels: BTreeMap<LockKey, Label>,
     /// The last entry that was applied, and the digest after it.
     digest: Option<(u64, u64)>,
 }
@@ -85,6 +94,8 @@ pub(crate) enum RestoreError {
     Sessions,
     #[error("somebody waits for a request that is not queued")]
     Waiting,
+    #[error("a request that has ended has a label")]
+    Labels,
 }
 
 /// Why a proposal was not carried out.
@@ -115,9 +126,11 @@ pub(crate) struct Outcome {
     pub(crate) arrived_at: Option<TimeMs>,
     /// The live requests of a session that was resumed, or the locks that were used or ended by
     /// somebody without a session, as they were before.
-    pub(crate) locks: Vec<LockInfo>,
+    pub(crate) locks: Vec<Labelled>,
     /// What is in the way of somebody without a session who was refused.
     pub(crate) in_the_way: Option<Box<InTheWay>>,
+    /// The label of a session that an operator ended.
+    pub(crate) session_label: Option<Label>,
     /// When something is due next.
     pub(crate) next_deadline: Option<TimeMs>,
     /// How many records the state has.
@@ -144,6 +157,7 @@ impl Machine {
             named: Named::default(),
             nodes: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            labels: Labels::default(),
             digests: Digests::default(),
             diverged: None,
             probe,
@@ -163,7 +177,16 @@ impl Machine {
         if !saved.waiting.keys().all(|lock| queued.contains(lock)) {
             return Err(RestoreError::Waiting);
         }
+        let is_live = |lock| {
+            let info = engine.lock(lock);
+            info.is_some_and(|info| !matches!(info.state, LockState::Ended { .. }))
+        };
+        if !saved.labels.keys().all(is_live) {
+            return Err(RestoreError::Labels);
+        }
+        let of_sessions = sessions.values().filter_map(|record| record.label.as_ref());
         Ok(Machine {
+            labels: Labels::new(saved.labels, of_sessions),
             named: Named::of(&engine),
             engine,
             sessions,
@@ -185,6 +208,7 @@ impl Machine {
                 .collect(),
             nodes: self.nodes.clone(),
             waiting: self.waiting.clone(),
+            labels: self.labels.requests().clone(),
             digest: self.digests.now(),
         }
     }
@@ -210,18 +234,21 @@ impl Machine {
         let ahead = found.len();
         let held = found.into_iter();
         let held = held.filter(|lock| matches!(lock.state, LockState::Held { .. }));
+        let held = held.min_by_key(|lock| lock.arrived_at);
         InTheWay {
-            held: held.min_by_key(|lock| lock.arrived_at),
+            held: held.map(|lock| self.labelled(lock)),
             ahead,
         }
     }
 
     /// Whether a session holds a lock.
     pub(crate) fn holds(&self, session: &SessionKey) -> bool {
-        let locks = self.engine.session_locks(session);
-        locks
-            .iter()
-            .any(|lock| matches!(lock.state, LockState::Held { .. }))
+        self.engine.session_holds(session)
+    }
+
+    /// How long a session that is open lives without a connection.
+    pub(crate) fn abandon_of(&self, session: &SessionKey) -> Option<DurationMs> {
+        self.engine.session_info(session).map(|info| info.abandon)
     }
 
     /// The live requests, in each namespace in the order of arrival. Cost: linear in what there is.
@@ -243,6 +270,12 @@ impl Machine {
         let mut held = self.live();
         held.retain(|lock| matches!(lock.state, LockState::Held { .. }));
         held
+    }
+
+    /// The live requests of a session, in the order of their arrival.
+    pub(crate) fn session_locks(&self, session: &SessionKey) -> Vec<Labelled> {
+        let locks = self.engine.session_locks(session).into_iter();
+        locks.map(|lock| self.labelled(lock)).collect()
     }
 
     /// How many secrets are kept.
@@ -290,6 +323,7 @@ impl Machine {
         let mut locks = Vec::new();
         let mut arrived_at = None;
         let mut in_the_way = None;
+        let mut session_label = None;
         let result = match step.known(&proposal.action) {
             Action::Begin {
                 limits,
@@ -302,11 +336,12 @@ impl Machine {
                 session,
                 secret,
                 abandon,
-            } => step.open(session, secret, *abandon),
+                label,
+            } => step.open(session, secret, *abandon, label.as_ref()),
             Action::Resume { session, secret } => {
                 let resumed = step.resume(session, secret);
                 if resumed.is_ok() {
-                    locks = step.machine.engine.session_locks(session);
+                    locks = step.machine.session_locks(session);
                 }
                 resumed
             }
@@ -318,8 +353,9 @@ impl Machine {
                 session,
                 attachment,
                 command,
+                label,
             } => {
-                let reply = step.ask(session, *attachment, command);
+                let reply = step.ask(session, *attachment, command, label.as_ref());
                 if let (Ok(Reply::Acquired { fresh: false, .. }), Command::Acquire { lock, .. }) =
                     (&reply, command)
                 {
@@ -330,8 +366,8 @@ impl Machine {
             }
             Action::Again(_) => Err(Denial::Stopping),
             Action::Tick => step.run(&Command::Tick).map_err(Denial::Refused),
-            Action::Call { command } => {
-                let result = step.run(command);
+            Action::Call { command, label } => {
+                let result = step.run_labelled(command, label.as_ref());
                 if let Command::Acquire { lock, claims, .. } = command {
                     let machine = &*step.machine;
                     match &result {
@@ -381,6 +417,30 @@ impl Machine {
                     Err(Denial::Refused(refusal))
                 }
             },
+            Action::EndRequests {
+                namespace,
+                path,
+                owner,
+                id,
+                token,
+            } => match step.end_requests(namespace, path, owner, id.as_ref(), *token) {
+                Ok(ended) => {
+                    locks = ended;
+                    Ok(Reply::Done)
+                }
+                Err((refusal, found)) => {
+                    in_the_way = Some(found);
+                    Err(Denial::Refused(refusal))
+                }
+            },
+            Action::EndSession { session } => match step.end_session(session) {
+                Ok((label, ended)) => {
+                    session_label = label;
+                    locks = ended;
+                    Ok(Reply::Done)
+                }
+                Err(refusal) => Err(Denial::Refused(refusal)),
+            },
             Action::GiveUp { lock, even_held } => {
                 step.give_up(lock, *even_held).map_err(Denial::Refused)
             }
@@ -419,6 +479,7 @@ impl Machine {
             arrived_at,
             locks,
             in_the_way,
+            session_label,
             next_deadline: self.engine.next_deadline(),
             size: u64::try_from(usage.live_requests + usage.remembered_requests + usage.sessions)
                 .unwrap_or(u64::MAX),
@@ -458,6 +519,7 @@ impl Step<'_> {
             }
             | Action::Call {
                 command: Command::Acquire { lock, .. },
+                ..
             } if self.machine.engine.lock(lock).is_some() => asked,
             _ => action,
         }
@@ -479,13 +541,17 @@ impl Step<'_> {
             if let EventKind::Granted { lock, .. } | EventKind::Ended { lock, .. } = &event.kind {
                 machine.waiting.remove(lock);
             }
+            if let EventKind::Ended { lock, .. } = &event.kind {
+                machine.labels.forget(lock);
+            }
             if let EventKind::Session {
                 session,
                 change: SessionChange::Ended,
             } = &event.kind
             {
                 let record = machine.sessions.remove(session);
-                assert!(record.is_some(), "a session's secret is kept as it lives");
+                let record = record.expect("a session's secret is kept as it lives");
+                machine.labels.uncount(record.label.as_ref());
             }
         }
         machine
@@ -520,6 +586,7 @@ impl Step<'_> {
         session: &SessionKey,
         secret: &SecretHash,
         abandon: DurationMs,
+        label: Option<&Label>,
     ) -> Result<Reply, Denial> {
         match self.machine.sessions.get(session) {
             Some(record) if record.secret != *secret => {
@@ -537,6 +604,9 @@ impl Step<'_> {
             }
             None => {}
         }
+        if let Some(label) = label {
+            self.need_room_for(label).map_err(Denial::Refused)?;
+        }
         let opening = Command::OpenSession {
             session: session.clone(),
             abandon,
@@ -545,8 +615,10 @@ impl Step<'_> {
         let record = SessionRecord {
             secret: secret.clone(),
             attached: Some((Attachment(self.index), self.node())),
+            label: label.cloned(),
         };
         let reply = self.run(&opening).map_err(Denial::Refused)?;
+        self.machine.labels.count(label);
         let before = self.machine.sessions.insert(session.clone(), record);
         assert!(before.is_none(), "the engine opens no session twice");
         Ok(reply)
@@ -603,11 +675,12 @@ impl Step<'_> {
         session: &SessionKey,
         attachment: Attachment,
         command: &Command,
+        label: Option<&Label>,
     ) -> Result<Reply, Denial> {
         match self.machine.sessions.get(session) {
             Some(record) if !record.is_attached_by(attachment) => Err(Denial::Superseded),
             // Of a session that is over the engine says so.
-            _ => self.run(command).map_err(Denial::Refused),
+            _ => self.run_labelled(command, label).map_err(Denial::Refused),
         }
     }
 }

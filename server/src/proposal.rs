@@ -1,9 +1,9 @@
 //! What the log is made of.
 
 use lockwright_engine::{
-    Command, DurationMs, Limits, LockKey, Name, Path, SessionKey, TimeMs, Token,
+    Command, DurationMs, Limits, LockKey, Name, Owner, Path, SessionKey, TimeMs, Token,
 };
-use lockwright_protocol::Secret;
+use lockwright_protocol::{Label, Secret};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, sync::Arc};
@@ -52,6 +52,8 @@ pub(crate) enum Action {
         secret: SecretHash,
         /// How long it lives without a connection.
         abandon: DurationMs,
+        /// What people are told of it, if this opens it.
+        label: Option<Label>,
     },
     /// A connection comes back to a session.
     Resume {
@@ -75,6 +77,8 @@ pub(crate) enum Action {
         attachment: Attachment,
         /// What it asks for.
         command: Command,
+        /// What people are told of the request that it makes, if it makes one.
+        label: Option<Label>,
     },
     /// Nothing but the time.
     Tick,
@@ -82,6 +86,8 @@ pub(crate) enum Action {
     Call {
         /// What is asked for.
         command: Command,
+        /// What people are told of the request that it makes, if it makes one.
+        label: Option<Label>,
     },
     /// A named holder uses a lock that it knows by its token.
     Use {
@@ -143,6 +149,24 @@ pub(crate) enum Action {
     Distrust {
         /// Which.
         node: u64,
+    },
+    /// An operator ends requests of one owner that claim exactly a path, held or queued.
+    EndRequests {
+        /// The path's namespace.
+        namespace: Name,
+        /// Where.
+        path: Path,
+        /// Whose.
+        owner: Owner,
+        /// When given, only the request with this id.
+        id: Option<Name>,
+        /// When given, only a held lock with this token.
+        token: Option<Token>,
+    },
+    /// An operator ends a session.
+    EndSession {
+        /// Which.
+        session: SessionKey,
     },
     /// An `acquire` of a session or of a named holder that counts only if its request is known already:
     /// a server that stops grants nothing new.

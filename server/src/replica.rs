@@ -23,8 +23,8 @@ use crate::{
 };
 use drain::Draining;
 use lockwright_engine::{
-    Command, DurationMs, EventKind, LockKey, LockState, MAX_MS, Refusal, Reply, SessionChange,
-    SessionKey, TimeMs,
+    Command, DurationMs, EndReason, EventKind, LockKey, LockState, MAX_MS, Refusal, Reply,
+    SessionChange, SessionKey, TimeMs,
 };
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::{Message, Request, Seq, ServerFrame};
@@ -100,8 +100,8 @@ struct Asker {
 /// How a connection asks for a session.
 #[derive(Debug, Clone, Copy)]
 enum Greeting {
-    /// It opens one, and is told this abandon timeout, since it named none.
-    Open { told: Option<DurationMs> },
+    /// It opens one, and is told its abandon timeout if it `names_none`.
+    Open { names_none: bool },
     /// It comes back to one.
     Resume,
 }
@@ -338,6 +338,7 @@ impl<E: Env> Replica<E> {
 
     /// Nothing is known any more of what connections and callers wait for.
     fn void(&mut self) {
+        self.sweep_again();
         self.log_begins_anew();
         self.switchboard.close_all(CloseReason::NoLeader);
         // Their sessions are detached as the next life begins.
@@ -369,7 +370,12 @@ impl<E: Env> Replica<E> {
         self.ledger.flush().await?;
         while self.ledger.in_flight() > 0 {
             let turn = self.ledger.turn().await?;
+            let is_void = matches!(turn, Turn::Void);
             self.take_turn(turn);
+            if is_void {
+                // All who waited were sent away.
+                return Ok(());
+            }
             self.ledger.flush().await?;
         }
         Ok(())
@@ -425,6 +431,7 @@ impl<E: Env> Replica<E> {
                 claims,
                 ttl,
                 wait,
+                label,
             } => {
                 let lock_of = lock.clone();
                 self.callers
@@ -439,7 +446,7 @@ impl<E: Env> Replica<E> {
                     caller,
                     lock: lock_of,
                 };
-                (self.admitted(Action::Call { command }), waiter)
+                (self.admitted(Action::Call { command, label }), waiter)
             }
             CallRequest::Other(action) => (action, Waiter::Call(reply)),
         };
@@ -498,8 +505,13 @@ impl<E: Env> Replica<E> {
                     session,
                     secret,
                     abandon_ms,
+                    label,
                 }),
             ) => {
+                let label = match translate::label(label) {
+                    Ok(label) => label,
+                    Err(rejection) => return self.answer(asker, rejection.into()),
+                };
                 let session = SessionKey { namespace, session };
                 if self.sends_away(&session) {
                     return self.switchboard.close(id, CloseReason::Shutdown);
@@ -508,10 +520,11 @@ impl<E: Env> Replica<E> {
                     session: session.clone(),
                     secret: SecretHash::of(secret),
                     abandon: abandon_ms.unwrap_or(self.default_abandon_timeout),
+                    label,
                 };
                 // It must know, for its own deadline.
-                let told = abandon_ms.is_none().then_some(self.default_abandon_timeout);
-                self.attaching(asker, session, action, Greeting::Open { told });
+                let names_none = abandon_ms.is_none();
+                self.attaching(asker, session, action, Greeting::Open { names_none });
             }
             (
                 None,
@@ -551,8 +564,8 @@ impl<E: Env> Replica<E> {
     }
 
     fn asked_in_session(&mut self, asker: Asker, link: Link, request: Request) {
-        let command = match translate::command(&link.session, request) {
-            Ok(command) => command,
+        let (command, label) = match translate::command(&link.session, request) {
+            Ok(understood) => understood,
             Err(rejection) => return self.answer(asker, rejection.into()),
         };
         let own = OwnEffect::of(&command);
@@ -560,6 +573,7 @@ impl<E: Env> Replica<E> {
             session: link.session,
             attachment: link.attachment,
             command,
+            label,
         };
         let action = self.admitted(action);
         self.ledger.propose(action, Waiter::Session { asker, own });
@@ -655,10 +669,12 @@ impl<E: Env> Replica<E> {
             },
             Ok(Reply::Renewed { expires }) => CallAnswer::Done {
                 locks: outcome.locks.clone(),
+                session_label: None,
                 expiry: Some(self.expiry(expires)),
             },
             Ok(Reply::Done) => CallAnswer::Done {
                 locks: outcome.locks.clone(),
+                session_label: outcome.session_label.clone(),
                 expiry: None,
             },
             Err(Denial::Refused(refusal)) => CallAnswer::Refused {
@@ -724,11 +740,16 @@ impl<E: Env> Replica<E> {
             let Some(lock) = event.kind.lock() else {
                 continue;
             };
-            let engine = |machine: &Machine| machine.engine().lock(lock);
+            let look = |machine: &Machine| {
+                let label = machine.label(lock).cloned();
+                (machine.engine().lock(lock), label)
+            };
+            let (now, label) = self.ledger.with_machine(look);
             let sighting = Sighting {
                 at: event.at,
                 kind: event.kind.clone(),
-                lock: self.ledger.with_machine(engine),
+                lock: now,
+                label,
             };
             // It fails when the last watcher has just gone.
             let _ = self.sightings.send(Arc::new(sighting));
@@ -767,7 +788,7 @@ impl<E: Env> Replica<E> {
         }
         let (message, waiting) = match outcome.result.clone() {
             Ok(_) => {
-                let message = self.welcome(greeting, outcome);
+                let message = self.welcome(&session, greeting, outcome);
                 let attachment = Attachment(outcome.index);
                 let link = Link {
                     session,
@@ -786,19 +807,22 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    fn welcome(&self, greeting: Greeting, outcome: &Outcome) -> Message {
+    fn welcome(&self, session: &SessionKey, greeting: Greeting, outcome: &Outcome) -> Message {
         let idle_timeout_ms = self.idle_timeout;
-        if let Greeting::Open { told } = greeting {
+        if let Greeting::Open { names_none } = greeting {
+            // That of the session: it may have been opened before, at a node with another default.
+            let abandon = |machine: &Machine| machine.abandon_of(session);
+            let abandon = names_none.then(|| self.ledger.with_machine(abandon));
             return Message::Opened {
                 idle_timeout_ms,
-                abandon_ms: told,
+                abandon_ms: abandon.flatten(),
             };
         }
         let locks = outcome.locks.iter();
         Message::Resumed {
             idle_timeout_ms,
             locks: locks
-                .map(|lock| translate::status(lock, outcome.at))
+                .map(|found| translate::status(&found.lock, outcome.at))
                 .collect(),
         }
     }
@@ -827,20 +851,26 @@ impl<E: Env> Replica<E> {
     /// Hands out what happened, in order. The answer takes the place of what the command itself
     /// did, or comes last when it did nothing.
     fn deliver(&mut self, outcome: &Outcome, mut answer: Option<(Asker, &OwnEffect, Message)>) {
+        let own = answer.as_ref().map(|(_, own, _)| *own);
         for happened in &outcome.happened {
             let event = &happened.event;
             let is_own = |(_, own, _): &mut (Asker, &OwnEffect, Message)| own.is(&event.kind);
             if let Some((asker, _, message)) = answer.take_if(is_own) {
                 self.answer(asker, message);
             } else if let Some(lock) = event.kind.lock() {
-                self.tell(lock, happened);
+                let closes = own.is_some_and(|own| own.closes(lock));
+                self.tell(lock, happened, closes);
             }
             if let EventKind::Session {
                 session,
                 change: SessionChange::Ended,
             } = &event.kind
             {
-                self.switchboard.end(session);
+                let closes = |own: &OwnEffect| own.is(&event.kind);
+                match own.is_some_and(closes) {
+                    true => self.switchboard.end(session),
+                    false => self.switchboard.end_and_close(session),
+                }
             }
         }
         if let Some((asker, _, message)) = answer {
@@ -848,8 +878,9 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    /// Tells whoever a lock belongs to what happened to it.
-    fn tell(&mut self, lock: &LockKey, Happened { event, arrived_at }: &Happened) {
+    /// Tells the owner of a lock what happened to it. One whose owner `closes` its session knows of its
+    /// end by the answer.
+    fn tell(&mut self, lock: &LockKey, Happened { event, arrived_at }: &Happened, closes: bool) {
         if self.gives_up(lock, &event.kind) {
             return;
         }
@@ -859,6 +890,16 @@ impl<E: Env> Replica<E> {
             }
             return;
         };
+        let of_session = matches!(
+            event.kind,
+            EventKind::Ended {
+                reason: EndReason::SessionEnded,
+                ..
+            }
+        );
+        if closes && of_session {
+            return;
+        }
         if let Some(message) = translate::push(&event.kind, event.at, *arrived_at) {
             self.switchboard.push(&session, message);
         }

@@ -145,6 +145,15 @@ impl Switchboard {
         }
     }
 
+    /// A session has ended without its connection asking for that: there is nothing more to say.
+    pub(crate) fn end_and_close(&mut self, key: &SessionKey) {
+        if let Some(id) = self.sessions.remove(key) {
+            let connection = self.connections.remove(&id);
+            let connection = connection.expect("the link goes both ways");
+            connection.end.close(CloseReason::SessionEnded);
+        }
+    }
+
     /// Queues a push for whoever speaks for a session.
     pub(crate) fn push(&mut self, key: &SessionKey, message: Message) {
         if let Some(&id) = self.sessions.get(key) {

@@ -4,7 +4,9 @@ use lockwright_engine::{
     Command, DurationMs, EndReason, ErrorCode, EventKind, FirstRequest, LimitName, LockInfo,
     LockKey, LockState, Name, Owner, Refusal, SessionChange, SessionKey, TimeMs,
 };
-use lockwright_protocol::{ClaimError, ClaimText, DecodeError, LockStatus, Message, Request};
+use lockwright_protocol::{
+    ClaimError, ClaimText, DecodeError, Label, LockStatus, Message, Request,
+};
 
 /// Why a message is refused, as the client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +83,30 @@ impl From<Rejection> for Message {
     }
 }
 
-/// The command that a session's request stands for.
-pub(crate) fn command(session: &SessionKey, request: Request) -> Result<Command, Rejection> {
+/// The label that a client gives, if it gives one.
+pub(crate) fn label(text: Option<String>) -> Result<Option<Label>, Rejection> {
+    let label = text.map(Label::new).transpose();
+    label.map_err(|error| match error.limit() {
+        Some(refusal) => Rejection::from(refusal),
+        None => Rejection::invalid(format!("`label` is none: {error}")),
+    })
+}
+
+/// The command that a session's request stands for, and the label of the request that it makes.
+pub(crate) fn command(
+    session: &SessionKey,
+    request: Request,
+) -> Result<(Command, Option<Label>), Rejection> {
+    let mut given = None;
+    let command = unlabelled(session, request, &mut given)?;
+    Ok((command, label(given)?))
+}
+
+fn unlabelled(
+    session: &SessionKey,
+    request: Request,
+    given: &mut Option<String>,
+) -> Result<Command, Rejection> {
     let lock = |id| LockKey {
         namespace: session.namespace.clone(),
         owner: Owner::Session(session.session.clone()),
@@ -99,15 +123,19 @@ pub(crate) fn command(session: &SessionKey, request: Request) -> Result<Command,
             claims,
             ttl_ms,
             wait,
-        } => Command::Acquire {
-            lock: lock(id),
-            claims: claims
-                .iter()
-                .map(|claim| claim.parse())
-                .collect::<Result<_, _>>()?,
-            ttl: ttl_ms,
-            wait: wait.0,
-        },
+            label,
+        } => {
+            *given = label;
+            Command::Acquire {
+                lock: lock(id),
+                claims: claims
+                    .iter()
+                    .map(|claim| claim.parse())
+                    .collect::<Result<_, _>>()?,
+                ttl: ttl_ms,
+                wait: wait.0,
+            }
+        }
         Request::Cancel { id } => Command::Cancel { lock: lock(id) },
         Request::Release { id, token } => Command::Release {
             lock: lock(id),
@@ -155,6 +183,11 @@ impl OwnEffect {
             Command::CloseSession { session } => OwnEffect::Close(session.clone()),
             _ => OwnEffect::Nothing,
         }
+    }
+
+    /// Whether it is the end of the session of `lock`.
+    pub(crate) fn closes(&self, lock: &LockKey) -> bool {
+        matches!(self, OwnEffect::Close(session) if session_of(lock).as_ref() == Some(session))
     }
 
     /// Whether `event` is it.
@@ -232,7 +265,7 @@ pub(crate) fn status(lock: &LockInfo, at: TimeMs) -> LockStatus {
 }
 
 /// The push that tells a lock's owner of an event at time `at`; none for what a client learns
-/// otherwise: what it did itself is in the answer, and the end of a session closes it.
+/// otherwise: what it did itself is in the answer.
 pub(crate) fn push(event: &EventKind, at: TimeMs, arrived_at: Option<TimeMs>) -> Option<Message> {
     match event {
         EventKind::Granted {
@@ -247,16 +280,11 @@ pub(crate) fn push(event: &EventKind, at: TimeMs, arrived_at: Option<TimeMs>) ->
             // it makes the client's own deadline earlier.
             waited_ms: arrived_at.map_or(DurationMs::ZERO, |arrived| at.since(arrived)),
         }),
-        EventKind::Ended { lock, reason } if *reason != EndReason::SessionEnded => {
-            Some(Message::Ended {
-                id: lock.id.clone(),
-                reason: *reason,
-            })
-        }
-        EventKind::Ended { .. }
-        | EventKind::Queued { .. }
-        | EventKind::Renewed { .. }
-        | EventKind::Session { .. } => None,
+        EventKind::Ended { lock, reason } => Some(Message::Ended {
+            id: lock.id.clone(),
+            reason: *reason,
+        }),
+        EventKind::Queued { .. } | EventKind::Renewed { .. } | EventKind::Session { .. } => None,
     }
 }
 

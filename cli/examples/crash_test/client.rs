@@ -138,6 +138,7 @@ impl Client {
             session: self.credentials.session.clone(),
             secret: self.credentials.secret.clone(),
             abandon_ms: Some(LONG),
+            label: None,
         };
         match self.ask(connection, open).await? {
             Message::Opened { .. } => self.opened = true,
@@ -445,6 +446,7 @@ fn acquire(id: u64, known: &Known) -> Request {
         claims: vec![ClaimText::from(&Claim::write(path))],
         ttl_ms: known.leased.then_some(LONG),
         wait: WaitMs(Wait::Forever),
+        label: None,
     }
 }
 

@@ -4,11 +4,11 @@ use crate::{
     cli::{Format, Target, name},
     exit::{Exit, Failure},
     http::{Api, Asked, Patience},
-    output, units,
+    label, output, units,
 };
 use lockwright_client::{DurationMs, Name};
 use serde_json::{Map, Value, json};
-use std::io;
+use std::{ffi::OsString, io};
 
 /// Take a lock by hand, and print its token.
 ///
@@ -43,6 +43,11 @@ pub(crate) struct Args {
     /// How long to wait for it: a duration, or forever [default: not at all]
     #[arg(long, value_name = "D", value_parser = wait)]
     wait: Option<Waiting>,
+
+    /// What others are told of it: up to 256 bytes [default: user@host[pid] and this command line];
+    /// empty for nothing
+    #[arg(long, value_name = "TEXT", value_parser = label::given)]
+    label: Option<label::Given>,
 
     /// Names the request: asking again for the same with the same id is answered with the same lock,
     /// and asking for something else is refused. Without it, another server is asked only if the one
@@ -101,6 +106,11 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
             body.insert("wait_ms".to_owned(), json!("forever"));
         }
         None => {}
+    }
+    let ours = std::iter::once(OsString::from("lockwright"));
+    let command: Vec<OsString> = ours.chain(std::env::args_os().skip(1)).collect();
+    if let Some(label) = label::label(args.label.as_ref(), &command) {
+        body.insert("label".to_owned(), json!(label.as_str()));
     }
     if let Some(id) = &args.request_id {
         body.insert("request_id".to_owned(), json!(id.as_str()));

@@ -1,18 +1,21 @@
-//! `lockwright break`: somebody else's lock, ended.
+//! `lockwright break`: somebody else's lock, or request that waits, ended.
 
 use super::{inspect, ls};
 use crate::{
-    cli::{Format, Target},
+    cli::{Format, Target, name},
     exit::{Exit, Failure},
-    http::{Api, Asked, LockFacts, Patience, understood},
+    http::{Api, Asked, LockFacts, Owner, Patience, owner, understood},
     output,
 };
+use lockwright_client::Name;
 use serde_json::{Map, Value, json};
 use std::io::{IsTerminal, Write, stderr, stdin};
 
-/// End somebody else's lock.
+/// End somebody else's lock, or a request that waits.
 ///
-/// All that is held exactly at the path is ended, or with --token one of it. The next in the queue
+/// All that is held exactly at the path is ended, or with --token one of it. With --owner what that
+/// owner holds or waits for there is ended, or with --id one request of it: `lockwright inspect PATH`
+/// shows both. The next in the queue
 /// gets the lock at once, while the holder may still be at work: make sure that it is not, or that
 /// what the lock protects checks tokens.
 #[derive(Debug, clap::Args)]
@@ -31,6 +34,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     token: Option<u64>,
 
+    /// Only requests of this owner, those that wait too: a name, or session: and the name of a session
+    #[arg(long, value_name = "OWNER", value_parser = owner)]
+    owner: Option<Owner>,
+
+    /// Only the request of --owner with this id
+    #[arg(long, value_name = "ID", value_parser = name, requires = "owner")]
+    id: Option<Name>,
+
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
@@ -40,8 +51,11 @@ const EXAMPLES: &str = "\
 Examples:
   lockwright break deploy/web
   lockwright break deploy/web --token 42 --yes
+  lockwright break deploy/web --owner alice --id 7            # also when it waits
+  lockwright break deploy/web --owner session:GxW0_NLPcLU
 
-Exit codes: 0 broken; 1 refused (not_held, stale_token), or the answer was no; 2 usage; 69 no server.";
+Exit codes: 0 broken; 1 refused (not_held, stale_token, unknown_lock), or the answer was no; 2 usage;
+69 no server.";
 
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
@@ -54,10 +68,16 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     if let Some(token) = args.token {
         body.insert("token".to_owned(), json!(token));
     }
+    if let Some(owner) = &args.owner {
+        body.insert("owner".to_owned(), json!(owner));
+    }
+    if let Some(id) = &args.id {
+        body.insert("id".to_owned(), json!(id.as_str()));
+    }
     // Without a token it would be the next holder's lock that is broken the second time.
-    let asked = match args.token {
-        Some(_) => Asked::Again,
-        None => Asked::Once,
+    let asked = match (args.token, &args.id) {
+        (Some(_), _) | (_, Some(_)) => Asked::Again,
+        (None, None) => Asked::Once,
     };
     let answer = api.post("/v1/break", body, asked, Patience::default())?;
     said(args, &answer).map_err(|failure| failure.but_done("the lock was broken"))?;
@@ -70,12 +90,11 @@ fn said(args: &Args, answer: &Value) -> Result<(), Failure> {
     }
     let broken: Vec<LockFacts> = understood(&answer["broken"])?;
     for lock in broken {
-        output::say(&format!(
-            "broken: {}, held by {}, token {}",
-            lock.claims(),
-            lock.owner,
-            lock.token()
-        ))?;
+        let (claims, owner) = (lock.claims(), lock.owner_in_words());
+        output::say(&match lock.token {
+            Some(token) => format!("broken: {claims}, held by {owner}, token {token}"),
+            None => format!("broken: {claims}, waited for by {owner}, id {}", lock.id),
+        })?;
     }
     Ok(())
 }
@@ -90,7 +109,12 @@ fn confirmed(args: &Args, api: &Api) -> Result<bool, Failure> {
     let there = inspect::look(api, &args.path)?;
     let held: Vec<LockFacts> = understood(&there["held"])?;
     let mut table = ls::table(true);
-    for lock in &held {
+    let queued: Vec<LockFacts> = match &args.owner {
+        Some(_) => understood(&there["queued"])?,
+        None => Vec::new(),
+    };
+    let is_meant = |lock: &&LockFacts| args.owner.as_ref().is_none_or(|owner| lock.owner == *owner);
+    for lock in held.iter().chain(&queued).filter(is_meant) {
         ls::add(&mut table, lock, true);
     }
     // Nobody can agree to what cannot be seen.
@@ -98,9 +122,13 @@ fn confirmed(args: &Args, api: &Api) -> Result<bool, Failure> {
         let what = "what is held cannot be shown, so nothing was broken: give --yes to break it";
         Failure::new(Exit::NOT_WRITTEN, what)
     })?;
-    let what = match args.token {
-        Some(token) => format!("the lock with token {token}"),
-        None => format!("what is held at `{}`", args.path),
+    let what = match (args.token, &args.owner, &args.id) {
+        (Some(token), _, _) => format!("the lock with token {token}"),
+        (None, Some(owner), Some(id)) => format!("the request {id} of {owner}"),
+        (None, Some(owner), None) => {
+            format!("what {owner} holds and waits for at `{}`", args.path)
+        }
+        (None, None, _) => format!("what is held at `{}`", args.path),
     };
     // What cannot be asked is not agreed to.
     let asked = write!(stderr(), "Break {what}? [y/N] ");

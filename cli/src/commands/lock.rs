@@ -20,10 +20,12 @@ mod work;
 use crate::{
     cli::Target,
     exit::{Exit, Failure},
-    output, units,
+    label, output, units,
 };
 use acquire::Acquired;
-use lockwright_client::{Claim, Client, ClientConfig, DurationMs, Mode, Path, Token, Wait};
+use lockwright_client::{
+    Claim, Client, ClientConfig, DurationMs, EndReason, Mode, Path, Token, Wait,
+};
 use lockwright_env::{Env, TokioEnv};
 use nix::sys::signal::SigSet;
 use std::{ffi::OsString, process::Command, time::Duration};
@@ -86,6 +88,11 @@ pub(crate) struct Args {
     /// Give up when the server cannot be reached for so long at the start
     #[arg(long, value_name = "D", default_value = "10s", value_parser = units::duration_above_zero)]
     connect_timeout: DurationMs,
+
+    /// What others are told of the lock and of who waits: up to 256 bytes [default: user@host[pid] and
+    /// the command]; empty for nothing
+    #[arg(long, value_name = "TEXT", value_parser = label::given)]
+    label: Option<label::Given>,
 
     /// The command and its arguments; without it the lock is held until a signal comes
     #[arg(last = true, value_name = "CMD")]
@@ -150,7 +157,7 @@ async fn run(args: &Args, work: &Work, timing: &Timing, mask: SigSet) -> Result<
     let failed = |what: String| Failure::new(Exit::LOCK_FAILED, what);
     let mut signals = signals::Signals::catch().map_err(|error| failed(error.to_string()))?;
     let client =
-        Client::connect(TokioEnv, config(args)).map_err(|error| failed(error.to_string()))?;
+        Client::connect(TokioEnv, config(args, work)).map_err(|error| failed(error.to_string()))?;
     let mode = if args.read { Mode::Read } else { Mode::Write };
     let claim = |path: &Path| Claim {
         path: path.clone(),
@@ -226,6 +233,15 @@ async fn hold(
     }
 }
 
+/// How the server ended a request, for people.
+fn ended(reason: EndReason) -> String {
+    match reason {
+        EndReason::Broken => format!("{reason}, by an operator"),
+        EndReason::SessionEnded => format!("{reason}: an operator ended the session"),
+        reason => reason.to_string(),
+    }
+}
+
 /// For whoever waits for the lock to be held.
 fn say_held(work: &Work, token: Token) -> Result<(), Failure> {
     let names = names(work).join(", ");
@@ -240,11 +256,17 @@ fn names(work: &Work) -> Vec<String> {
     work.names.iter().map(ToString::to_string).collect()
 }
 
-fn config(args: &Args) -> ClientConfig {
+fn config(args: &Args, work: &Work) -> ClientConfig {
     let abandon = units::std(args.abandon);
     let mut config = ClientConfig::with_addresses(&args.target.servers);
     config.namespace = args.target.namespace.clone();
     config.abandon = args.abandon;
+    let bare = [OsString::from("lockwright"), OsString::from("lock")];
+    let command = match work.command.as_slice() {
+        [] => &bare,
+        command => command,
+    };
+    config.label = label::label(args.label.as_ref(), command);
     // Often enough that one that gets lost does no harm.
     config.keep_alive = config
         .keep_alive

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// Only what is at this path or below it
     prefix: Option<String>,
 
-    /// Tell also how old each is, how long it lasts, and the id of its request
+    /// Tell also how old each is, how long it lasts, the id of its request, and its label
     #[arg(short, long)]
     long: bool,
 
@@ -65,7 +65,9 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
 /// The columns of a list of locks.
 pub(crate) fn table(long: bool) -> Table {
     if long {
-        Table::new(&["STATE", "TOKEN", "AGE", "LEFT", "OWNER", "ID", "CLAIMS"])
+        Table::new(&[
+            "STATE", "TOKEN", "AGE", "LEFT", "OWNER", "ID", "CLAIMS", "LABEL",
+        ])
     } else {
         Table::new(&["STATE", "TOKEN", "OWNER", "CLAIMS"])
     }
@@ -82,5 +84,8 @@ pub(crate) fn add(table: &mut Table, lock: &LockFacts, long: bool) {
         cells.push(lock.id.clone());
     }
     cells.push(lock.claims());
+    if long {
+        cells.push(lock.label());
+    }
     table.row(cells);
 }

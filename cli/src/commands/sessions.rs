@@ -9,7 +9,7 @@ use crate::{
 use serde::Deserialize;
 
 /// List sessions: whether each is connected, when it ends if it stays without a connection, and how
-/// many locks it holds or waits for.
+/// many locks it holds or waits for. `lockwright end-session` ends one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -26,12 +26,13 @@ struct Session {
     attached: bool,
     ends_in_ms: Option<u64>,
     locks: u64,
+    label: Option<String>,
 }
 
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     let api = Api::new(&args.target, args.format.json);
-    let mut table = Table::new(&["SESSION", "CONNECTED", "ENDS IN", "LOCKS"]);
+    let mut table = Table::new(&["SESSION", "CONNECTED", "ENDS IN", "LOCKS", "LABEL"]);
     pages(&api, "/v1/sessions", &[], "sessions", |session| {
         if args.format.json {
             return output::say(&session.to_string());
@@ -44,6 +45,7 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
                 .ends_in_ms
                 .map_or_else(|| "-".to_owned(), units::short_span),
             session.locks.to_string(),
+            session.label.unwrap_or_else(|| "-".to_owned()),
         ]);
         Ok(())
     })?;

@@ -135,7 +135,8 @@ fn say(args: &Args, mut event: Value) -> Result<(), Failure> {
         event["at_unix_ms"] = json!(at);
         return output::say(&event.to_string());
     }
-    output::say(&format!("{} {}", units::utc(at), told(&event)))
+    let told = output::printable(&told(&event));
+    output::say(&format!("{} {told}", units::utc(at)))
 }
 
 /// An event as a line for people.
@@ -154,6 +155,9 @@ fn told(event: &Value) -> String {
     }
     for (name, owner) in event["owner"].as_object().into_iter().flatten() {
         told.push_str(&format!("  {name} {}", owner.as_str().unwrap_or("?")));
+    }
+    if let Some(label) = event["label"].as_str() {
+        told.push_str(&format!(" ({label})"));
     }
     for fact in ["token", "reason"] {
         match event.get(fact) {

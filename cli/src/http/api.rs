@@ -207,6 +207,15 @@ impl Api {
         self.accept(told)
     }
 
+    /// Asks to have something ended in the namespace.
+    pub(crate) fn end(&self, path: &str) -> Result<Value, Failure> {
+        let path = self.with_query(path, &[]);
+        // Nobody makes again what has ended.
+        let (method, asked) = (&Method::DELETE, Asked::Again);
+        let told = self.ask(method, &path, None, asked, Patience::default())?;
+        self.accept(told)
+    }
+
     /// Asks to have something removed from the cluster.
     pub(crate) fn remove(&self, path: &str) -> Result<Value, Failure> {
         let (method, asked) = (&Method::DELETE, Asked::Again);
@@ -325,6 +334,7 @@ impl Api {
             return Failure::new(exit, format!("{code}: {}", mismatch(answer)));
         }
         let (message, facts) = (words::message(answer), words::facts(answer));
+        let (message, facts) = (output::printable(&message), output::printable(&facts));
         let perhaps = if perhaps_done {
             format!("; {}", self.perhaps())
         } else {

@@ -1,8 +1,8 @@
 //! A lock as the API tells of it.
 
-use crate::units;
+use crate::{output, units};
 use lockwright_client::{Claim, Mode, Path};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A request that lives: a lock that is held, or one that is waited for.
@@ -12,6 +12,8 @@ pub(crate) struct LockFacts {
     pub(crate) id: String,
     /// Whose it is.
     pub(crate) owner: Owner,
+    /// What people are told of it.
+    pub(crate) label: Option<String>,
     /// What is locked.
     pub(crate) claims: Vec<ClaimFacts>,
     /// `held` or `queued`.
@@ -20,6 +22,8 @@ pub(crate) struct LockFacts {
     pub(crate) token: Option<u64>,
     /// Since the request arrived.
     pub(crate) age_ms: u64,
+    /// Since the grant of one that is held.
+    pub(crate) held_ms: Option<u64>,
     /// Of one that is held and has a lease.
     pub(crate) lease_remaining_ms: Option<u64>,
     /// Of one that does not wait for ever.
@@ -27,7 +31,7 @@ pub(crate) struct LockFacts {
 }
 
 /// Whose a lock is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Owner {
     /// Somebody with a name.
@@ -50,6 +54,15 @@ impl fmt::Display for Owner {
             Owner::Session(name) => write!(f, "session:{name}"),
         }
     }
+}
+
+/// Reads an owner as it is shown: a name, or `session:` and the name of a session.
+pub(crate) fn owner(text: &str) -> Result<Owner, String> {
+    let named = crate::cli::name(text.strip_prefix("session:").unwrap_or(text))?.to_string();
+    Ok(match text.starts_with("session:") {
+        true => Owner::Session(named),
+        false => Owner::Holder(named),
+    })
 }
 
 impl fmt::Display for ClaimFacts {
@@ -77,6 +90,18 @@ impl LockFacts {
             let path = Path::parse(facts.path.as_str());
             path.is_ok_and(|path| claim.conflicts(&Claim { path, mode }))
         })
+    }
+
+    /// Whose it is, for people: with the label.
+    pub(crate) fn owner_in_words(&self) -> String {
+        let label = self.label.as_ref();
+        let label = label.map_or_else(String::new, |label| format!(" ({label})"));
+        output::printable(&format!("{}{label}", self.owner))
+    }
+
+    /// What people are told of it, in one cell.
+    pub(crate) fn label(&self) -> String {
+        self.label.clone().unwrap_or_else(|| "-".to_owned())
     }
 
     /// What is locked, in one cell.

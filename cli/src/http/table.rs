@@ -16,7 +16,8 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        let cells = cells.into_iter().map(|cell| output::printable(&cell));
+        self.rows.push(cells.collect());
     }
 
     /// Prints the rows; nothing when there are none.
@@ -57,5 +58,12 @@ mod tests {
         let mut table = Table::new(&["A", "LONG"]);
         table.row(vec!["ü1234".to_owned(), "x".to_owned()]);
         assert_eq!(table.lines(), ["A      LONG", "ü1234  x"]);
+    }
+
+    #[test]
+    fn no_cell_does_anything_to_the_terminal() {
+        let mut table = Table::new(&["A"]);
+        table.row(vec!["a\u{1b}[2J\nb\u{9b}c\u{202e}".to_owned()]);
+        assert_eq!(table.lines()[1], r"a\u{1b}[2J\u{a}b\u{9b}c\u{202e}");
     }
 }

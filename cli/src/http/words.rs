@@ -4,9 +4,10 @@ use crate::units;
 use serde_json::Value;
 
 /// Fields of requests, and the options that set them.
-const FIELDS: [(&str, &str); 3] = [
+const FIELDS: [(&str, &str); 4] = [
     ("`wait_ms`", "--wait"),
     ("`ttl_ms`", "--ttl"),
+    ("`label`", "--label"),
     ("`request_id`", "--request-id"),
 ];
 
@@ -47,7 +48,15 @@ fn commands(text: &str) -> String {
 
 /// The facts of a refusal, in brackets behind the message; nothing when there are none.
 pub(super) fn facts(answer: &Value) -> String {
-    let facts = answer.as_object().into_iter().flatten();
+    // What the message says already.
+    let label = answer["label"].as_str();
+    let message = answer["message"].as_str();
+    let is_told = label
+        .zip(message)
+        .is_some_and(|(label, told)| told.contains(label));
+    let is_news =
+        |(name, _): &(&String, &Value)| !is_told || !["label", "held_ms"].contains(&name.as_str());
+    let facts = answer.as_object().into_iter().flatten().filter(is_news);
     let facts: Vec<String> = facts
         .filter_map(|(name, value)| fact(name, value))
         .collect();
@@ -65,6 +74,13 @@ fn fact(name: &str, value: &Value) -> Option<String> {
             Some(format!(
                 "lease left {}",
                 left.unwrap_or_else(|| value.to_string())
+            ))
+        }
+        ("held_ms", value) => {
+            let held = value.as_u64().map(units::short_span);
+            Some(format!(
+                "held for {}",
+                held.unwrap_or_else(|| value.to_string())
             ))
         }
         ("queue_position", ahead) => Some(format!("{ahead} ahead in the queue")),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cluster;
+mod labels;
 mod lock;
 mod nodes;
 mod operators;

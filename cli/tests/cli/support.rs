@@ -220,3 +220,13 @@ impl LinesInTime {
         }
     }
 }
+
+/// A command that holds a lock with these options until it is killed, once it does.
+pub(crate) fn holder_of(server: &Server, dir: &Dir, name: &str, options: &[&str]) -> Child {
+    let held = format!("held-{name}");
+    let script = format!("touch {}; sleep 60", dir.path(&held));
+    let mut command = server.lock(options);
+    let child = command.args([name, "--", "sh", "-c", &script]).spawn();
+    eventually("it is held", || dir.has(&held));
+    child.expect("the binary is there")
+}

@@ -153,6 +153,7 @@ impl SessionCore {
                     session: credentials.session.clone(),
                     secret: credentials.secret.clone(),
                     abandon_ms: Some(self.config.abandon),
+                    label: self.config.label.as_ref().map(ToString::to_string),
                 };
                 let opened = false;
                 self.session = Some(Session {
@@ -268,6 +269,7 @@ impl SessionCore {
                     claims: entry.claims.clone(),
                     ttl_ms: entry.ttl,
                     wait: entry.wait,
+                    label: entry.label.as_ref().map(ToString::to_string),
                 }
             }
             Ask::Cancel { id, .. } => Request::Cancel { id },

@@ -35,6 +35,7 @@ impl SessionCore {
             claims: request.claims.iter().map(ClaimText::from).collect(),
             ttl: request.ttl,
             wait: WaitMs(request.wait),
+            label: request.label.clone(),
             phase: Phase::Asking { seq },
             anchor: None,
             belief,

@@ -38,6 +38,7 @@ fn sessions_are_listed_in_the_order_of_opening_with_their_locks_in_arrival_order
     let info = |text: &str, ends_at: Option<u64>, live_requests| SessionInfo {
         key: session(text),
         ends_at: ends_at.map(ms),
+        abandon: DurationMs::new(10).unwrap(),
         live_requests,
     };
     let open = [info("s2", Some(15), 2), info("s1", None, 1)];

@@ -20,6 +20,7 @@ fn requests() -> Vec<(Request, &'static str)> {
                 session: name("s"),
                 secret: secret(),
                 abandon_ms: Some(ms(5000)),
+                label: None,
             },
             r#"{"seq":7,"type":"open","namespace":"default","session":"s","secret":"0123456789abcdef","abandon_ms":5000}"#,
         ),
@@ -37,8 +38,19 @@ fn requests() -> Vec<(Request, &'static str)> {
                 claims: vec![ClaimText::new("w a/b"), ClaimText::new("r c")],
                 ttl_ms: Some(ms(1000)),
                 wait: WaitMs(Wait::No),
+                label: None,
             },
             r#"{"seq":7,"type":"acquire","id":"L1","claims":["w a/b","r c"],"ttl_ms":1000,"wait":"no"}"#,
+        ),
+        (
+            Request::Acquire {
+                id: name("L1"),
+                claims: Vec::new(),
+                ttl_ms: None,
+                wait: WaitMs(Wait::Forever),
+                label: Some("a@b".to_owned()),
+            },
+            r#"{"seq":7,"type":"acquire","id":"L1","claims":[],"wait":"forever","label":"a@b"}"#,
         ),
         (
             Request::Cancel { id: name("L1") },

@@ -35,6 +35,8 @@ struct Fields {
     wait: Option<WaitMs>,
     #[serde(default, deserialize_with = "there")]
     token: Option<Token>,
+    #[serde(default, deserialize_with = "there")]
+    label: Option<String>,
 }
 
 /// A field that is there has a value: `null` is not as if it were missing.
@@ -52,6 +54,7 @@ pub(super) fn decode(text: &str) -> Option<ClientFrame> {
         ttl_ms,
         wait,
         token,
+        label,
     } = serde_json::from_str(text).ok()?;
     let request = match (kind, id, claims, ttl_ms, wait, token) {
         (Kind::Acquire, Some(id), Some(claims), ttl_ms, wait, None) => Request::Acquire {
@@ -59,7 +62,10 @@ pub(super) fn decode(text: &str) -> Option<ClientFrame> {
             claims,
             ttl_ms,
             wait: wait.unwrap_or_default(),
+            label,
         },
+        // Nothing else has one.
+        _ if label.is_some() => return None,
         (Kind::Cancel, Some(id), None, None, None, None) => Request::Cancel { id },
         (Kind::Release, Some(id), None, None, None, Some(token)) => Request::Release { id, token },
         (Kind::Renew, Some(id), None, Some(ttl_ms), None, Some(token)) => {
@@ -99,6 +105,8 @@ mod tests {
             r#""wait":"never""#,
             r#""token":4"#,
             r#""token":-4"#,
+            r#""label":"x""#,
+            r#""label":null"#,
             r#""seq":2"#,
             r#""seq":18446744073709551616"#,
             r#""type":"cancel""#,

@@ -94,9 +94,7 @@ impl ApiError {
                 "the request was given up, because the connection that waited for it broke: ask \
                  with another `request_id`"
             }
-            EndReason::Broken => {
-                "an operator broke the lock of this request: ask with another `request_id`"
-            }
+            EndReason::Broken => "an operator ended this request: ask with another `request_id`",
             EndReason::SessionEnded => "the session of this lock has ended",
         };
         ApiError::new(StatusCode::CONFLICT, reason.as_str(), message)
@@ -106,6 +104,8 @@ impl ApiError {
     pub(super) fn because_of(mut self, found: Option<&Found>) -> ApiError {
         if let Some(held) = found.and_then(|found| found.held.as_ref()) {
             self.body.holder = Some(held.holder());
+            self.body.label = held.label.as_ref().map(ToString::to_string);
+            self.body.held_ms = Some(held.held);
             self.body.token = Some(held.token);
             self.body.lease_remaining_ms = held.left;
         }

@@ -35,7 +35,7 @@ pub(super) async fn fence<E: Env>(
             let locks = locks.into_iter();
             let locks = locks.filter(|lock| lock.claims.iter().any(covers));
             locks
-                .filter_map(|lock| HeldBy::at(now, &lock))
+                .filter_map(|lock| HeldBy::at(now, &machine.labelled(lock)))
                 .map(|held| held.token)
                 .max()
         })

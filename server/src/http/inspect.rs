@@ -47,7 +47,8 @@ pub(super) async fn locks<E: Env>(
             let page = machine
                 .engine()
                 .locks_under(&namespace, &prefix, from, limit);
-            let locks = page.locks.iter().map(|lock| lock_view(lock, now, wall));
+            let locks = page.locks.into_iter().map(|lock| machine.labelled(lock));
+            let locks = locks.map(|lock| lock_view(&lock, now, wall));
             (locks.collect::<Vec<_>>(), page.next)
         })
         .await?;
@@ -79,7 +80,8 @@ pub(super) async fn resource<E: Env>(
         .look_at(asked.consistency, move |machine, now| {
             let engine = machine.engine();
             let found = engine.conflicting(&space, &everything, PAGE_MAX + 1);
-            let found = found.iter().map(|lock| lock_view(lock, now, wall));
+            let found = found.into_iter().map(|lock| machine.labelled(lock));
+            let found = found.map(|lock| lock_view(&lock, now, wall));
             found.collect::<Vec<_>>()
         })
         .await?;
@@ -126,6 +128,7 @@ pub(super) async fn sessions<E: Env>(
             };
             let sessions = machine.engine().sessions().filter(of);
             let view = |info: SessionInfo| SessionView {
+                label: machine.session_label(&info.key).map(ToString::to_string),
                 namespace: info.key.namespace,
                 session: info.key.session,
                 attached: info.ends_at.is_none(),

@@ -3,12 +3,14 @@
 use super::{body::Object, delivery::Delivered, error::ApiError, namespace, path};
 use crate::{
     call::{Acquire, CallAnswer, Expiry, Found},
+    machine::Labelled,
     proposal::{Action, Purpose},
     session_endpoint::Gate,
 };
 use axum::{Json, extract::State};
 use lockwright_engine::{Claim, EndReason, LockKey, Mode, Name, Owner, Refusal, Wait};
 use lockwright_env::Env;
+use lockwright_protocol::Label;
 use lockwright_protocol::http::{
     AcquireBody, Acquired, ClaimForm, ReleaseBody, Released, RenewBody, Renewed,
 };
@@ -27,6 +29,7 @@ pub(super) async fn lock<E: Env>(
     body: AcquireBody,
 ) -> Result<Delivered<Acquired>, ApiError> {
     let claims = claims(&body)?;
+    let label = label(body.label)?;
     let namespace = namespace(body.namespace);
     let is_known = body.request_id.is_some();
     let request_id = body.request_id.unwrap_or_else(|| gate.request_id());
@@ -39,6 +42,7 @@ pub(super) async fn lock<E: Env>(
         claims,
         ttl: body.ttl_ms,
         wait: body.wait_ms.map_or(Wait::No, |wait| wait.0),
+        label,
     };
     let (answer, receipt) = gate.acquire(request, is_known).await?;
     match answer {
@@ -72,10 +76,14 @@ pub(super) async fn lock<E: Env>(
             in_the_way,
         } => {
             let is_busy = refusal == Refusal::Busy;
+            let held = in_the_way.as_ref().and_then(|found| found.held.as_ref());
+            let by = held.map_or_else(String::new, |held| format!(" by {}", held.in_words()));
             let error = ApiError::refused(refusal);
             let error = match is_busy {
                 true => error
-                    .saying("it is locked: wait for it with `wait_ms`, or ask again later")
+                    .saying(format!(
+                        "it is locked{by}: wait for it with `wait_ms`, or ask again later"
+                    ))
                     .because_of(in_the_way.as_ref())
                     .behind(in_the_way.as_ref()),
                 false => error,
@@ -86,6 +94,15 @@ pub(super) async fn lock<E: Env>(
             panic!("{answer:?} is no answer to an acquire")
         }
     }
+}
+
+/// The label that a caller gives, if it gives one.
+fn label(text: Option<String>) -> Result<Option<Label>, ApiError> {
+    let label = text.map(Label::new).transpose();
+    label.map_err(|error| match error.limit() {
+        Some(refusal) => ApiError::refused(refusal),
+        None => ApiError::invalid(format!("`label` is none: {error}")),
+    })
 }
 
 fn claims(body: &AcquireBody) -> Result<Vec<Claim>, ApiError> {
@@ -168,8 +185,8 @@ pub(super) async fn release<E: Env>(
 /// What the use of a lock by its token came to: its holder, and its lease.
 fn used(answer: CallAnswer) -> Result<(Name, Option<Expiry>), ApiError> {
     match answer {
-        CallAnswer::Done { locks, expiry } => {
-            let [lock] = locks.as_slice() else {
+        CallAnswer::Done { locks, expiry, .. } => {
+            let [Labelled { lock, .. }] = locks.as_slice() else {
                 panic!("one lock has the token, got {locks:?}");
             };
             Ok((lock.key.owner.name().clone(), expiry))
@@ -196,9 +213,10 @@ pub(super) fn not_yours(refusal: &Refusal, found: Option<&Found>) -> ApiError {
                 && held.token.0 == given.0 =>
         {
             error.saying(match &held.owner {
-                Owner::Session(session) => format!(
-                    "the lock with the token {given} belongs to the session {session}, which alone \
-                     can renew or release it; break it if it is to end all the same"
+                Owner::Session(_) => format!(
+                    "the lock with the token {given} belongs to {}, which alone can renew or \
+                     release it; break it if it is to end all the same",
+                    held.in_words()
                 ),
                 Owner::Named(holder) => format!(
                     "the lock with the token {given} is held by `{holder}`: name that holder, and a key \

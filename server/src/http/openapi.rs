@@ -8,7 +8,8 @@ use axum::Json;
 use lockwright_protocol::cluster::{ClusterView, NewLeader, NewNode};
 use lockwright_protocol::http::{
     AcquireBody, Acquired, BreakBody, Broken, ErrorBody, FenceAnswer, LockPage, Locked, Namespaces,
-    ReleaseBody, Released, RenewBody, Renewed, ResourceView, SessionPage, Stats, WatchLine,
+    ReleaseBody, Released, RenewBody, Renewed, ResourceView, SessionEnded, SessionPage, Stats,
+    WatchLine,
 };
 use utoipa::OpenApi;
 
@@ -34,6 +35,7 @@ use utoipa::OpenApi;
         stats,
         watch,
         break_lock,
+        end_session,
         cluster,
         add_node,
         remove_node,
@@ -161,7 +163,8 @@ fn is_locked() {}
         ("mode" = Option<String>, Query, description = "`write`, or `read`"),
         ("ttl_ms" = Option<u64>, Query, description = "The lease; without it there is none"),
         ("wait_ms" = Option<String>, Query, description = "How long to wait: ms, or `forever`"),
-        ("request_id" = Option<String>, Query, description = "So that a retry never locks twice")
+        ("request_id" = Option<String>, Query, description = "So that a retry never locks twice"),
+        ("label" = Option<String>, Query, description = "What people are told of it: up to 256 bytes")
     ),
     responses(
         (status = 200, description = "It is held", body = Acquired),
@@ -245,12 +248,28 @@ fn stats() {}
 )]
 fn watch() {}
 
-/// An operator ends what is held at exactly one path, whoever holds it.
+/// An operator ends what is held at exactly one path, whoever holds it; or with `owner` the requests of
+/// that one, those that wait too.
 #[utoipa::path(post, path = "/v1/break", request_body = BreakBody, responses(
     (status = 200, description = "It is broken", body = Broken),
-    (status = 409, description = "`stale_token` or `not_held`", body = ErrorBody)
+    (status = 400, description = "`invalid_request` or `invalid_path`", body = ErrorBody),
+    (status = 409, description = "`stale_token` or `not_held`; with `owner` also `unknown_lock`",
+        body = ErrorBody)
 ))]
 fn break_lock() {}
+
+/// An operator ends a session, and with it all its requests. Its client is told.
+#[utoipa::path(delete, path = "/v1/sessions/{session}",
+    params(
+        ("session" = String, Path, description = "Its name"),
+        ("namespace" = Option<String>, Query, description = "The lock space, if not `default`")
+    ),
+    responses(
+        (status = 200, description = "It has ended", body = SessionEnded),
+        (status = 404, description = "`unknown_session`", body = ErrorBody)
+    )
+)]
+fn end_session() {}
 
 /// Counters for Prometheus.
 #[utoipa::path(get, path = "/metrics",

@@ -1,15 +1,26 @@
-//! `POST /v1/break`: what an operator does to a lock that nobody ends.
+//! `POST /v1/break` and `DELETE /v1/sessions/{session}`: what an operator does to requests and
+//! sessions of others.
 
-use super::{body::Object, error::ApiError, namespace, path, view::lock_view};
+use super::{
+    body::{Object, Params},
+    error::ApiError,
+    namespace, path,
+    view::{lock_view, owner},
+};
 use crate::{
     call::CallAnswer,
+    machine::Labelled,
     proposal::{Action, Right},
     session_endpoint::Gate,
 };
-use axum::{Json, extract::State};
-use lockwright_engine::Refusal;
+use axum::{
+    Json,
+    extract::{Path as UrlPath, State},
+};
+use lockwright_engine::{Name, Refusal, SessionKey};
 use lockwright_env::Env;
-use lockwright_protocol::http::{BreakBody, Broken};
+use lockwright_protocol::http::{BreakBody, Broken, SessionEnded};
+use serde::Deserialize;
 use std::sync::Arc;
 use tracing::info;
 
@@ -17,18 +28,33 @@ pub(super) async fn break_lock<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
     Object(body): Object<BreakBody>,
 ) -> Result<Json<Broken>, ApiError> {
-    let action = Action::EndAt {
-        namespace: namespace(body.namespace),
-        path: path(&body.key)?,
-        token: body.token,
-        right: Right::Operator,
+    let (namespace, path, token) = (namespace(body.namespace), path(&body.key)?, body.token);
+    let action = match (body.owner, body.id) {
+        (Some(view), id) => Action::EndRequests {
+            namespace,
+            path,
+            owner: owner(view),
+            id,
+            token,
+        },
+        (None, Some(_)) => {
+            return Err(ApiError::invalid(
+                "an `id` is unique within its owner: say `owner` too, as inspection tells of it",
+            ));
+        }
+        (None, None) => Action::EndAt {
+            namespace,
+            path,
+            token,
+            right: Right::Operator,
+        },
     };
     match gate.call(action).await? {
         CallAnswer::Done { locks, .. } => {
             let wall = gate.env().wall_unix_ms();
             let now = gate.look(|_, now| now).await?;
-            for lock in &locks {
-                info!(?lock, "an operator broke a lock");
+            for Labelled { lock, label } in &locks {
+                info!(?lock, ?label, "an operator broke a lock");
             }
             let broken = locks.iter().map(|lock| lock_view(lock, now, wall));
             Ok(Json(Broken {
@@ -45,9 +71,60 @@ pub(super) async fn break_lock<E: Env>(
                     "no lock claims exactly `{}`: GET /v1/locks/{} tells what is held around it",
                     body.key, body.key
                 )),
+                Refusal::UnknownLock => error.saying(format!(
+                    "that owner has no such request that claims exactly `{}`: GET /v1/locks/{} tells \
+                     what is held and queued around it",
+                    body.key, body.key
+                )),
                 _ => error,
             })
         }
         answer => panic!("{answer:?} is no answer to a break"),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Where {
+    namespace: Option<Name>,
+}
+
+/// Ends a session, and with it all its requests.
+pub(super) async fn end_session<E: Env>(
+    State(gate): State<Arc<Gate<E>>>,
+    UrlPath(session): UrlPath<String>,
+    Params(asked): Params<Where>,
+) -> Result<Json<SessionEnded>, ApiError> {
+    let session = Name::new(&session)
+        .map_err(|error| ApiError::invalid(format!("`{session}` is no session: {error}")))?;
+    let namespace = namespace(asked.namespace);
+    let action = Action::EndSession {
+        session: SessionKey {
+            namespace: namespace.clone(),
+            session: session.clone(),
+        },
+    };
+    match gate.call(action).await? {
+        CallAnswer::Done {
+            locks,
+            session_label,
+            ..
+        } => {
+            let wall = gate.env().wall_unix_ms();
+            let now = gate.look(|_, now| now).await?;
+            let label = session_label.map(String::from);
+            let count = locks.len();
+            info!(%namespace, %session, ?label, locks = count, "an operator ended a session");
+            let locks = locks.iter().map(|lock| lock_view(lock, now, wall));
+            Ok(Json(SessionEnded {
+                namespace,
+                session,
+                label,
+                ended: true,
+                locks: locks.collect(),
+            }))
+        }
+        CallAnswer::Refused { refusal, .. } => Err(ApiError::refused(refusal)),
+        answer => panic!("{answer:?} is no answer to the end of a session"),
     }
 }

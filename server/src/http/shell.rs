@@ -3,6 +3,7 @@
 use super::{body::Params, delivery::Delivered, error::ApiError, locks, namespace, path};
 use crate::{
     call::{CallAnswer, Consistency, HeldBy},
+    machine::Labelled,
     proposal::{Action, Right},
     session_endpoint::Gate,
 };
@@ -56,6 +57,8 @@ pub(super) async fn is_locked<E: Env>(
         key,
         locked: true,
         holder: held.holder(),
+        label: held.label.as_ref().map(ToString::to_string),
+        held_ms: Some(held.held),
         token: held.token,
         lease_remaining_ms: held.left,
         expires_at_unix_ms: held.left.map(|left| wall.saturating_add(left.as_ms())),
@@ -71,6 +74,7 @@ pub(super) struct How {
     ttl_ms: Option<u64>,
     wait_ms: Option<String>,
     request_id: Option<Name>,
+    label: Option<String>,
 }
 
 /// Locks it.
@@ -92,6 +96,7 @@ pub(super) async fn lock<E: Env>(
         wait_ms: how.wait_ms.as_deref().map(wait).transpose()?,
         namespace: how.namespace,
         request_id: how.request_id,
+        label: how.label,
     };
     locks::lock(&gate, body).await
 }
@@ -132,7 +137,7 @@ pub(super) async fn unlock<E: Env>(
     };
     let (refusal, found) = match gate.call(action).await? {
         CallAnswer::Done { locks, .. } => {
-            let lock = locks.first().expect("at least one was ended");
+            let Labelled { lock, .. } = locks.first().expect("at least one was ended");
             let LockState::Held { token, .. } = lock.state else {
                 panic!("what was ended was held: {lock:?}");
             };
@@ -159,9 +164,9 @@ pub(super) async fn unlock<E: Env>(
             .locked(false),
         (Refusal::NotHeld, Some(held)) => error
             .saying(format!(
-                "`{key}` is locked by `{}` in a way that this does not unlock: name the `holder` \
+                "`{key}` is locked by {} in a way that this does not unlock: name the `holder` \
                  and the `token` of the lock exactly at `{key}`, or break it with POST /v1/break",
-                held.holder()
+                held.in_words()
             ))
             .locked(true),
         _ => locks::not_yours(&refusal, found.as_ref()).locked(true),

@@ -1,14 +1,16 @@
 //! How inspection tells of a lock.
 
-use lockwright_engine::{Claim, LockInfo, LockState, Owner, TimeMs};
+use crate::machine::Labelled;
+use lockwright_engine::{Claim, LockState, Owner, TimeMs};
 use lockwright_protocol::http::{ClaimView, LockView, OwnerView, StateView};
 
 /// A live request as seen at `now`, when the clock on the wall shows `wall` ms.
-pub(super) fn lock_view(lock: &LockInfo, now: TimeMs, wall: u64) -> LockView {
+pub(super) fn lock_view(Labelled { lock, label }: &Labelled, now: TimeMs, wall: u64) -> LockView {
     let queued = LockView {
         namespace: lock.key.namespace.clone(),
         id: lock.key.id.clone(),
         owner: owner_view(&lock.key.owner),
+        label: label.as_ref().map(ToString::to_string),
         claims: claim_views(&lock.claims),
         state: StateView::Queued,
         token: None,
@@ -46,6 +48,14 @@ pub(super) fn owner_view(owner: &Owner) -> OwnerView {
     match owner {
         Owner::Named(name) => OwnerView::Holder(name.clone()),
         Owner::Session(name) => OwnerView::Session(name.clone()),
+    }
+}
+
+/// The owner that inspection tells of so.
+pub(super) fn owner(view: OwnerView) -> Owner {
+    match view {
+        OwnerView::Holder(name) => Owner::Named(name),
+        OwnerView::Session(name) => Owner::Session(name),
     }
 }
 

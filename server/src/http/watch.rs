@@ -18,6 +18,7 @@ use axum::{
 use futures_util::{Stream, stream};
 use lockwright_engine::{Claim, EventKind, LockKey, Name, Path};
 use lockwright_env::Env;
+use lockwright_protocol::Label;
 use lockwright_protocol::http::{ErrorBody, WatchEvent, WatchLine};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
@@ -49,7 +50,11 @@ pub(super) async fn watch<E: Env>(
             let page = machine
                 .engine()
                 .locks_under(&space, &below, None, KNOWN_MAX);
-            let known = page.locks.into_iter().map(|lock| (lock.key, lock.claims));
+            let known = page.locks.into_iter().map(|lock| {
+                let label = machine.label(&lock.key).cloned();
+                let claims = lock.claims;
+                (lock.key, Known { claims, label })
+            });
             known.collect::<BTreeMap<_, _>>()
         })
         .await?;
@@ -65,11 +70,18 @@ pub(super) async fn watch<E: Env>(
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
 }
 
+/// What is known of a live request.
+#[derive(Clone)]
+struct Known {
+    claims: Vec<Claim>,
+    label: Option<Label>,
+}
+
 struct Watcher {
     namespace: Name,
     prefix: Path,
-    /// The live requests that were seen, and what they claim.
-    known: BTreeMap<LockKey, Vec<Claim>>,
+    /// The live requests that were seen.
+    known: BTreeMap<LockKey, Known>,
     events: Receiver<Arc<Sighting>>,
     is_over: bool,
     #[expect(dead_code, reason = "as long as it lives the connection is not idle")]
@@ -116,15 +128,22 @@ impl Watcher {
         if lock.namespace != self.namespace {
             return None;
         }
-        let claims = match (&sighting.kind, &sighting.lock) {
+        let known = match (&sighting.kind, &sighting.lock) {
             (EventKind::Ended { .. }, _) => self.known.remove(lock),
             (_, Some(info)) if !info.claims.is_empty() => {
-                self.known.insert(lock.clone(), info.claims.clone());
-                Some(info.claims.clone())
+                let known = Known {
+                    claims: info.claims.clone(),
+                    label: sighting.label.clone(),
+                };
+                self.known.insert(lock.clone(), known.clone());
+                Some(known)
             }
             _ => self.known.get(lock).cloned(),
         };
-        let claims = claims.unwrap_or_default();
+        let Known { claims, label } = known.unwrap_or(Known {
+            claims: Vec::new(),
+            label: None,
+        });
         let is_below = |claim: &Claim| self.prefix.covers(&claim.path);
         if !claims.iter().any(is_below) && !self.prefix.is_root() {
             self.known.remove(lock);
@@ -144,6 +163,7 @@ impl Watcher {
             namespace: lock.namespace.clone(),
             id: lock.id.clone(),
             owner: owner_view(&lock.owner),
+            label: label.map(String::from),
             claims: claim_views(&claims),
             token,
             lease_remaining_ms: expires.map(|expires| expires.since(sighting.at)),

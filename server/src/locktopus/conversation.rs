@@ -90,6 +90,7 @@ impl Conversation {
                     claims: resources.iter().map(resource::claim).collect(),
                     ttl_ms: None,
                     wait: WaitMs::default(),
+                    label: None,
                 };
                 self.stage = Stage::Locking { id: new_id };
                 Ok(request)

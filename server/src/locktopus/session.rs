@@ -66,6 +66,7 @@ impl Session {
             session: Name::new(name).expect("it is short and printable"),
             secret: Secret::new(random_hex()).expect("it is long enough"),
             abandon_ms: parameters.abandon,
+            label: None,
         };
         session.ask(opening).await.map_err(NotOpened::Closed)?;
         match session.hear().await.map_err(NotOpened::Closed)? {

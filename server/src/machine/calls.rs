@@ -1,10 +1,12 @@
 //! What holders without a session and operators do to locks.
 
-use super::{InTheWay, Step};
+use super::{InTheWay, Labelled, Machine, Step};
 use crate::proposal::{Purpose, Right};
 use lockwright_engine::{
-    Claim, Command, LockInfo, LockKey, LockState, Name, Owner, Path, Refusal, Reply, Token,
+    Claim, Command, LockInfo, LockKey, LockState, Name, Owner, Path, Refusal, Reply, SessionKey,
+    Token,
 };
+use lockwright_protocol::Label;
 
 /// Locks at one path that are looked at to find those that an operator or a holder without a token
 /// means.
@@ -22,7 +24,7 @@ impl Step<'_> {
         holder: Option<&Name>,
         token: Token,
         purpose: Purpose,
-    ) -> Result<(Reply, LockInfo), Refused> {
+    ) -> Result<(Reply, Labelled), Refused> {
         self.pass_time();
         let machine = &*self.machine;
         let lock = machine.named.with_token(token);
@@ -36,7 +38,8 @@ impl Step<'_> {
         let Some(lock) = lock else {
             return Err(self.nothing_with(namespace, path, Some(token)));
         };
-        let key = lock.key.clone();
+        let lock = machine.labelled(lock);
+        let key = lock.lock.key.clone();
         let command = match purpose {
             Purpose::Release => Command::Release { lock: key, token },
             Purpose::Renew { ttl } => Command::Renew {
@@ -48,7 +51,7 @@ impl Step<'_> {
         match self.run(&command) {
             Ok(reply) => Ok((reply, lock)),
             Err(refusal) => {
-                let found = self.machine.in_the_way(namespace, &lock.claims, None);
+                let found = self.machine.in_the_way(namespace, &lock.lock.claims, None);
                 Err((refusal, Box::new(found)))
             }
         }
@@ -61,7 +64,7 @@ impl Step<'_> {
         path: &Path,
         token: Option<Token>,
         right: &Right,
-    ) -> Result<Vec<LockInfo>, Refused> {
+    ) -> Result<Vec<Labelled>, Refused> {
         self.pass_time();
         let engine = &self.machine.engine;
         let everything = [Claim::write(path.clone())];
@@ -85,6 +88,8 @@ impl Step<'_> {
         if found.is_empty() {
             return Err(self.nothing_with(namespace, path, token));
         }
+        let ended = found.iter().cloned();
+        let ended = ended.map(|lock| self.machine.labelled(lock)).collect();
         for lock in &found {
             let LockState::Held { token, .. } = lock.state else {
                 unreachable!("only held ones were kept")
@@ -97,10 +102,75 @@ impl Step<'_> {
                 },
                 Right::Holder(_) => Command::Release { lock: key, token },
             };
-            let ended = self.run(&command);
-            assert_eq!(ended, Ok(Reply::Done), "what is held can be ended");
+            let done = self.run(&command);
+            assert_eq!(done, Ok(Reply::Done), "what is held can be ended");
         }
-        Ok(found)
+        Ok(ended)
+    }
+
+    /// An operator ends the live requests of an owner that claim exactly `path`, held or queued: all of
+    /// them, or the one with an id; with a token only a held one. Gives them as they were before.
+    pub(super) fn end_requests(
+        &mut self,
+        namespace: &Name,
+        path: &Path,
+        owner: &Owner,
+        id: Option<&Name>,
+        token: Option<Token>,
+    ) -> Result<Vec<Labelled>, Refused> {
+        self.pass_time();
+        let mut found = self.machine.live_requests(namespace, owner, id);
+        found.retain(|lock| lock.claims.iter().any(|claim| claim.path == *path));
+        if let Some(token) = token {
+            let has_it = |lock: &LockInfo| matches!(lock.state, LockState::Held { token: held, .. } if held == token);
+            let is_there = !found.is_empty();
+            found.retain(has_it);
+            if found.is_empty() && is_there {
+                let (_, in_the_way) = self.nothing_with(namespace, path, Some(token));
+                return Err((Refusal::StaleToken { given: token }, in_the_way));
+            }
+        }
+        if found.is_empty() {
+            let (_, in_the_way) = self.nothing_with(namespace, path, None);
+            let has_ended = id.is_some_and(|id| {
+                let lock = self.machine.engine.lock(&LockKey {
+                    namespace: namespace.clone(),
+                    owner: owner.clone(),
+                    id: id.clone(),
+                });
+                lock.is_some_and(|lock| matches!(lock.state, LockState::Ended { .. }))
+            });
+            let refusal = match has_ended {
+                true => Refusal::NotHeld,
+                false => Refusal::UnknownLock,
+            };
+            return Err((refusal, in_the_way));
+        }
+        let machine = &*self.machine;
+        let ended: Vec<Labelled> = found
+            .into_iter()
+            .map(|lock| machine.labelled(lock))
+            .collect();
+        // The latest first: so none of them is granted on the way by the end of another.
+        for Labelled { lock, .. } in ended.iter().rev() {
+            let lock = lock.key.clone();
+            let done = self.run(&Command::Break { lock, token });
+            assert_eq!(done, Ok(Reply::Done), "what lives can be ended");
+        }
+        Ok(ended)
+    }
+
+    /// An operator ends a session. Gives its label and its requests as they were before.
+    pub(super) fn end_session(
+        &mut self,
+        session: &SessionKey,
+    ) -> Result<(Option<Label>, Vec<Labelled>), Refusal> {
+        self.pass_time();
+        let label = self.machine.session_label(session).cloned();
+        let locks = self.machine.session_locks(session);
+        let session = session.clone();
+        self.run(&Command::CloseSession { session })?;
+        Ok((label, locks))
     }
 
     /// Whoever waited for the answer to a request has gone.
@@ -134,6 +204,32 @@ impl Step<'_> {
             _ => Refusal::NotHeld,
         };
         (refusal, Box::new(found))
+    }
+}
+
+impl Machine {
+    /// The live requests of an owner in the order of their arrival; only the one with an id, if it is
+    /// given.
+    fn live_requests(&self, namespace: &Name, owner: &Owner, id: Option<&Name>) -> Vec<LockInfo> {
+        let of = |id: &Name| LockKey {
+            namespace: namespace.clone(),
+            owner: owner.clone(),
+            id: id.clone(),
+        };
+        let mut found: Vec<LockInfo> = match (id, owner) {
+            (Some(id), _) => self.engine.lock(&of(id)).into_iter().collect(),
+            (None, Owner::Session(name)) => self.engine.session_locks(&SessionKey {
+                namespace: namespace.clone(),
+                session: name.clone(),
+            }),
+            (None, Owner::Named(_)) => {
+                let keys = self.named.of_owner(namespace, owner);
+                keys.filter_map(|key| self.engine.lock(key)).collect()
+            }
+        };
+        found.retain(|lock| !matches!(lock.state, LockState::Ended { .. }));
+        found.sort_by_key(|lock| lock.arrived_at);
+        found
     }
 }
 

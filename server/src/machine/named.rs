@@ -2,7 +2,9 @@
 //!
 //! All of it follows from the engine, and is made again when a machine is restored.
 
-use lockwright_engine::{Engine, EventKind, LockInfo, LockKey, LockState, Path, Token};
+use lockwright_engine::{
+    Engine, EventKind, LockInfo, LockKey, LockState, Name, Owner, Path, Token,
+};
 use std::collections::BTreeMap;
 
 /// Live requests that are looked at at once when an engine is gone through.
@@ -60,6 +62,23 @@ impl Named {
             }
             _ => {}
         }
+    }
+
+    /// The live requests of a named holder, by id.
+    pub(crate) fn of_owner<'a>(
+        &'a self,
+        namespace: &'a Name,
+        owner: &'a Owner,
+    ) -> impl Iterator<Item = &'a LockKey> {
+        let first = LockKey {
+            namespace: namespace.clone(),
+            owner: owner.clone(),
+            // Names are not empty, and have no control characters.
+            id: Name::new(" ").expect("it is a name"),
+        };
+        let is_of = move |key: &&LockKey| key.owner == *owner && key.namespace == *namespace;
+        let from = self.requests.range(first..);
+        from.map(|(key, _)| key).take_while(is_of)
     }
 
     /// The held lock that has a token.

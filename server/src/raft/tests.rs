@@ -15,7 +15,7 @@ use crate::{
 };
 use lockwright_engine::*;
 use lockwright_env::{Env, TokioEnv};
-use lockwright_protocol::Secret;
+use lockwright_protocol::{Label, Secret};
 use openraft::{
     EntryPayload, RaftSnapshotBuilder, StorageError,
     entry::RaftEntry,
@@ -154,6 +154,7 @@ async fn rows_are_written_as_ever() {
             session: session.clone(),
             secret: secret.clone(),
             abandon: DurationMs::from_secs(2),
+            label: Some(label("a@b")),
         },
         Action::Resume {
             session: session.clone(),
@@ -167,6 +168,7 @@ async fn rows_are_written_as_ever() {
             session,
             attachment: Attachment(300),
             command: acquire,
+            label: None,
         },
         Action::Tick,
         Action::Join { disk: DiskId(7) },
@@ -181,6 +183,19 @@ async fn rows_are_written_as_ever() {
             acknowledged: vec![(2, 6)],
         },
         Action::Distrust { node: 2 },
+        Action::EndRequests {
+            namespace: name("n"),
+            path: Path::parse("a/b").unwrap(),
+            owner: Owner::Named(name("h")),
+            id: Some(name("L")),
+            token: None,
+        },
+        Action::EndSession {
+            session: SessionKey {
+                namespace: name("n"),
+                session: name("s"),
+            },
+        },
         Action::Again(Box::new(Action::Tick)),
     ];
     let rows = (4..).zip(actions);
@@ -196,6 +211,10 @@ async fn rows_are_written_as_ever() {
         .map(|row| row.escape_ascii().to_string())
         .collect();
     assert_eq!(rows.join("\n"), include_str!("rows.txt").trim_end());
+}
+
+fn label(text: &str) -> Label {
+    Label::new(text).unwrap()
 }
 
 /// The proposal of a node with this number.
@@ -230,6 +249,7 @@ async fn fill(state: &mut State, sessions: u64) {
             session: session.clone(),
             secret: secret.clone(),
             abandon: DurationMs::from_secs(60),
+            label: (n == 1).then(|| label("of a session")),
         };
         let acquire = Action::Ask {
             session,
@@ -240,6 +260,7 @@ async fn fill(state: &mut State, sessions: u64) {
                 ttl: Some(DurationMs::from_secs(60)),
                 wait: Wait::Forever,
             },
+            label: (n == 2).then(|| label("of a request")),
         };
         [(2 * n, open), (2 * n + 1, acquire)]
     });

@@ -33,15 +33,34 @@ const ANSWERS_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Draining {
     /// When it ends at the latest, by the clock of the Env.
     pub(super) until: Duration,
-    /// Whether nothing is left that could be granted.
-    is_swept: bool,
+    /// How far what waits has been given up.
+    sweep: Sweep,
 }
+
+/// How far what waits has been given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sweep {
+    /// It is to begin.
+    Due,
+    /// It is proposed.
+    UnderWay,
+    /// Nothing is left that could be granted.
+    Over,
+}
+
+/// Requests that are given up at once, at most.
+const SWEPT_AT_ONCE: usize = 1024;
+
+/// How long answers are waited for at most where nothing is waited for but answers, although the
+/// timeout is for locks.
+const NO_LOCKS_PATIENCE: Duration = Duration::from_secs(10);
 
 impl<E: Env> Replica<E> {
     /// Begins to wait for locks; false when there is nothing to wait for, since others keep them.
     pub(super) fn begin_to_drain(&mut self) -> bool {
         if !self.ledger.is_the_only_node() {
             info!("the server stops, and waits for no locks: the other nodes keep them");
+            self.drain_timeout = self.drain_timeout.min(NO_LOCKS_PATIENCE);
             return false;
         }
         info!(
@@ -51,10 +70,9 @@ impl<E: Env> Replica<E> {
         );
         self.probe.drains(DrainEvent::Begins);
         self.draining = Some(Draining {
-            until: self.env.monotonic() + self.drain_timeout,
-            is_swept: false,
+            until: self.env.monotonic().saturating_add(self.drain_timeout),
+            sweep: Sweep::Due,
         });
-        self.sweep();
         true
     }
 
@@ -63,9 +81,15 @@ impl<E: Env> Replica<E> {
         let Some(draining) = &self.draining else {
             return false;
         };
+        if draining.sweep == Sweep::Due && self.ledger.is_joined() {
+            self.sweep();
+        }
+        let Some(draining) = &self.draining else {
+            return false;
+        };
         let live = self.ledger.with_machine(Machine::usage).live_requests;
         self.ledger.notes().stops(Some(live));
-        if draining.is_swept && live == 0 {
+        if draining.sweep == Sweep::Over && live == 0 {
             self.probe.drains(DrainEvent::Over);
             info!("no locks are held any more");
             return true;
@@ -114,12 +138,24 @@ impl<E: Env> Replica<E> {
         self.draining.is_some() && !self.ledger.with_machine(holds)
     }
 
-    /// Gives up what waits.
+    /// What was proposed is lost: what waits is given up again, once this node is back.
+    pub(super) fn sweep_again(&mut self) {
+        if let Some(draining) = &mut self.draining {
+            draining.sweep = Sweep::Due;
+        }
+    }
+
+    /// Gives up what waits, or the latest part of it.
     fn sweep(&mut self) {
-        for lock in self.ledger.with_machine(Machine::latest_queued) {
+        if let Some(draining) = &mut self.draining {
+            draining.sweep = Sweep::UnderWay;
+        }
+        let queued = self.ledger.with_machine(Machine::latest_queued);
+        for lock in queued.into_iter().take(SWEPT_AT_ONCE) {
             let action = match translate::session_of(&lock) {
                 Some(_) => Action::Call {
                     command: Command::Cancel { lock },
+                    label: None,
                 },
                 None => Action::GiveUp {
                     lock,
@@ -136,7 +172,7 @@ impl<E: Env> Replica<E> {
         let queued = self.ledger.with_machine(Machine::latest_queued);
         match &mut self.draining {
             Some(draining) if queued.is_empty() => {
-                draining.is_swept = true;
+                draining.sweep = Sweep::Over;
                 self.probe.drains(DrainEvent::GrantsNothing);
             }
             _ => self.sweep(),
@@ -171,7 +207,7 @@ impl<E: Env> Replica<E> {
             .close_session(&session, CloseReason::Shutdown);
         let command = Command::CloseSession { session };
         self.ledger
-            .propose(Action::Call { command }, Waiter::Nobody);
+            .propose(Action::Call { command, label: None }, Waiter::Nobody);
         true
     }
 }

@@ -236,6 +236,7 @@ pub(super) fn acquired(action: &Action) -> Option<(&LockKey, &[Claim])> {
         }
         | Action::Call {
             command: Command::Acquire { lock, claims, .. },
+            ..
         } => Some((lock, claims)),
         _ => None,
     }
@@ -249,8 +250,18 @@ pub(super) fn owner(lock: &LockKey) -> String {
     }
 }
 
+/// After so many bytes of claims the rest of them is only counted.
+const CLAIMS_BYTES_MAX: usize = 1024;
+
 /// Claims as people write them.
 pub(super) fn in_words(claims: &[Claim]) -> String {
-    let claims: Vec<String> = claims.iter().map(ToString::to_string).collect();
-    claims.join(", ")
+    let mut text = String::new();
+    for (place, claim) in claims.iter().enumerate() {
+        if text.len() > CLAIMS_BYTES_MAX {
+            return format!("{text} and {} more", claims.len() - place);
+        }
+        let comma = if place == 0 { "" } else { ", " };
+        text = text + comma + &claim.to_string();
+    }
+    text
 }

@@ -15,6 +15,7 @@ pub mod http_lease;
 pub mod http_mismatch;
 pub mod http_prompt;
 pub mod http_retries;
+pub mod labels;
 pub mod leader_time;
 pub mod linearizability;
 pub mod liveness;
@@ -281,6 +282,15 @@ pub enum Happening {
         namespace: Text,
         /// The tokens of all that is held there.
         tokens: Vec<u64>,
+    },
+    /// It saw a lock.
+    LabelSeen {
+        /// The look.
+        look: Text,
+        /// The lock's token.
+        token: u64,
+        /// What it was told of it.
+        label: Option<Text>,
     },
     /// It asked for something about its lock.
     HttpCalled {
@@ -552,6 +562,10 @@ impl fmt::Display for Happening {
                 namespace,
                 tokens,
             } => write!(f, "{look} sees in {namespace} the tokens {tokens:?}"),
+            Happening::LabelSeen { look, token, label } => {
+                let label = label.as_deref().unwrap_or("nothing");
+                write!(f, "{look} is told of the lock with token {token}: {label}")
+            }
             Happening::HttpTold { id, is_gone: false } => write!(f, "{id} is sent its grant"),
             Happening::HttpTold { id, is_gone: true } => {
                 write!(f, "{id} is sent its grant, and its caller is gone")
@@ -894,6 +908,7 @@ impl ServicePanel {
             oracles.push(Box::new(raft_invariants::RaftInvariants::new(cluster)));
             oracles.push(Box::new(real_time_order::RealTimeOrder::default()));
             oracles.push(Box::new(reads::Reads::default()));
+            oracles.push(Box::new(labels::Labels::default()));
             oracles.push(Box::new(linearizability::Linearizability::new(plan)));
             oracles.push(Box::new(membership::Membership::new(cluster)));
             // An operator disturbs what it bounds.

@@ -91,6 +91,7 @@ impl Connection {
             session: credentials.session,
             secret: credentials.secret,
             abandon_ms: Some(ABANDON),
+            label: None,
         };
         let seq = connection.send(open).await?;
         connection.answer(seq, "opened").await?;
@@ -104,6 +105,7 @@ impl Connection {
             claims: vec![ClaimText::from(&Claim::write(path.clone()))],
             ttl_ms: None,
             wait: WaitMs(Wait::Forever),
+            label: None,
         };
         let seq = self.send(acquire).await?;
         // The answer, or the push after it.

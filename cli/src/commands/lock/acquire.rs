@@ -110,9 +110,10 @@ async fn ask(
             Some(Notice::Refused(refused)) => return Err(refusal(&refused)),
             Some(Notice::Ended(EndReason::TimedOut)) => return Err(not_in_time(wait)),
             Some(Notice::Ended(reason)) => {
+                let why = super::ended(reason);
                 return Err(Failure::new(
                     Exit::NOT_ACQUIRED,
-                    format!("the request was ended: {reason}"),
+                    format!("the request was ended: {why}"),
                 ));
             }
             Some(Notice::Lost(Lost::SessionOver)) => return Ok(Asked::SessionLost),

@@ -53,7 +53,7 @@ pub(super) fn keep(mut lock: Lock<TokioEnv>, ttl: Option<DurationMs>) -> Keeper 
                 biased;
                 notice = lock.next() => match notice {
                     Some(Notice::Ended(reason)) => {
-                        let _ = tell.send(format!("it ended at the server: {reason}"));
+                        let _ = tell.send(format!("it ended at the server: {}", super::ended(reason)));
                         return;
                     }
                     Some(Notice::Lost(lost)) => {

@@ -68,9 +68,11 @@ fn look(target: &Target, claims: &[Claim], us: Option<&str>) -> Vec<String> {
 }
 
 fn line(lock: &LockFacts) -> String {
-    let (owner, claims, age) = (&lock.owner, lock.claims(), units::short_span(lock.age_ms));
+    let (owner, claims) = (lock.owner_in_words(), lock.claims());
+    let age = units::short_span(lock.age_ms);
+    let since = units::short_span(lock.held_ms.unwrap_or(lock.age_ms));
     match lock.token {
-        Some(token) => format!("{owner} has {claims} with the token {token}, asked for {age} ago"),
-        None => format!("{owner} waits for {claims}, asked for {age} ago"),
+        Some(token) => format!("{owner} has held {claims} for {since}, with the token {token}"),
+        None => format!("{owner} has waited for {claims} for {age}"),
     }
 }

@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     op::{OpClaim, OpWait, Text},
-    oracle::service::{self as oracle, Call, Happening, News, Wanted},
+    oracle::service::{self as oracle, Call, Happening, News, Wanted, labels},
     plan::{Attempt, ClientPlan},
 };
 use lockwright_client::{
-    AcquireRequest, CallError, Client, ClientConfig, Lock, Lost, Notice, core::CoreUsage,
+    AcquireRequest, CallError, Client, ClientConfig, Label, Lock, Lost, Notice, core::CoreUsage,
 };
 use lockwright_engine::{Claim, DurationMs, Name, Path, Wait};
 use lockwright_env::Env as _;
@@ -77,7 +77,7 @@ async fn run_client(stage: Arc<Stage>, index: usize, start: u32) {
         index,
         host: plan.host,
     };
-    let client = Client::connect(SimEnv::new(host.clone()), config(&stage, plan))
+    let client = Client::connect(SimEnv::new(host.clone()), config(&stage, plan, who))
         .expect("the plan's settings were validated");
     let mut attempts = JoinSet::new();
     for (number, attempt) in plan.attempts.iter().enumerate() {
@@ -145,7 +145,7 @@ async fn still_in_hand(
     }
 }
 
-fn config(stage: &Stage, plan: &ClientPlan) -> ClientConfig {
+fn config(stage: &Stage, plan: &ClientPlan, client: oracle::Client) -> ClientConfig {
     let nodes = stage.nodes.len();
     // Each host has another node as its first.
     let order = (0..nodes).map(|place| (plan.host + place) % nodes);
@@ -157,7 +157,12 @@ fn config(stage: &Stage, plan: &ClientPlan) -> ClientConfig {
     config.call_timeout = Duration::from_millis(plan.call_timeout_ms);
     config.reconnect_min = Duration::from_millis(5);
     config.reconnect_max = Duration::from_millis(200);
+    config.label = labels::of_session(client).map(|label| named(&label));
     config
+}
+
+fn named(label: &str) -> Label {
+    Label::new(label).expect("it is short and printable")
 }
 
 /// One attempt of a client.
@@ -321,6 +326,7 @@ fn request(id: &Text, attempt: &Attempt) -> AcquireRequest {
             OpWait::Forever => Wait::Forever,
         },
         id: Some(Name::new(id.clone()).expect("it is short and printable")),
+        label: labels::of_request(id).map(|label| named(&label)),
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     op::{OpClaim, OpOwner, OpWait, Text},
-    oracle::service::{Call, Happening, HttpAnswer, MistakenAnswer, Wanted},
+    oracle::service::{Call, Happening, HttpAnswer, MistakenAnswer, Wanted, labels},
     plan::{HttpAttempt, Mistake, RETRY_PAUSE_MS},
 };
 use lockwright_env::{Env as _, sleep, timeout};
@@ -362,6 +362,9 @@ impl Caller {
         }
         if attempt.is_named() {
             body["request_id"] = json!(&*self.id);
+        }
+        if let Some(label) = labels::of_request(&self.id) {
+            body["label"] = json!(&*label);
         }
         match claims {
             [claim] => {

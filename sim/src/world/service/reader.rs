@@ -14,6 +14,9 @@ use std::{io, sync::Arc, time::Duration};
 /// An answer that takes longer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The token and the label of a lock.
+type Seen = (u64, Option<Text>);
+
 /// A reader of the plan.
 pub(super) struct Reader {
     stage: Arc<Stage>,
@@ -49,19 +52,25 @@ impl Reader {
             let look = Text::from(format!("{}-{number}", self.name));
             // Without an answer nothing was seen.
             let looked = timeout(&env, PATIENCE, self.look(&env, &look)).await;
-            if let Ok(Ok(Some(tokens))) = looked {
+            if let Ok(Ok(Some(locks))) = looked {
+                let tokens = locks.iter().map(|(token, _)| *token).collect();
                 let looked = Happening::Looked {
-                    look,
+                    look: look.clone(),
                     namespace: self.plan.namespace.clone(),
                     tokens,
                 };
                 self.stage.happen(simulated(), &looked);
+                for (token, label) in locks {
+                    let look = look.clone();
+                    let seen = Happening::LabelSeen { look, token, label };
+                    self.stage.happen(simulated(), &seen);
+                }
             }
         }
     }
 
-    /// The tokens of all that is held; none when the node cannot say.
-    async fn look(&self, env: &SimEnv, look: &Text) -> io::Result<Option<Vec<u64>>> {
+    /// The tokens and labels of all that is held; none when the node cannot say.
+    async fn look(&self, env: &SimEnv, look: &Text) -> io::Result<Option<Vec<Seen>>> {
         let node = self.plan.node % self.stage.nodes.len();
         let mut stream = env.connect(&address_of(&self.stage, node)).await?;
         let asked = Happening::LookAsked { look: look.clone() };
@@ -81,7 +90,10 @@ impl Reader {
         if !answer.body["next_cursor"].is_null() {
             return Ok(None);
         }
-        let tokens = locks.iter().filter_map(|lock| lock["token"].as_u64());
-        Ok(Some(tokens.collect()))
+        let seen = locks.iter().filter_map(|lock| {
+            let label = lock["label"].as_str().map(Text::from);
+            Some((lock["token"].as_u64()?, label))
+        });
+        Ok(Some(seen.collect()))
     }
 }

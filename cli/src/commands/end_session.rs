@@ -1,0 +1,104 @@
+//! `lockwright end-session`: somebody else's session, ended.
+
+use super::ls;
+use crate::{
+    cli::{Format, Target, name},
+    exit::{Exit, Failure},
+    http::{Api, LockFacts, Owner, in_path, pages, understood},
+    output,
+};
+use lockwright_client::Name;
+use serde_json::Value;
+use std::io::{IsTerminal, Write, stderr, stdin};
+
+/// End somebody else's session, and with it all that it holds and waits for.
+///
+/// Its client is told, and gets nothing any more with this session; a `lockwright lock` ends its
+/// command. The next in the queues get the locks at once, while the client may still be at work: make
+/// sure that it is not, or that what the locks protect checks tokens.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    format: Format,
+
+    /// The session, as `lockwright sessions` shows it
+    #[arg(value_parser = name)]
+    session: Name,
+
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lockwright sessions
+  lockwright end-session GxW0_NLPcLU --yes
+
+Exit codes: 0 it has ended; 1 refused (unknown_session), or the answer was no; 2 usage; 69 no server.";
+
+/// Runs the command.
+pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
+    let api = Api::new(&args.target, args.format.json);
+    if !args.yes && !confirmed(args, &api)? {
+        return Err(Failure::new(Exit::REFUSED, "no session was ended"));
+    }
+    let session = in_path(args.session.as_str()).replace('/', "%2F");
+    let answer = api.end(&format!("/v1/sessions/{session}"))?;
+    said(args, &answer).map_err(|failure| failure.but_done("the session was ended"))?;
+    Ok(Exit::DONE)
+}
+
+fn said(args: &Args, answer: &Value) -> Result<(), Failure> {
+    if args.format.json {
+        return output::say(&answer.to_string());
+    }
+    let locks: Vec<LockFacts> = understood(&answer["locks"])?;
+    let label = answer["label"].as_str();
+    let label = label.map_or_else(String::new, |label| format!(" ({label})"));
+    let ended = format!("ended: session {}{label}", args.session);
+    output::say(&output::printable(&ended))?;
+    for lock in locks {
+        let claims = lock.claims();
+        output::say(&match lock.token {
+            Some(token) => format!("ended: {claims}, held with the token {token}"),
+            None => format!("ended: {claims}, waited for"),
+        })?;
+    }
+    Ok(())
+}
+
+/// Shows what it has, and asks.
+fn confirmed(args: &Args, api: &Api) -> Result<bool, Failure> {
+    if !stdin().is_terminal() {
+        return Err(Failure::usage(
+            "this ends somebody else's session, and there is no terminal to ask on: give --yes",
+        ));
+    }
+    let owner = Owner::Session(args.session.to_string());
+    let mut table = ls::table(true);
+    pages(api, "/v1/locks", &[], "locks", |lock| {
+        let lock: LockFacts = understood(lock)?;
+        if lock.owner == owner {
+            ls::add(&mut table, &lock, true);
+        }
+        Ok(())
+    })?;
+    // Nobody can agree to what cannot be seen.
+    table.print().map_err(|_| {
+        let what = "what it has cannot be shown, so nothing was ended: give --yes to end it";
+        Failure::new(Exit::NOT_WRITTEN, what)
+    })?;
+    // What cannot be asked is not agreed to.
+    let asked = write!(stderr(), "End the session {}? [y/N] ", args.session);
+    if asked.is_err() {
+        return Ok(false);
+    }
+    let mut answer = String::new();
+    let read = stdin().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+}
