@@ -2,7 +2,11 @@
 
 use crate::{ClaimText, WaitMs};
 use lockwright_engine::{DurationMs, EndReason, Mode, Name, Token};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use std::fmt;
 
 /// Body of `POST /v1/acquire`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,42 +15,40 @@ use serde::{Deserialize, Serialize};
 pub struct AcquireBody {
     /// The path to lock; or `claims`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub key: Option<String>,
     /// How to lock `key`: `write` (as without it) or `read`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::Mode>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = schema::Mode, required = false))]
     pub mode: Option<Mode>,
     /// Several paths at once: all of them or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<schema::Claim>>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<schema::Claim>, required = false))]
     pub claims: Option<Vec<ClaimForm>>,
     /// Who holds the lock.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub holder: Name,
     /// The lease in ms, counted from the grant; without it the lock lasts until it is released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u64, required = false))]
     pub ttl_ms: Option<DurationMs>,
     /// How long to wait: milliseconds, `"forever"`, or `"no"` (as without it, and as 0).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::Wait>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = schema::Wait, required = false))]
     pub wait_ms: Option<WaitMs>,
     /// The lock space; `default` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub namespace: Option<Name>,
     /// Names the request within its holder: asking again with the same id never locks twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub request_id: Option<Name>,
 }
 
 /// A claim in a body: `{"mode":"write","path":"a/b"}` or `"w a/b"`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a claim, `{\"mode\":\"write\",\"path\":\"a/b\"}` or `\"w a/b\"`"
-)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum ClaimForm {
     /// As text.
     Text(ClaimText),
@@ -59,6 +61,39 @@ pub enum ClaimForm {
     },
 }
 
+impl<'de> Deserialize<'de> for ClaimForm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ClaimForm, D::Error> {
+        deserializer.deserialize_any(ClaimFormVisitor)
+    }
+}
+
+/// Tells what is wrong with a claim, and where, which a reader that tries one form after the other
+/// cannot.
+struct ClaimFormVisitor;
+
+impl<'de> Visitor<'de> for ClaimFormVisitor {
+    type Value = ClaimForm;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#"a claim, `{"mode":"write","path":"a/b"}` or `"w a/b"`"#)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<ClaimForm, E> {
+        Ok(ClaimForm::Text(ClaimText::new(text)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<ClaimForm, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Words {
+            mode: Mode,
+            path: String,
+        }
+        let Words { mode, path } = Words::deserialize(MapAccessDeserializer::new(fields))?;
+        Ok(ClaimForm::Words { mode, path })
+    }
+}
+
 /// Body of `POST /v1/renew`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -68,7 +103,7 @@ pub struct RenewBody {
     pub key: String,
     /// Its holder; when given, it must be right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub holder: Option<Name>,
     /// The token of its grant.
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
@@ -78,7 +113,7 @@ pub struct RenewBody {
     pub ttl_ms: DurationMs,
     /// The lock space; `default` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub namespace: Option<Name>,
 }
 
@@ -91,14 +126,14 @@ pub struct ReleaseBody {
     pub key: String,
     /// Its holder; when given, it must be right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub holder: Option<Name>,
     /// The token of its grant.
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub token: Token,
     /// The lock space; `default` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub namespace: Option<Name>,
 }
 
@@ -440,11 +475,11 @@ pub struct BreakBody {
     pub key: String,
     /// When given, only the lock with this token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u64, required = false))]
     pub token: Option<Token>,
     /// The lock space; `default` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub namespace: Option<Name>,
 }
 
@@ -527,8 +562,16 @@ mod schema {
     #[serde(untagged)]
     #[expect(dead_code, reason = "it is there for its derived schema")]
     pub(super) enum Claim {
-        Words { mode: Mode, path: String },
+        Words(ClaimInWords),
         Text(String),
+    }
+
+    /// A claim in words.
+    #[derive(serde::Serialize, utoipa::ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct ClaimInWords {
+        mode: Mode,
+        path: String,
     }
 
     /// How a request ended.

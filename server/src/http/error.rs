@@ -4,6 +4,7 @@ use super::view::claim_views;
 use crate::call::{Found, Unavailable};
 use axum::{
     Json,
+    extract::ws::rejection::WebSocketUpgradeRejection,
     http::{Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
@@ -12,14 +13,14 @@ use lockwright_protocol::{cluster::NodeState, http::ErrorBody};
 
 /// An error, as whoever asked is told.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     /// In a box, since results are handed on by value and most are no errors.
     body: Box<ErrorBody>,
 }
 
 impl ApiError {
-    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> ApiError {
+    pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> ApiError {
         let body = Box::new(ErrorBody {
             error: code.to_owned(),
             message: message.into(),
@@ -29,7 +30,7 @@ impl ApiError {
     }
 
     /// The request cannot be read, or asks for what cannot be.
-    pub(super) fn invalid(message: impl Into<String>) -> ApiError {
+    pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
         let code = ErrorCode::InvalidRequest.as_str();
         ApiError::new(StatusCode::BAD_REQUEST, code, message)
     }
@@ -41,7 +42,7 @@ impl ApiError {
     }
 
     /// The engine refuses.
-    pub(super) fn refused(refusal: Refusal) -> ApiError {
+    pub(crate) fn refused(refusal: Refusal) -> ApiError {
         let code = refusal.code();
         let mut error = ApiError::new(status_of(code), code.as_str(), refusal.to_string());
         match refusal {
@@ -111,7 +112,7 @@ impl ApiError {
         self
     }
 
-    pub(super) fn with_status(mut self, status: StatusCode) -> ApiError {
+    pub(crate) fn with_status(mut self, status: StatusCode) -> ApiError {
         self.status = status;
         self
     }
@@ -129,6 +130,15 @@ impl ApiError {
             self.body.message = format!("this node does not serve: {}", state.text);
         }
         self
+    }
+
+    /// The request for a WebSocket is none.
+    pub(crate) fn no_upgrade(rejection: &WebSocketUpgradeRejection) -> ApiError {
+        let message = format!(
+            "this path is a WebSocket, and the request does not ask for one: {}",
+            rejection.body_text()
+        );
+        ApiError::invalid(message).with_status(rejection.status())
     }
 
     #[cfg(test)]

@@ -1,16 +1,17 @@
 //! `/lock/{name}`: one lock, for shell scripts and people with curl.
 
-use super::{body::Params, delivery::Delivered, error::ApiError, locks, namespace, path};
+use super::{
+    body::{InPath, Params},
+    delivery::Delivered,
+    error::ApiError,
+    locks, namespace, path,
+};
 use crate::{
     call::{CallAnswer, Consistency, HeldBy},
     proposal::{Action, Right},
     session_endpoint::Gate,
 };
-use axum::{
-    Json,
-    extract::{Path as UrlPath, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use lockwright_engine::{Claim, LockState, Mode, Name, Refusal, Token};
 use lockwright_env::Env;
 use lockwright_protocol::{
@@ -34,7 +35,7 @@ pub(super) struct Where {
 /// Is it locked? Anything that is held and overlaps counts.
 pub(super) async fn is_locked<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    UrlPath(key): UrlPath<String>,
+    InPath(key): InPath<String>,
     Params(asked): Params<Where>,
 ) -> Result<Json<Locked>, ApiError> {
     let (namespace, path) = (namespace(asked.namespace), path(&key)?);
@@ -76,7 +77,7 @@ pub(super) struct How {
 /// Locks it.
 pub(super) async fn lock<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    UrlPath(key): UrlPath<String>,
+    InPath(key): InPath<String>,
     Params(how): Params<How>,
 ) -> Result<Delivered<Acquired>, ApiError> {
     let ttl_ms = how.ttl_ms.map(|ms| {
@@ -120,7 +121,7 @@ pub(super) struct Whose {
 /// Unlocks it.
 pub(super) async fn unlock<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    UrlPath(key): UrlPath<String>,
+    InPath(key): InPath<String>,
     Params(whose): Params<Whose>,
 ) -> Result<Json<Released>, ApiError> {
     let namespace = namespace(whose.namespace);
