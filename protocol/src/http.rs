@@ -291,6 +291,12 @@ pub struct ErrorBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::EndReason>))]
     pub ended: Option<EndReason>,
+    /// With `ambiguous`: the locks that may be meant, a hundred of them at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<LockView>,
+    /// With `ambiguous`: how many there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
     /// From `GET /readyz`: what the node waits for; left out when it does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<crate::cluster::Waiting>,
@@ -489,6 +495,10 @@ pub struct BreakBody {
 pub struct Broken {
     /// What was broken, as it was before.
     pub broken: Vec<LockView>,
+    /// Whether more is held there, since not more than ten thousand locks are broken at once: ask
+    /// again. Left out when it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// A line of `GET /v1/watch`.

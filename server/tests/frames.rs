@@ -74,6 +74,13 @@ impl Socket {
     }
 }
 
+/// The token that a message tells.
+fn token_of(message: &str) -> u64 {
+    let (_, token) = message.split_once(r#""token":"#).expect("a token");
+    let digits = token.find(|character: char| !character.is_ascii_digit());
+    token[..digits.unwrap_or(token.len())].parse().unwrap()
+}
+
 #[tokio::test]
 async fn an_id_that_comes_again_for_other_claims_is_refused_with_those_of_the_first() {
     const MISMATCH: &str = r#""type":"error","error":"request_mismatch","message":"the id is that"#;
@@ -95,6 +102,7 @@ async fn an_id_that_comes_again_for_other_claims_is_refused_with_those_of_the_fi
         held.contains(r#""type":"granted","id":"L","token":"#),
         "{held}"
     );
+    let token = token_of(&held);
     let queued = socket.ask(&acquire(3, "M", r#""r q/x""#)).await;
     assert_eq!(queued, r#"{"seq":3,"type":"queued","id":"M"}"#);
     for (seq, claims) in (4..).zip([
@@ -104,7 +112,7 @@ async fn an_id_that_comes_again_for_other_claims_is_refused_with_those_of_the_fi
         r#""w a","r b","r c""#,
     ]) {
         let got = socket.ask(&acquire(seq, "L", claims)).await;
-        refused(&got, r#""claims":["r b","w a"]}"#);
+        refused(&got, r#""claims":["w a","r b"]}"#);
         let got = socket.ask(&acquire(seq, "M", claims)).await;
         refused(&got, r#""claims":["r q/x"]}"#);
     }
@@ -113,13 +121,16 @@ async fn an_id_that_comes_again_for_other_claims_is_refused_with_those_of_the_fi
         .ask(&acquire(20, "L", r#""r b","w a","w a/x""#))
         .await;
     assert!(
-        again.starts_with(r#"{"seq":20,"type":"granted","id":"L","token":2"#),
+        again.starts_with(r#"{"seq":20,"type":"granted","id":"L","token":"#),
         "{again}"
     );
+    assert_eq!(token_of(&again), token);
     let again = socket.ask(&acquire(21, "M", r#""r q/x""#)).await;
     assert_eq!(again, r#"{"seq":21,"type":"queued","id":"M"}"#);
     let released = socket
-        .ask(r#"{"type":"release","seq":22,"id":"L","token":2}"#)
+        .ask(&format!(
+            r#"{{"type":"release","seq":22,"id":"L","token":{token}}}"#
+        ))
         .await;
     assert_eq!(released, r#"{"seq":22,"type":"done"}"#);
     let got = socket.ask(&acquire(23, "L", r#""w c""#)).await;
@@ -127,7 +138,7 @@ async fn an_id_that_comes_again_for_other_claims_is_refused_with_those_of_the_fi
     // Another session has ids of its own.
     let own = other.ask(&acquire(24, "L", r#""w c""#)).await;
     assert!(
-        own.contains(r#""type":"granted","id":"L","token":3"#),
+        own.contains(r#""type":"granted","id":"L","token":"#) && token_of(&own) == token + 1,
         "{own}"
     );
     service.stop().await;

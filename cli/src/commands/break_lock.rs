@@ -59,9 +59,14 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
         Some(_) => Asked::Again,
         None => Asked::Once,
     };
-    let answer = api.post("/v1/break", body, asked, Patience::default())?;
-    said(args, &answer).map_err(|failure| failure.but_done("the lock was broken"))?;
-    Ok(Exit::DONE)
+    // A server does not break very many at once.
+    loop {
+        let answer = api.post("/v1/break", body.clone(), asked, Patience::default())?;
+        said(args, &answer).map_err(|failure| failure.but_done("the lock was broken"))?;
+        if answer["more"] != true {
+            return Ok(Exit::DONE);
+        }
+    }
 }
 
 fn said(args: &Args, answer: &Value) -> Result<(), Failure> {
@@ -98,6 +103,7 @@ fn confirmed(args: &Args, api: &Api) -> Result<bool, Failure> {
         let what = "what is held cannot be shown, so nothing was broken: give --yes to break it";
         Failure::new(Exit::NOT_WRITTEN, what)
     })?;
+    inspect::say_if_cut(&there)?;
     let what = match args.token {
         Some(token) => format!("the lock with token {token}"),
         None => format!("what is held at `{}`", args.path),

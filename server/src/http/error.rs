@@ -9,7 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lockwright_engine::{Claim, EndReason, ErrorCode, FirstRequest, Mode, PathError, Refusal};
-use lockwright_protocol::{cluster::NodeState, http::ErrorBody};
+use lockwright_protocol::{
+    cluster::NodeState,
+    http::{ErrorBody, LockView},
+};
 
 /// An error, as whoever asked is told.
 #[derive(Debug)]
@@ -121,6 +124,18 @@ impl ApiError {
     pub(super) fn locked(mut self, locked: bool) -> ApiError {
         self.body.locked = Some(locked);
         self
+    }
+
+    /// Several locks may be meant, of which these are shown.
+    pub(super) fn ambiguous(key: &str, locks: Vec<LockView>, count: usize) -> ApiError {
+        let message = format!(
+            "{count} locks are held exactly at `{key}`, and none was ended: say which one with \
+             `token`, or with `holder` if that has one of them"
+        );
+        let mut error = ApiError::new(StatusCode::CONFLICT, "ambiguous", message).locked(true);
+        error.body.locks = locks;
+        error.body.count = Some(count);
+        error
     }
 
     /// With what the node waits for, if it does.

@@ -198,7 +198,8 @@ fn lock() {}
     responses(
         (status = 200, description = "It was unlocked", body = Released),
         (status = 404, description = "It is not locked", body = ErrorBody),
-        (status = 409, description = "`stale_token`, or held in another way", body = ErrorBody)
+        (status = 409, description = "`stale_token`, held in another way, or `ambiguous`: several \
+            locks are held exactly there, and none was ended", body = ErrorBody)
     )
 )]
 fn unlock() {}

@@ -3,6 +3,7 @@
 use super::{body::Object, error::ApiError, namespace, path, view::lock_view};
 use crate::{
     call::CallAnswer,
+    machine::END_MAX,
     proposal::{Action, Right},
     session_endpoint::Gate,
 };
@@ -17,22 +18,30 @@ pub(super) async fn break_lock<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
     Object(body): Object<BreakBody>,
 ) -> Result<Json<Broken>, ApiError> {
+    let (space, at) = (namespace(body.namespace), path(&body.key)?);
     let action = Action::EndAt {
-        namespace: namespace(body.namespace),
-        path: path(&body.key)?,
+        namespace: space.clone(),
+        path: at.clone(),
         token: body.token,
         right: Right::Operator,
     };
     match gate.call(action).await? {
         CallAnswer::Done { locks, .. } => {
             let wall = gate.env().wall_unix_ms();
-            let now = gate.look(|_, now| now).await?;
+            let is_full = locks.len() == END_MAX;
+            let (now, more) = gate
+                .look(move |machine, now| {
+                    let more = is_full && machine.engine().held_at(&space, &at).next().is_some();
+                    (now, more)
+                })
+                .await?;
             for lock in &locks {
                 info!(?lock, "an operator broke a lock");
             }
             let broken = locks.iter().map(|lock| lock_view(lock, now, wall));
             Ok(Json(Broken {
                 broken: broken.collect(),
+                more,
             }))
         }
         CallAnswer::Refused {

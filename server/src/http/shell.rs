@@ -5,6 +5,7 @@ use super::{
     delivery::Delivered,
     error::ApiError,
     locks, namespace, path,
+    view::lock_view,
 };
 use crate::{
     call::{CallAnswer, Consistency, HeldBy},
@@ -12,7 +13,7 @@ use crate::{
     session_endpoint::Gate,
 };
 use axum::{Json, extract::State, http::StatusCode};
-use lockwright_engine::{Claim, LockState, Mode, Name, Refusal, Token};
+use lockwright_engine::{Claim, LockState, Mode, Name, Path, Refusal, Token};
 use lockwright_env::Env;
 use lockwright_protocol::{
     WaitMs,
@@ -124,12 +125,13 @@ pub(super) async fn unlock<E: Env>(
     InPath(key): InPath<String>,
     Params(whose): Params<Whose>,
 ) -> Result<Json<Released>, ApiError> {
-    let namespace = namespace(whose.namespace);
+    let (namespace, path) = (namespace(whose.namespace), path(&key)?);
+    let right = Right::Holder(whose.holder);
     let action = Action::EndAt {
         namespace: namespace.clone(),
-        path: path(&key)?,
+        path: path.clone(),
         token: whose.token,
-        right: Right::Holder(whose.holder),
+        right: right.clone(),
     };
     let (refusal, found) = match gate.call(action).await? {
         CallAnswer::Done { locks, .. } => {
@@ -151,6 +153,12 @@ pub(super) async fn unlock<E: Env>(
         } => (refusal, in_the_way),
         answer => panic!("{answer:?} is no answer to an unlock"),
     };
+    if refusal == Refusal::NotHeld
+        && whose.token.is_none()
+        && let Some(ambiguous) = several(&gate, namespace, path, right).await?
+    {
+        return Err(ambiguous);
+    }
     let error = ApiError::refused(refusal.clone()).because_of(found.as_ref());
     let held = found.as_ref().and_then(|found| found.held.as_ref());
     Err(match (&refusal, held) {
@@ -167,4 +175,30 @@ pub(super) async fn unlock<E: Env>(
             .locked(true),
         _ => locks::not_yours(&refusal, found.as_ref()).locked(true),
     })
+}
+
+/// The locks that may be meant, if there are several: none of them was ended.
+async fn several<E: Env>(
+    gate: &Gate<E>,
+    namespace: Name,
+    path: Path,
+    right: Right,
+) -> Result<Option<ApiError>, ApiError> {
+    /// Locks that are shown.
+    const SHOWN_MAX: usize = 100;
+    let (wall, key) = (gate.env().wall_unix_ms(), path.to_string());
+    let (locks, count) = gate
+        .look(move |machine, now| {
+            let held = machine.engine().held_at(&namespace, &path);
+            let (mut shown, mut count) = (Vec::new(), 0);
+            for lock in held.filter(|lock| right.covers(&lock.key.owner)) {
+                count += 1;
+                if shown.len() < SHOWN_MAX {
+                    shown.push(lock_view(&lock, now, wall));
+                }
+            }
+            (shown, count)
+        })
+        .await?;
+    Ok((count > 1).then(|| ApiError::ambiguous(&key, locks, count)))
 }
