@@ -1,7 +1,7 @@
 //! Questions to the engine: they change nothing.
 
 use crate::{
-    Claim, DurationMs, Engine, LockKey, LockState, Name, Path, SessionKey, TimeMs,
+    Claim, DurationMs, Engine, LockKey, LockState, Name, Path, SessionKey, TimeMs, Token,
     requests::{Phase, Request, RequestId},
     slab::Id,
     tree::{Arrival, Entry, EntryMode, MODES, NodeId},
@@ -155,6 +155,67 @@ impl Engine {
         found.dedup_by_key(|(arrival, _)| *arrival);
         found.truncate(most);
         found.into_iter().map(|(_, id)| self.info(id)).collect()
+    }
+
+    /// The earliest live request that is held and that a request for `claims` conflicts with. Cost:
+    /// that of the ways to the claims and of the queued requests that arrived before it.
+    #[must_use]
+    pub fn held_in_the_way(&self, namespace: &Name, claims: &[Claim]) -> Option<LockInfo> {
+        let root = self.root(namespace)?;
+        let mut earliest: Option<(Arrival, RequestId)> = None;
+        for claim in claims {
+            for (depth, node) in self.tree.way_to(root, &claim.path).into_iter().enumerate() {
+                let own = match depth == claim.path.depth() {
+                    true => EntryMode::of_claim(claim.mode),
+                    false => EntryMode::of_intention(claim.mode),
+                };
+                for &mode in own.incompatible() {
+                    let first = self.held_in(node, mode).next();
+                    let first = first.map(|(entry, _)| (entry.arrival, entry.request));
+                    let both = first.into_iter().chain(earliest);
+                    earliest = both.min_by_key(|(arrival, _)| *arrival);
+                }
+            }
+        }
+        earliest.map(|(_, id)| self.info(id))
+    }
+
+    /// The held locks that claim exactly `path`: the one that writes it, or all that read it, these in
+    /// arrival order. Cost: that of what is taken from it and of the queued requests in between.
+    pub fn held_at(&self, namespace: &Name, path: &Path) -> impl Iterator<Item = LockInfo> {
+        let node = self.node_of(namespace, path);
+        let held = node.into_iter().flat_map(move |node| {
+            let claimed = [EntryMode::Write, EntryMode::Read];
+            claimed
+                .into_iter()
+                .flat_map(move |mode| self.held_in(node, mode))
+        });
+        held.map(|(entry, _)| self.info(entry.request))
+    }
+
+    /// The largest token of the held locks with a claim that covers `path`; none when none does. Cost:
+    /// that of all requests, held and queued, that claim the path or one above it.
+    #[must_use]
+    pub fn covering_token(&self, namespace: &Name, path: &Path) -> Option<Token> {
+        let way = self.tree.way_to(self.root(namespace)?, path);
+        let claimed = [EntryMode::Write, EntryMode::Read];
+        let lists = way
+            .into_iter()
+            .flat_map(|node| claimed.map(|mode| (node, mode)));
+        lists
+            .flat_map(|(node, mode)| self.held_in(node, mode))
+            .map(|(_, token)| token)
+            .max()
+    }
+
+    /// The entries of a list whose requests are held, with the tokens of these.
+    fn held_in(&self, node: NodeId, mode: EntryMode) -> impl Iterator<Item = (&Entry, Token)> {
+        let token = |entry: &Entry| match self.requests[entry.request].state() {
+            LockState::Held { token, .. } => Some(token),
+            _ => None,
+        };
+        let entries = self.tree.list(node, mode);
+        entries.filter_map(move |entry| Some((entry, token(entry)?)))
     }
 
     /// The live requests with a claim at or below `prefix`, in arrival order, at most `most` of

@@ -112,6 +112,18 @@ pub struct NodeView {
     /// Up to which entry its log is known to be that of the leader; null unless the leader
     /// answers and has heard of it.
     pub matched: Option<u64>,
+    /// Whether the node that answers has heard of it within the election timeout; left out when it has
+    /// no reason to hear of it: only the leader, and a node that stands for election, ask all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up: Option<bool>,
+    /// How long ago the node that answers heard of it last, in ms by its own clock; left out when it
+    /// never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_ms: Option<u64>,
+    /// How many entries of the leader's log it is not known to have; left out unless the leader answers
+    /// and has heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
 }
 
 /// What a node counts for.

@@ -2,7 +2,10 @@
 
 mod usual;
 
-use crate::{Message, Request};
+use crate::{
+    Message, Request,
+    strict::{self, Fault, Reader, Tree},
+};
 use lockwright_engine::ErrorCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -101,7 +104,12 @@ impl ClientFrame {
 
     /// Reads any frame, and says what is wrong with it.
     fn decode_any(text: &str) -> Result<ClientFrame, DecodeError> {
-        let mut fields = object(text)?;
+        let not_an_object = |reason: String| DecodeError::NotAnObject { reason };
+        let tree = strict::tree(text.as_bytes());
+        let Tree { value, fault } = tree.map_err(|fault| not_an_object(fault.to_string()))?;
+        let Value::Object(mut fields) = value else {
+            return Err(not_an_object(format!("got {}", brief(&value))));
+        };
         let seq = match fields.remove("seq") {
             Some(value) => seq_of(&value)?,
             None => {
@@ -110,11 +118,40 @@ impl ClientFrame {
                 });
             }
         };
-        Ok(ClientFrame {
-            seq,
-            request: message(fields, Some(seq))?,
-        })
+        let request = match fault {
+            Some(fault) => Err(fault),
+            None => request(fields),
+        };
+        match request {
+            Ok(request) => Ok(ClientFrame { seq, request }),
+            Err(fault) => Err(DecodeError::NotAMessage {
+                seq: Some(seq),
+                reason: fault.to_string(),
+            }),
+        }
     }
+}
+
+/// Reads what is asked.
+fn request(fields: Map<String, Value>) -> Result<Request, Fault> {
+    let read = |fields: &Value| Request::deserialize(Reader::new(fields));
+    let whole = Value::Object(fields);
+    read(&whole).map_err(|fault| {
+        // Its place is lost, since the type of the message may come after it. It is the first field
+        // without which there is no fault, or another one. No message has many fields.
+        const FIELDS_MAX: usize = 16;
+        let names = whole.as_object().into_iter().flat_map(Map::keys);
+        let is_it = |name: &&String| {
+            let mut rest = whole.clone();
+            rest.as_object_mut().map(|fields| fields.remove(*name));
+            read(&rest).err().as_ref() != Some(&fault)
+        };
+        let mut names = names.filter(|name| *name != "type").take(FIELDS_MAX);
+        match names.find(is_it) {
+            Some(name) => fault.in_field(name),
+            None => fault,
+        }
+    })
 }
 
 impl ServerFrame {

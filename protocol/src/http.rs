@@ -2,7 +2,11 @@
 
 use crate::{ClaimText, WaitMs};
 use lockwright_engine::{DurationMs, EndReason, Mode, Name, Token};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use std::fmt;
 
 /// Body of `POST /v1/acquire`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,33 +15,34 @@ use serde::{Deserialize, Serialize};
 pub struct AcquireBody {
     /// The path to lock; or `claims`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub key: Option<String>,
     /// How to lock `key`: `write` (as without it) or `read`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::Mode>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = schema::Mode, required = false))]
     pub mode: Option<Mode>,
     /// Several paths at once: all of them or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<schema::Claim>>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<schema::Claim>, required = false))]
     pub claims: Option<Vec<ClaimForm>>,
     /// Who holds the lock.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub holder: Name,
     /// The lease in ms, counted from the grant; without it the lock lasts until it is released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u64, required = false))]
     pub ttl_ms: Option<DurationMs>,
     /// How long to wait: milliseconds, `"forever"`, or `"no"` (as without it, and as 0).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::Wait>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = schema::Wait, required = false))]
     pub wait_ms: Option<WaitMs>,
     /// The lock space; `default` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub namespace: Option<Name>,
     /// Names the request within its holder: asking again with the same id never locks twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub request_id: Option<Name>,
     /// What people are told of the request: at most 256 bytes, without control characters. That of the
     /// first request with its `request_id` counts.
@@ -46,11 +51,8 @@ pub struct AcquireBody {
 }
 
 /// A claim in a body: `{"mode":"write","path":"a/b"}` or `"w a/b"`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a claim, `{\"mode\":\"write\",\"path\":\"a/b\"}` or `\"w a/b\"`"
-)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum ClaimForm {
     /// As text.
     Text(ClaimText),
@@ -63,6 +65,39 @@ pub enum ClaimForm {
     },
 }
 
+impl<'de> Deserialize<'de> for ClaimForm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ClaimForm, D::Error> {
+        deserializer.deserialize_any(ClaimFormVisitor)
+    }
+}
+
+/// Tells what is wrong with a claim, and where, which a reader that tries one form after the other
+/// cannot.
+struct ClaimFormVisitor;
+
+impl<'de> Visitor<'de> for ClaimFormVisitor {
+    type Value = ClaimForm;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#"a claim, `{"mode":"write","path":"a/b"}` or `"w a/b"`"#)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<ClaimForm, E> {
+        Ok(ClaimForm::Text(ClaimText::new(text)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<ClaimForm, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Words {
+            mode: Mode,
+            path: String,
+        }
+        let Words { mode, path } = Words::deserialize(MapAccessDeserializer::new(fields))?;
+        Ok(ClaimForm::Words { mode, path })
+    }
+}
+
 /// Body of `POST /v1/renew`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -72,7 +107,7 @@ pub struct RenewBody {
     pub key: String,
     /// Its holder; when given, it must be right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub holder: Option<Name>,
     /// The token of its grant.
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
@@ -82,7 +117,7 @@ pub struct RenewBody {
     pub ttl_ms: DurationMs,
     /// The lock space; `default` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub namespace: Option<Name>,
 }
 
@@ -95,14 +130,14 @@ pub struct ReleaseBody {
     pub key: String,
     /// Its holder; when given, it must be right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub holder: Option<Name>,
     /// The token of its grant.
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub token: Token,
     /// The lock space; `default` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub namespace: Option<Name>,
 }
 
@@ -278,6 +313,12 @@ pub struct ErrorBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::EndReason>))]
     pub ended: Option<EndReason>,
+    /// With `ambiguous`: the locks that may be meant, a hundred of them at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<LockView>,
+    /// With `ambiguous`: how many there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
     /// From `GET /readyz`: what the node waits for; left out when it does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<crate::cluster::Waiting>,
@@ -476,11 +517,11 @@ pub struct BreakBody {
     pub id: Option<Name>,
     /// When given, only the lock with this token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u64, required = false))]
     pub token: Option<Token>,
     /// The lock space; `default` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub namespace: Option<Name>,
 }
 
@@ -509,6 +550,10 @@ pub struct SessionEnded {
 pub struct Broken {
     /// What was broken, as it was before.
     pub broken: Vec<LockView>,
+    /// Whether more is held there, since not more than ten thousand locks are broken at once: ask
+    /// again. Left out when it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// A line of `GET /v1/watch`.
@@ -585,8 +630,16 @@ mod schema {
     #[serde(untagged)]
     #[expect(dead_code, reason = "it is there for its derived schema")]
     pub(super) enum Claim {
-        Words { mode: Mode, path: String },
+        Words(ClaimInWords),
         Text(String),
+    }
+
+    /// A claim in words.
+    #[derive(serde::Serialize, utoipa::ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct ClaimInWords {
+        mode: Mode,
+        path: String,
     }
 
     /// How a request ended.

@@ -4,7 +4,8 @@
 //! Read [`Request`] first, what a client says, then [`Message`], what a server says: each goes in
 //! a frame, [`ClientFrame`] or [`ServerFrame`], with its [`Seq`]. `docs/protocol.md` tells the
 //! same to those who write a client in another language. Whoever wants no session asks over plain
-//! HTTP: [`http`]. Operators ask the same way about the nodes of a cluster: [`cluster`].
+//! HTTP: [`http`]. Operators ask the same way about the nodes of a cluster: [`cluster`]. Servers read
+//! what clients say with [`strict`].
 
 mod claim_text;
 pub mod cluster;
@@ -14,6 +15,7 @@ mod label;
 mod request;
 mod response;
 mod secret;
+pub mod strict;
 mod wait;
 
 pub use claim_text::{ClaimError, ClaimText};

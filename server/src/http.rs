@@ -15,7 +15,9 @@ mod shell;
 mod view;
 mod watch;
 
+pub(crate) use body::{NoBody, Nothing, Params};
 pub(crate) use connection::serve;
+pub(crate) use error::ApiError;
 
 use crate::{
     locktopus::{self, LOCKTOPUS_PATH, LOCKTOPUS_STATS_PATH},
@@ -25,7 +27,6 @@ use axum::{
     Router,
     routing::{MethodRouter, delete, get, post},
 };
-use error::ApiError;
 use lockwright_engine::{Name, Path};
 use lockwright_env::Env;
 use lockwright_protocol::{HEALTH_PATH, SESSION_PATH};
@@ -54,6 +55,7 @@ fn routes<E: Env>() -> Vec<(&'static str, MethodRouter<Arc<Gate<E>>>)> {
         .post(shell::lock::<E>)
         .delete(shell::unlock::<E>);
     vec![
+        ("/", get(probes::front)),
         (SESSION_PATH, get(session_endpoint::upgrade::<E>)),
         ("/v1/acquire", post(locks::acquire::<E>)),
         ("/v1/renew", post(locks::renew::<E>)),
@@ -99,9 +101,9 @@ mod tests {
     use lockwright_env::TokioEnv;
     use std::collections::BTreeSet;
 
-    #[tokio::test]
-    async fn what_is_described_is_what_is_served() {
-        let description = openapi::describe().await.0;
+    #[test]
+    fn what_is_described_is_what_is_served() {
+        let description = openapi::description();
         let described: BTreeSet<&str> =
             description.paths.paths.keys().map(String::as_str).collect();
         let served: Vec<String> = routes::<TokioEnv>()

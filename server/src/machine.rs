@@ -1,6 +1,7 @@
 //! The state that the log makes: the engine, and the sessions' secrets and connections.
 
 mod calls;
+pub(crate) use calls::END_MAX;
 mod digests;
 mod labels;
 mod named;
@@ -233,8 +234,14 @@ impl Machine {
         found.retain(|lock| arrived_at.is_none_or(|arrived| lock.arrived_at <= arrived));
         let ahead = found.len();
         let held = found.into_iter();
-        let held = held.filter(|lock| matches!(lock.state, LockState::Held { .. }));
-        let held = held.min_by_key(|lock| lock.arrived_at);
+        let mut held = held
+            .filter(|lock| matches!(lock.state, LockState::Held { .. }))
+            .min_by_key(|lock| lock.arrived_at);
+        // So many may wait for something else that none of the earliest is held.
+        if held.is_none() && ahead == AHEAD_MAX {
+            held = self.engine.held_in_the_way(namespace, claims);
+            held = held.filter(|lock| arrived_at.is_none_or(|arrived| lock.arrived_at <= arrived));
+        }
         InTheWay {
             held: held.map(|lock| self.labelled(lock)),
             ahead,

@@ -345,7 +345,39 @@ impl Drop for Receiving {
     }
 }
 
+/// What is known of whether another node runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sign {
+    /// Whether it was heard of within the patience; none when there is no reason to hear of it.
+    pub(crate) up: Option<bool>,
+    /// How long ago it was heard of last, in ms.
+    pub(crate) heard_ms: Option<u64>,
+}
+
 impl Noted {
+    /// What is known of a node at `now`, when one that is up answers within the patience.
+    pub(super) fn sign_of(&self, node: u64, patience: Duration, now: Duration) -> Sign {
+        let peer = self.peers.get(&node);
+        let led = self.heard.filter(|(leader, _)| *leader == node);
+        let answered = peer.and_then(|peer| peer.answered);
+        let heard = answered.max(led.map(|(_, at)| at));
+        let passed = heard.map(|at| now.saturating_sub(at));
+        let is_missed = |peer: &Peer| {
+            let asked = peer.asked.map(|at| now.saturating_sub(at));
+            peer.failed.is_some() || asked.is_some_and(|asked| asked >= patience)
+        };
+        let up = match passed {
+            Some(passed) if passed < patience => Some(true),
+            // Whoever led is expected to go on.
+            _ if led.is_some() || peer.is_some_and(is_missed) => Some(false),
+            _ => None,
+        };
+        Sign {
+            up,
+            heard_ms: passed.map(in_ms),
+        }
+    }
+
     fn hears(&self, leader: u64, within: Duration, now: Duration) -> bool {
         self.heard
             .is_some_and(|(heard, at)| heard == leader && now.saturating_sub(at) < within)
@@ -928,6 +960,34 @@ mod tests {
         node.waits(Waiting::NoMajority, 1_600, &[]);
         node.notes.answered(4);
         node.serves();
+    }
+
+    #[test]
+    fn a_node_is_up_while_it_is_heard_of_and_down_when_it_is_missed() {
+        let node = Node::new();
+        let patience = Duration::from_millis(400);
+        let is = |id: u64, up: Option<bool>, heard_ms: Option<u64>| {
+            let sign = node.notes.read().sign_of(id, patience, node.notes.now());
+            assert_eq!(sign, Sign { up, heard_ms }, "node {id}");
+        };
+        is(1, None, None);
+        node.notes.heard(1, 0, 0);
+        node.notes.asks(2);
+        node.pass(399);
+        is(1, Some(true), Some(399));
+        is(2, None, None);
+        node.pass(1);
+        is(1, Some(false), Some(400));
+        is(2, Some(false), None);
+        node.notes.answered(2);
+        is(2, Some(true), Some(0));
+        node.pass(400);
+        // It is not asked any more.
+        is(2, None, Some(400));
+        node.notes.failed(2, &"connection refused");
+        is(2, Some(false), Some(400));
+        node.notes.answered(1);
+        is(1, Some(true), Some(0));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::{
     ServerConfig,
     call::{CallerId, Unavailable},
     connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
+    http::{ApiError, Nothing, Params},
     idle::Idle,
     listen::CLOSE_GRACE,
     metrics::Metrics,
@@ -16,7 +17,7 @@ use axum::{
     Extension,
     extract::{
         State,
-        ws::{Message as Frame, WebSocket, WebSocketUpgrade},
+        ws::{Message as Frame, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
     response::Response,
 };
@@ -200,10 +201,12 @@ fn random_prefix() -> String {
 pub(crate) async fn upgrade<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
     Extension(slot): Extension<Slot>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    Params(Nothing {}): Params<Nothing>,
+) -> Result<Response, ApiError> {
+    let upgrade = upgrade.map_err(|rejection| ApiError::no_upgrade(&rejection))?;
     let unread_bytes = gate.message_bytes_max.saturating_mul(UNREAD_FACTOR);
-    upgrade
+    let response = upgrade
         .max_message_size(unread_bytes)
         .max_frame_size(unread_bytes)
         .read_buffer_size(BUFFER_BYTES)
@@ -211,7 +214,8 @@ pub(crate) async fn upgrade<E: Env>(
         .on_upgrade(move |socket| async move {
             serve(&gate, socket).await;
             drop(slot);
-        })
+        });
+    Ok(response)
 }
 
 /// Serves a connection to its end.

@@ -549,6 +549,18 @@ async fn a_node_whose_leader_is_gone_names_none_and_says_so() {
     let leader = usize::try_from(view["leader"].as_u64().unwrap()).unwrap() - 1;
     let (other, last) = ((leader + 1) % 3, (leader + 2) % 3);
     cluster.is_ready(last).await;
+    let is_up = |view: &Value, place: usize, up: bool| {
+        let node = &view["nodes"][place];
+        node["up"] == up && (!up || node["heard_ms"].is_u64())
+    };
+    let all_up = |view: &Value| {
+        let lags = view["nodes"].as_array().unwrap().iter();
+        let caught_up = lags.filter(|node| node["lag"] == 0).count() >= 2;
+        caught_up && (0..3).all(|place| is_up(view, place, true))
+    };
+    cluster.view_when(leader, all_up).await;
+    let hears_leader = |view: &Value| is_up(view, leader, true) && is_up(view, last, true);
+    cluster.view_when(last, hears_leader).await;
     cluster.kill(other).await;
     cluster.kill(leader).await;
     let text = cluster.waits(last, "no_leader").await;
@@ -562,6 +574,10 @@ async fn a_node_whose_leader_is_gone_names_none_and_says_so() {
         assert_eq!(view["leader"], Value::Null, "{view}");
         sleep(&TokioEnv, Duration::from_millis(20)).await;
     }
+    let is_alone = |view: &Value| {
+        is_up(view, last, true) && [leader, other].iter().all(|gone| is_up(view, *gone, false))
+    };
+    cluster.view_when(last, is_alone).await;
     let node = cluster.node(other as u64 + 1).await;
     cluster.nodes[other] = Some(node);
     cluster.is_ready(last).await;

@@ -276,12 +276,16 @@ async fn what_makes_no_sense_is_answered_at_once_and_ends_the_connection() {
             r#"{"action":"lock"}"#.to_owned(),
             "missing field `resources`",
         ),
+        (
+            lock(r#"[{"type":"write","path":["a"],"ttl_ms":5}]"#),
+            "at `resources[0].ttl_ms`: unknown field",
+        ),
         (lock("[]"), "`resources` is empty"),
-        (lock("null"), "invalid type: null"),
+        (lock("null"), "at `resources`: null is no value"),
         (lock(r#"[{"type":"write"}]"#), "missing field `path`"),
         (
             lock(r#"[{"type":"write","path":null}]"#),
-            "invalid type: null",
+            "at `resources[0].path`: null is no value",
         ),
         (
             lock(r#"[{"type":"all","path":["a"]}]"#),

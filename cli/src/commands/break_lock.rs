@@ -81,6 +81,13 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     };
     let answer = api.post("/v1/break", body, asked, Patience::default())?;
     said(args, &answer).map_err(|failure| failure.but_done("the lock was broken"))?;
+    if answer["more"] == true {
+        // Not again by itself: what has been granted meanwhile would be broken, too.
+        return Err(Failure::new(
+            Exit::REFUSED,
+            "a server does not break more locks at once, and more are held there: break again",
+        ));
+    }
     Ok(Exit::DONE)
 }
 
@@ -122,6 +129,7 @@ fn confirmed(args: &Args, api: &Api) -> Result<bool, Failure> {
         let what = "what is held cannot be shown, so nothing was broken: give --yes to break it";
         Failure::new(Exit::NOT_WRITTEN, what)
     })?;
+    inspect::say_if_cut(&there)?;
     let what = match (args.token, &args.owner, &args.id) {
         (Some(token), _, _) => format!("the lock with token {token}"),
         (None, Some(owner), Some(id)) => format!("the request {id} of {owner}"),

@@ -82,12 +82,13 @@ Examples:
   lockwright cluster add 4=lock4:7401/lock4:9009 && lockwright cluster promote 4
   lockwright cluster transfer-leader 2 && lockwright cluster remove 1
 
-MATCHED is the entry of the log up to which a node is known to have what the leader has; `-` when
-that is not known. The last lines say what the node that was asked, and the leader, do or wait for;
+STATE is up when the node that answers (the leader, if it can be asked) has heard of a node within the
+election timeout, HEARD when that was last; MATCHED is the entry of the log up to which a node is known to
+have what the leader has, LAG how many are missing; `-` is what is not known. The last lines say what the node that was asked, and the leader, do or wait for;
 ask a node that does not serve by its own address. A cluster of three or four voters serves while one of them is gone, one of five
 while two are.
 
-Exit codes: 0 done; 1 refused (conflict, ...), or `status` knows of no leader; 2 usage; 69 no server.";
+Exit codes: 0 done; 1 refused (conflict, ...), or `status` knows of no leader that answers; 2 usage; 69 no server.";
 
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
@@ -125,6 +126,14 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     }
     match view.leader {
         None if status => Err(Failure::Silent(Exit::REFUSED)),
+        // Another node has heard of it within the election timeout, and it does not answer now.
+        Some(leader) if status && leader != view.id => Err(Failure::new(
+            Exit::REFUSED,
+            format!(
+                "node {leader}, which node {} takes for the leader, does not answer",
+                view.id
+            ),
+        )),
         _ => Ok(Exit::DONE),
     }
 }
@@ -213,18 +222,30 @@ fn say_state(view: &ClusterView) -> Result<(), Failure> {
 }
 
 fn table(view: &ClusterView) -> Table {
-    let mut table = Table::new(&["NODE", "ROLE", "MATCHED", "ADDRESS", "CLIENTS"]);
+    let mut table = Table::new(&[
+        "NODE", "ROLE", "STATE", "HEARD", "LAG", "MATCHED", "ADDRESS", "CLIENTS",
+    ]);
     for node in &view.nodes {
         let role = match node.role {
             _ if view.leader == Some(node.id) => "leader",
             NodeRole::Voter => "voter",
             NodeRole::Learner => "learner",
         };
-        let matched = node.matched.map(|matched| matched.to_string());
+        let or_dash =
+            |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        let state = match node.up {
+            Some(true) => "up",
+            Some(false) => "down",
+            None => "-",
+        };
+        let heard = node.heard_ms.map(|ms| format!("{ms}ms ago"));
         table.row(vec![
             node.id.to_string(),
             role.to_owned(),
-            matched.unwrap_or_else(|| "-".to_owned()),
+            state.to_owned(),
+            heard.unwrap_or_else(|| "-".to_owned()),
+            or_dash(node.lag),
+            or_dash(node.matched),
             node.address.clone(),
             node.client_address.clone(),
         ]);

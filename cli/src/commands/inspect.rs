@@ -48,7 +48,18 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
         }
     }
     table.print()?;
+    say_if_cut(&answer)?;
     Ok(Exit::DONE)
+}
+
+/// Says that not all that is there is shown, if it is so.
+pub(crate) fn say_if_cut(answer: &Value) -> Result<(), Failure> {
+    match answer["truncated"] == true {
+        true => output::say(
+            "... and more: only the earliest thousand are shown; `lockwright ls PATH --queued` lists all",
+        ),
+        false => Ok(()),
+    }
 }
 
 /// What overlaps a path.

@@ -57,10 +57,10 @@ fn the_nodes_are_shown_as_the_leader_sees_them() {
         lines,
         [
             "node 2 leads; 3 nodes, 2 of them voters; term 7, entry 1234 applied, says node 2",
-            "NODE  ROLE     MATCHED  ADDRESS        CLIENTS",
-            "1     voter    1233     10.0.0.1:7401  10.0.0.1:9009",
-            "2     leader   1233     10.0.0.2:7401  x:1",
-            "3     learner  1233     10.0.0.3:7401  10.0.0.3:9009",
+            "NODE  ROLE     STATE  HEARD  LAG  MATCHED  ADDRESS        CLIENTS",
+            "1     voter    -      -      -    1233     10.0.0.1:7401  10.0.0.1:9009",
+            "2     leader   -      -      -    1233     10.0.0.2:7401  x:1",
+            "3     learner  -      -      -    1233     10.0.0.3:7401  10.0.0.3:9009",
         ]
     );
     let json = run(&["cluster", "--server", &follower.address, "--json", "status"]);
@@ -111,7 +111,12 @@ fn a_leader_that_is_gone_or_unknown_is_told() {
     // Nobody listens where the leader was: what the follower knows is shown.
     let follower = played(view(1, Some(2), ["x:1", "127.0.0.1:1"], None));
     let output = run(&["cluster", "status", "--server", &follower.address]);
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(
+        said.contains("node 2, which node 1 takes for the leader, does not answer"),
+        "{said}"
+    );
     assert!(stdout(&output).contains("says node 1") && stdout(&output).contains(" -  "));
     let lonely = played(view(1, None, ["x:1", "y:1"], None));
     for format in [&[][..], &["--json"]] {

@@ -300,3 +300,46 @@ fn whoever_conflicts_with_claims_is_found_on_the_way_to_them_and_below_in_arriva
         assert_eq!(engine.conflicting(&name("other"), &asked, 9), []);
     }
 }
+
+#[test]
+fn what_is_held_at_a_path_and_in_the_way_is_what_going_through_all_of_it_finds() {
+    let mut world = World::new();
+    world.open(0, "s", 1_000);
+    let wanted = [
+        "r a", "r a/b", "r a, w z", "w a/b/c", "r /", "w a", "r a/b", "w b", "r b, w z", "r a",
+    ];
+    for (at, claims) in (1..).zip(wanted) {
+        let id = match at % 3 {
+            0 => format!("s:L{at}"),
+            _ => format!("L{at}"),
+        };
+        world.wants(at, &id, claims);
+    }
+    let engine = &world.engine;
+    let space = name("default");
+    let mut found = 0;
+    for text in ["/", "a", "a/b", "a/b/c", "a/x", "b", "z", "none"] {
+        let path = path(text);
+        let held = engine.holders(&space, &path);
+        let at = held
+            .iter()
+            .filter(|lock| lock.claims.iter().any(|claim| claim.path == path));
+        let at: Vec<LockInfo> = at.cloned().collect();
+        let found_at: Vec<LockInfo> = engine.held_at(&space, &path).collect();
+        assert_eq!(ids(&found_at), ids(&at), "{text}");
+        found += at.len();
+        let covers = |lock: &&LockInfo| lock.claims.iter().any(|claim| claim.path.covers(&path));
+        let token = |lock: &LockInfo| match lock.state {
+            LockState::Held { token, .. } => Some(token),
+            _ => None,
+        };
+        let covering = held.iter().filter(covers).filter_map(token).max();
+        assert_eq!(engine.covering_token(&space, &path), covering, "{text}");
+        for claim in [Claim::write(path.clone()), Claim::read(path.clone())] {
+            let in_the_way = engine.conflicting(&space, std::slice::from_ref(&claim), 100);
+            let first = in_the_way.into_iter().find(|lock| token(lock).is_some());
+            assert_eq!(engine.held_in_the_way(&space, &[claim]), first, "{text}");
+        }
+    }
+    assert!(found >= 4, "{found} were held");
+}

@@ -88,6 +88,84 @@ fn requests_are_written_as_documented() {
     }
 }
 
+/// Fails to compile when there is a request that [`requests`] may not have.
+fn is_in_requests(request: &Request) {
+    match request {
+        Request::Open { .. }
+        | Request::Resume { .. }
+        | Request::Acquire { .. }
+        | Request::Cancel { .. }
+        | Request::Release { .. }
+        | Request::Renew { .. }
+        | Request::KeepAlive {}
+        | Request::Close {} => {}
+    }
+}
+
+/// The JSON text of an object with these fields.
+fn object_of<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let fields = fields.map(|(name, value)| format!("{name:?}:{value}"));
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+}
+
+/// A request with a mistake, and what is to be said of it.
+fn mistakes(text: &str) -> Vec<(String, String)> {
+    let Value::Object(right) = serde_json::from_str(text).unwrap() else {
+        panic!("{text} is an object");
+    };
+    let right: Vec<(String, String)> = right
+        .iter()
+        .map(|(name, value)| (name.clone(), value.to_string()))
+        .collect();
+    let fields = || right.iter().map(|(name, value)| (&**name, &**value));
+    let mut wrong = vec![
+        (format!("[{text}]"), "expected one JSON object".to_owned()),
+        (format!("{text}{text}"), "trailing characters".to_owned()),
+    ];
+    let values: Vec<&str> = fields().map(|(_, value)| value).collect();
+    let values = format!("[{}]", values.join(","));
+    wrong.push((values, "expected one JSON object".to_owned()));
+    let unknown = fields().chain([("ttl_msx", "5")]);
+    wrong.push((object_of(unknown), "unknown field `ttl_msx`".to_owned()));
+    for (name, value) in fields() {
+        let twice = object_of(fields().chain([(name, value)]));
+        wrong.push((twice, format!("at `{name}`: it comes twice")));
+        let with = |value| {
+            let rest = fields().filter(move |(other, _)| *other != name);
+            object_of(rest.chain([(name, value)]))
+        };
+        let place = match name {
+            "seq" => "`seq`".to_owned(),
+            "type" => String::new(),
+            _ => format!("at `{name}"),
+        };
+        for value in [
+            "null",
+            "true",
+            "-1",
+            "1.5",
+            "{}",
+            "[7]",
+            "[null]",
+            r#"[{"a":1}]"#,
+        ] {
+            wrong.push((with(value), place.clone()));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_request_with_any_mistake_is_refused_with_its_place() {
+    for (request, text) in requests() {
+        is_in_requests(&request);
+        for (wrong, expected) in mistakes(text) {
+            let error = ClientFrame::decode(&wrong).expect_err(&wrong).to_string();
+            assert!(error.contains(&expected), "{wrong}: {error}");
+        }
+    }
+}
+
 #[test]
 fn answers_and_pushes_are_written_as_documented() {
     let granted = Message::Granted {

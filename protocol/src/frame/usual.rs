@@ -46,6 +46,10 @@ fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Opt
 
 /// The frame, if it is one of these requests and nothing about it is strange.
 pub(super) fn decode(text: &str) -> Option<ClientFrame> {
+    // The fields of a struct are read from an array, too.
+    if !text.trim_ascii_start().starts_with('{') {
+        return None;
+    }
     let Fields {
         kind,
         seq,
@@ -118,7 +122,10 @@ mod tests {
             r#""token":null"#,
             r#""seq":null"#,
         ];
-        let mut texts = Vec::new();
+        let mut texts = vec![
+            r#"["cancel",1,"L"]"#.to_owned(),
+            r#" ["keep_alive",1]"#.to_owned(),
+        ];
         for request in requests {
             texts.push(format!("{{{request}}}"));
             texts.push(format!("{{{request}}} x"));
@@ -152,5 +159,6 @@ mod tests {
             }
         }
         assert!(read > 10 && left > 100, "{read} read, {left} left");
+        assert_eq!(decode(r#"["cancel",1,"L"]"#), None);
     }
 }

@@ -1,35 +1,57 @@
-//! Reading what comes with a request.
+//! Reading what comes with a request: all of it, or an error that says what is not understood.
+//!
+//! Every handler takes either an [`Object`], which refuses a query, or [`Params`], which refuse a
+//! body; those that take neither have `Params<Nothing>`. So nothing that a client says is passed over.
 
 use super::error::ApiError;
 use crate::session_endpoint::Gate;
 use axum::{
-    body::to_bytes,
-    extract::{FromRequest, FromRequestParts, Query, Request},
-    http::{StatusCode, request::Parts},
+    body::{Body, Bytes, HttpBody, to_bytes},
+    extract::{FromRequest, FromRequestParts, Path as UrlPath, Query, Request},
+    http::{Method, StatusCode, Uri, request::Parts},
 };
+use http_body_util::BodyExt;
 use lockwright_env::{Env, timeout};
-use serde::de::DeserializeOwned;
+use lockwright_protocol::strict;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::sync::Arc;
 
-/// The body of a request, which is one JSON object.
-pub(super) struct Object<T>(pub(super) T);
+/// The body of a request, which is one JSON object, whatever its content type. There are no
+/// parameters beside it.
+pub(crate) struct Object<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, E: Env> FromRequest<Arc<Gate<E>>> for Object<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, gate: &Arc<Gate<E>>) -> Result<Object<T>, ApiError> {
+        let (method, uri) = (request.method(), request.uri());
+        if let Some(query) = uri.query().filter(|query| !query.is_empty()) {
+            return Err(ApiError::invalid(format!(
+                "{method} {} takes no query parameters, got `?{}`: what it is to do is said in its \
+                 body, a JSON object",
+                uri.path(),
+                brief(query)
+            )));
+        }
         let max = gate.message_bytes_max();
-        let reading = to_bytes(request.into_body(), max);
-        let bytes = timeout(gate.env(), gate.idle_timeout(), reading).await;
-        let bytes = bytes.map_err(|_| {
-            let message = "the rest of the body did not come for the idle timeout";
-            ApiError::new(StatusCode::REQUEST_TIMEOUT, "invalid_request", message)
-        })?;
+        let bytes = in_time(gate, to_bytes(request.into_body(), max)).await?;
         let bytes = bytes.map_err(|error| unreadable(&error, max))?;
-        serde_json::from_slice(&bytes)
+        strict::object(&bytes)
             .map(Object)
-            .map_err(|error| ApiError::invalid(format!("the body is not what it must be: {error}")))
+            .map_err(|fault| ApiError::invalid(format!("invalid request body: {fault}")))
     }
+}
+
+/// What a read of a body gives, if that does not take too long.
+async fn in_time<T, E: Env>(
+    gate: &Gate<E>,
+    reading: impl Future<Output = T>,
+) -> Result<T, ApiError> {
+    let read = timeout(gate.env(), gate.idle_timeout(), reading).await;
+    read.map_err(|_| {
+        let message = "the rest of the body did not come for the idle timeout";
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "invalid_request", message)
+    })
 }
 
 fn unreadable(error: &axum::Error, max: usize) -> ApiError {
@@ -41,23 +63,181 @@ fn unreadable(error: &axum::Error, max: usize) -> ApiError {
     ApiError::invalid(format!("the body cannot be read: {error}"))
 }
 
-/// What follows the question mark.
-pub(super) struct Params<T>(pub(super) T);
+/// What follows the question mark. There is no body beside it.
+pub(crate) struct Params<T>(pub(crate) T);
 
-impl<T: DeserializeOwned, E: Env> FromRequestParts<Arc<Gate<E>>> for Params<T> {
+/// No parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+impl<T: DeserializeOwned + Send, E: Env> FromRequest<Arc<Gate<E>>> for Params<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        _: &Arc<Gate<E>>,
-    ) -> Result<Params<T>, ApiError> {
-        match Query::try_from_uri(&parts.uri) {
-            Ok(Query(params)) => Ok(Params(params)),
-            Err(error) => Err(ApiError::invalid(format!(
-                "the query is not what it must be: {}",
-                std::error::Error::source(&error)
-                    .map_or_else(|| error.to_string(), ToString::to_string)
+    async fn from_request(request: Request, gate: &Arc<Gate<E>>) -> Result<Params<T>, ApiError> {
+        let params = params(request.uri())?;
+        NoBody::from_request(request, gate).await?;
+        Ok(Params(params))
+    }
+}
+
+/// Reads the query of a URL.
+fn params<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
+    match Query::try_from_uri(uri) {
+        Ok(Query(params)) => Ok(params),
+        Err(error) => Err(ApiError::invalid(format!(
+            "invalid query: {}",
+            std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), ToString::to_string)
+        ))),
+    }
+}
+
+/// A request without a body.
+pub(crate) struct NoBody;
+
+impl<E: Env> FromRequest<Arc<Gate<E>>> for NoBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, gate: &Arc<Gate<E>>) -> Result<NoBody, ApiError> {
+        let (parts, mut body) = request.into_parts();
+        // In chunks there may be none.
+        while !body.is_end_stream() {
+            let Some(frame) = in_time(gate, next_frame(&mut body)).await? else {
+                break;
+            };
+            let frame = frame.map_err(|error| unreadable(&error, 0))?;
+            if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+                return Err(has_a_body(&parts.method, &parts.uri));
+            }
+        }
+        Ok(NoBody)
+    }
+}
+
+async fn next_frame(body: &mut Body) -> Option<Result<hyper::body::Frame<Bytes>, axum::Error>> {
+    body.frame().await
+}
+
+fn has_a_body(method: &Method, uri: &Uri) -> ApiError {
+    ApiError::invalid(format!(
+        "{method} {} takes no body: what it is to do is said in the query, as in `?name=value`; GET \
+         /openapi.json lists the parameters",
+        uri.path()
+    ))
+}
+
+/// What the path of a URL has in the places of a route.
+pub(crate) struct InPath<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<InPath<T>, ApiError> {
+        match UrlPath::from_request_parts(parts, state).await {
+            Ok(UrlPath(value)) => Ok(InPath(value)),
+            Err(rejection) => Err(ApiError::invalid(format!(
+                "invalid path `{}`: {}",
+                brief(parts.uri.path()),
+                rejection.body_text()
             ))),
+        }
+    }
+}
+
+/// Whether each `%` of a URL stands for a byte, and these are text. Readers of URLs take others as
+/// they are, or put other characters in their place: a lock by another name.
+pub(crate) fn well_encoded(uri: &Uri) -> Result<(), ApiError> {
+    let query = uri.query().unwrap_or_default();
+    for (part, text) in [("path", uri.path()), ("query", query)] {
+        if !is_well_encoded(text) {
+            return Err(ApiError::invalid(format!(
+                "invalid {part} `{}`: each `%` must begin the two hexadecimal digits of a byte, \
+                 and the bytes must be UTF-8; a `%` itself is `%25`",
+                brief(text)
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn is_well_encoded(text: &str) -> bool {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let Some(digits) = (byte == b'%').then(|| after.get(..2)) else {
+            decoded.push(byte);
+            rest = after;
+            continue;
+        };
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
+            return false;
+        };
+        decoded.push(byte);
+        rest = &after[2..];
+    }
+    std::str::from_utf8(&decoded).is_ok()
+}
+
+/// A text for an error message: short, however long it is.
+fn brief(text: &str) -> String {
+    const CHARS_MAX: usize = 80;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_percent_sign_stands_for_a_byte_of_text() {
+        for right in [
+            "",
+            "/a/b",
+            "/a%20b",
+            "/%C3%BC",
+            "/\u{fc}",
+            "a=%25&b=+",
+            "/%2f%2F",
+        ] {
+            assert!(is_well_encoded(right), "{right}");
+        }
+        for wrong in [
+            "%", "/100%", "/%2", "/%zz", "/%+1", "/%\u{fc}", "/%ff", "/%C3x", "/%C3%28",
+        ] {
+            assert!(!is_well_encoded(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_is_wrong_is_named() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "they are read to see what is wrong with them")]
+        struct Asked {
+            key: String,
+            ms: Option<u64>,
+            limit: Option<u64>,
+        }
+        let wrong = |query: &str| {
+            let uri: Uri = format!("/?{query}").parse().unwrap();
+            let error = params::<Asked>(&uri).unwrap_err();
+            error.status_and_json().1
+        };
+        for (query, expected) in [
+            ("key=a&ms=x", "invalid query: ms: invalid digit"),
+            ("ms=1&limit=&key=a", "invalid query: limit: "),
+            ("key=a&sm=1", "invalid query: sm: unknown field `sm`"),
+            ("key=a&key=a", "invalid query: duplicate field `key`"),
+            ("ms=1", "invalid query: missing field `key`"),
+        ] {
+            let got = wrong(query);
+            assert!(got.contains(expected), "{query}: {got}");
         }
     }
 }

@@ -1,6 +1,9 @@
 //! `/v1/cluster`: which nodes there are, for operators.
 
-use super::{body::Object, error::ApiError};
+use super::{
+    body::{InPath, Nothing, Object, Params},
+    error::ApiError,
+};
 use crate::{
     Member,
     call::Unavailable,
@@ -8,11 +11,7 @@ use crate::{
     raft::{Members, NotChanged},
     session_endpoint::Gate,
 };
-use axum::{
-    Json,
-    extract::{Path as UrlPath, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use lockwright_env::Env;
 use lockwright_protocol::cluster::{ClusterView, NewLeader, NewNode};
 use std::sync::Arc;
@@ -20,7 +19,10 @@ use tracing::info;
 
 type Answer = Result<Json<ClusterView>, ApiError>;
 
-pub(super) async fn view<E: Env>(State(gate): State<Arc<Gate<E>>>) -> Json<ClusterView> {
+pub(super) async fn view<E: Env>(
+    State(gate): State<Arc<Gate<E>>>,
+    Params(Nothing {}): Params<Nothing>,
+) -> Json<ClusterView> {
     Json(gate.members().view())
 }
 
@@ -39,7 +41,8 @@ pub(super) async fn add<E: Env>(
 
 pub(super) async fn promote<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    UrlPath(id): UrlPath<u64>,
+    InPath(id): InPath<u64>,
+    Params(Nothing {}): Params<Nothing>,
 ) -> Answer {
     let members = members(&gate)?;
     let has_joined = gate
@@ -51,7 +54,8 @@ pub(super) async fn promote<E: Env>(
 
 pub(super) async fn remove<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    UrlPath(id): UrlPath<u64>,
+    InPath(id): InPath<u64>,
+    Params(Nothing {}): Params<Nothing>,
 ) -> Answer {
     let mut removed = members(&gate)?.remove(gate.env(), id).await;
     // It may have been removed, and the answer lost before it was forgotten.

@@ -1,12 +1,15 @@
 //! One connection: HTTP until it closes or becomes a WebSocket.
 
-use super::delivery::{Owed, Wire, owe};
+use super::{
+    body::well_encoded,
+    delivery::{Owed, Wire, owe},
+};
 use crate::{
     Drain,
     listen::{CLOSE_GRACE, is_over},
     session_endpoint::{Gate, Slot},
 };
-use axum::{Router, body::Body, extract::Request};
+use axum::{Router, body::Body, extract::Request, response::IntoResponse};
 use hyper::body::Incoming;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use lockwright_env::{Env, timeout};
@@ -39,10 +42,14 @@ pub(crate) async fn serve<E: Env>(
         let busy = Busy::begin(of_activity.clone(), of_service.env().clone());
         let busy = Open(Arc::new(busy));
         request.extensions_mut().insert(busy.clone());
+        let refused = well_encoded(request.uri()).err();
         let response = hyper::service::Service::call(&router, request);
         let (gate, owed) = (of_service.clone(), owed.clone());
         async move {
-            let response = response.await;
+            let response = match refused {
+                Some(error) => Ok(error.into_response()),
+                None => response.await,
+            };
             if let Ok(response) = &response {
                 gate.metrics().answered(response.status().as_u16());
             }

@@ -4,25 +4,26 @@ use super::view::claim_views;
 use crate::call::{Found, Unavailable};
 use axum::{
     Json,
+    extract::ws::rejection::WebSocketUpgradeRejection,
     http::{Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use lockwright_engine::{Claim, EndReason, ErrorCode, FirstRequest, Mode, PathError, Refusal};
 use lockwright_protocol::{
     cluster::{NodeState, Waiting},
-    http::ErrorBody,
+    http::{ErrorBody, LockView},
 };
 
 /// An error, as whoever asked is told.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     /// In a box, since results are handed on by value and most are no errors.
     body: Box<ErrorBody>,
 }
 
 impl ApiError {
-    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> ApiError {
+    pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> ApiError {
         let body = Box::new(ErrorBody {
             error: code.to_owned(),
             message: message.into(),
@@ -32,7 +33,7 @@ impl ApiError {
     }
 
     /// The request cannot be read, or asks for what cannot be.
-    pub(super) fn invalid(message: impl Into<String>) -> ApiError {
+    pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
         let code = ErrorCode::InvalidRequest.as_str();
         ApiError::new(StatusCode::BAD_REQUEST, code, message)
     }
@@ -44,7 +45,7 @@ impl ApiError {
     }
 
     /// The engine refuses.
-    pub(super) fn refused(refusal: Refusal) -> ApiError {
+    pub(crate) fn refused(refusal: Refusal) -> ApiError {
         let code = refusal.code();
         let mut error = ApiError::new(status_of(code), code.as_str(), refusal.to_string());
         match refusal {
@@ -118,7 +119,7 @@ impl ApiError {
         self
     }
 
-    pub(super) fn with_status(mut self, status: StatusCode) -> ApiError {
+    pub(crate) fn with_status(mut self, status: StatusCode) -> ApiError {
         self.status = status;
         self
     }
@@ -129,6 +130,18 @@ impl ApiError {
         self
     }
 
+    /// Several locks may be meant, of which these are shown.
+    pub(super) fn ambiguous(key: &str, locks: Vec<LockView>, count: usize) -> ApiError {
+        let message = format!(
+            "{count} locks are held exactly at `{key}`, and none was ended: say which one with \
+             `token`, or with `holder` if that has one of them"
+        );
+        let mut error = ApiError::new(StatusCode::CONFLICT, "ambiguous", message).locked(true);
+        error.body.locks = locks;
+        error.body.count = Some(count);
+        error
+    }
+
     /// With what the node waits for, if it does.
     pub(super) fn waiting(mut self, state: &NodeState) -> ApiError {
         self.body.reason = state.reason;
@@ -136,6 +149,15 @@ impl ApiError {
             self.body.message = format!("this node does not serve: {}", state.text);
         }
         self
+    }
+
+    /// The request for a WebSocket is none.
+    pub(crate) fn no_upgrade(rejection: &WebSocketUpgradeRejection) -> ApiError {
+        let message = format!(
+            "this path is a WebSocket, and the request does not ask for one: {}",
+            rejection.body_text()
+        );
+        ApiError::invalid(message).with_status(rejection.status())
     }
 
     #[cfg(test)]

@@ -1,11 +1,13 @@
 //! What is locked, by whom, and who waits: `GET /v1/locks`, `/v1/sessions` and the like.
 
-use super::{body::Params, error::ApiError, namespace, path, view::lock_view};
-use crate::{call::Consistency, handle, session_endpoint::Gate};
-use axum::{
-    Json,
-    extract::{Path as UrlPath, State},
+use super::{
+    body::{InPath, Nothing, Params},
+    error::ApiError,
+    namespace, path,
+    view::lock_view,
 };
+use crate::{call::Consistency, handle, session_endpoint::Gate};
+use axum::{Json, extract::State};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lockwright_engine::{Claim, Cursor, Name, SessionInfo};
 use lockwright_env::Env;
@@ -70,7 +72,7 @@ pub(super) struct Where {
 
 pub(super) async fn resource<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    UrlPath(text): UrlPath<String>,
+    InPath(text): InPath<String>,
     Params(asked): Params<Where>,
 ) -> Result<Json<ResourceView>, ApiError> {
     let (namespace, path) = (namespace(asked.namespace), path(&text)?);
@@ -175,6 +177,7 @@ pub(super) async fn namespaces<E: Env>(
 
 pub(super) async fn stats<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
+    Params(Nothing {}): Params<Nothing>,
 ) -> Result<Json<Stats>, ApiError> {
     let usage = handle::usage(&gate.inputs()).await?;
     let (next_token, now) = gate

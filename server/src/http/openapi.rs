@@ -4,6 +4,7 @@
 //! over the world. A test compares what is described with what is served.
 #![expect(dead_code, reason = "descriptions are for a macro to read")]
 
+use super::body::{Nothing, Params};
 use axum::Json;
 use lockwright_protocol::cluster::{ClusterView, NewLeader, NewNode};
 use lockwright_protocol::http::{
@@ -21,6 +22,7 @@ use utoipa::OpenApi;
         license(name = "MIT")
     ),
     paths(
+        front,
         acquire,
         renew,
         release,
@@ -51,9 +53,20 @@ use utoipa::OpenApi;
 struct Description;
 
 /// The description.
-pub(super) async fn describe() -> Json<utoipa::openapi::OpenApi> {
-    Json(Description::openapi())
+pub(super) async fn describe(
+    Params(Nothing {}): Params<Nothing>,
+) -> Json<utoipa::openapi::OpenApi> {
+    Json(description())
 }
+
+pub(super) fn description() -> utoipa::openapi::OpenApi {
+    Description::openapi()
+}
+
+/// What this is, in one line.
+#[utoipa::path(get, path = "/",
+    responses((status = 200, description = "A line of text", body = String)))]
+fn front() {}
 
 /// The nodes of the cluster, as the one that is asked sees them.
 #[utoipa::path(get, path = "/v1/cluster",
@@ -145,7 +158,9 @@ fn fence() {}
 #[utoipa::path(get, path = "/lock/{name}",
     params(
         ("name" = String, Path, description = "The path"),
-        ("namespace" = Option<String>, Query, description = "The lock space, if not `default`")
+        ("namespace" = Option<String>, Query, description = "The lock space, if not `default`"),
+        ("consistency" = Option<String>, Query, description = "`linearizable`, or `stale`: what this \
+            node knows, which may be of the past")
     ),
     responses(
         (status = 200, description = "It is", body = Locked),
@@ -186,7 +201,8 @@ fn lock() {}
     responses(
         (status = 200, description = "It was unlocked", body = Released),
         (status = 404, description = "It is not locked", body = ErrorBody),
-        (status = 409, description = "`stale_token`, or held in another way", body = ErrorBody)
+        (status = 409, description = "`stale_token`, held in another way, or `ambiguous`: several \
+            locks are held exactly there, and none was ended", body = ErrorBody)
     )
 )]
 fn unlock() {}
@@ -199,7 +215,9 @@ fn unlock() {}
         ("state" = Option<String>, Query, description = "Only `held`, or only `queued`"),
         ("limit" = Option<usize>, Query, description = "Requests of a page, 1 to 1000, else 100; \
             with `state` they may be fewer before the end"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+        ("consistency" = Option<String>, Query, description = "`linearizable`, or `stale`: what this \
+            node knows, which may be of the past")
     ),
     responses((status = 200, description = "In the order of arrival", body = LockPage))
 )]
@@ -209,7 +227,9 @@ fn locks() {}
 #[utoipa::path(get, path = "/v1/locks/{path}",
     params(
         ("path" = String, Path, description = "The path"),
-        ("namespace" = Option<String>, Query, description = "The lock space, if not `default`")
+        ("namespace" = Option<String>, Query, description = "The lock space, if not `default`"),
+        ("consistency" = Option<String>, Query, description = "`linearizable`, or `stale`: what this \
+            node knows, which may be of the past")
     ),
     responses((status = 200, description = "In the order of arrival", body = ResourceView))
 )]
@@ -220,7 +240,9 @@ fn resource() {}
     params(
         ("namespace" = Option<String>, Query, description = "Only those of this lock space"),
         ("limit" = Option<usize>, Query, description = "Sessions of a page, 1 to 1000, else 100"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+        ("consistency" = Option<String>, Query, description = "`linearizable`, or `stale`: what this \
+            node knows, which may be of the past")
     ),
     responses((status = 200, description = "In the order of opening", body = SessionPage))
 )]
@@ -228,6 +250,11 @@ fn sessions() {}
 
 /// The lock spaces in use.
 #[utoipa::path(get, path = "/v1/namespaces",
+    params(
+        ("namespace" = Option<String>, Query, description = "It changes nothing here"),
+        ("consistency" = Option<String>, Query, description = "`linearizable`, or `stale`: what this \
+            node knows, which may be of the past")
+    ),
     responses((status = 200, description = "By name", body = Namespaces)))]
 fn namespaces() {}
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     call::CallAnswer,
-    machine::Labelled,
+    machine::{END_MAX, Labelled},
     proposal::{Action, Right},
     session_endpoint::Gate,
 };
@@ -29,6 +29,7 @@ pub(super) async fn break_lock<E: Env>(
     Object(body): Object<BreakBody>,
 ) -> Result<Json<Broken>, ApiError> {
     let (namespace, path, token) = (namespace(body.namespace), path(&body.key)?, body.token);
+    let (space, at, of_one) = (namespace.clone(), path.clone(), body.owner.is_some());
     let action = match (body.owner, body.id) {
         (Some(view), id) => Action::EndRequests {
             namespace,
@@ -52,13 +53,20 @@ pub(super) async fn break_lock<E: Env>(
     match gate.call(action).await? {
         CallAnswer::Done { locks, .. } => {
             let wall = gate.env().wall_unix_ms();
-            let now = gate.look(|_, now| now).await?;
+            let is_full = !of_one && locks.len() == END_MAX;
+            let (now, more) = gate
+                .look(move |machine, now| {
+                    let more = is_full && machine.engine().held_at(&space, &at).next().is_some();
+                    (now, more)
+                })
+                .await?;
             for Labelled { lock, label } in &locks {
                 info!(?lock, ?label, "an operator broke a lock");
             }
             let broken = locks.iter().map(|lock| lock_view(lock, now, wall));
             Ok(Json(Broken {
                 broken: broken.collect(),
+                more,
             }))
         }
         CallAnswer::Refused {

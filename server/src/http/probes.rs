@@ -1,6 +1,9 @@
 //! `/healthz`, `/readyz` and `/metrics`: what a supervisor asks.
 
-use super::error::ApiError;
+use super::{
+    body::{Nothing, Params},
+    error::ApiError,
+};
 use crate::{call::Unavailable, handle, session_endpoint::Gate};
 use axum::{
     extract::State,
@@ -14,14 +17,24 @@ use std::sync::Arc;
 /// What `GET /metrics` is written in.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// What this is, for whoever comes by.
+pub(super) async fn front(Params(Nothing {}): Params<Nothing>) -> &'static str {
+    concat!(
+        "Lockwright ",
+        env!("CARGO_PKG_VERSION"),
+        ", a lock service. GET /openapi.json describes its HTTP API; its manual is docs/http.md.\n"
+    )
+}
+
 /// The process answers.
-pub(super) async fn is_alive() -> &'static str {
+pub(super) async fn is_alive(Params(Nothing {}): Params<Nothing>) -> &'static str {
     "ok\n"
 }
 
 /// The node does what it is asked.
 pub(super) async fn is_ready<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
+    Params(Nothing {}): Params<Nothing>,
 ) -> Result<&'static str, ApiError> {
     let looked = gate.look(|_, _| ()).await;
     let state = gate.readiness().state();
@@ -45,6 +58,7 @@ fn judge(
 /// What was counted, and what there is.
 pub(super) async fn metrics<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
+    Params(Nothing {}): Params<Nothing>,
 ) -> Result<Response, ApiError> {
     let usage = handle::usage(&gate.inputs()).await?;
     let (engine, count) = (usage.engine, |n: usize| {

@@ -1,18 +1,20 @@
 //! `/lock/{name}`: one lock, for shell scripts and people with curl.
 
-use super::{body::Params, delivery::Delivered, error::ApiError, locks, namespace, path};
+use super::{
+    body::{InPath, Params},
+    delivery::Delivered,
+    error::ApiError,
+    locks, namespace, path,
+    view::lock_view,
+};
 use crate::{
     call::{CallAnswer, Consistency, HeldBy},
     machine::Labelled,
     proposal::{Action, Right},
     session_endpoint::Gate,
 };
-use axum::{
-    Json,
-    extract::{Path as UrlPath, State},
-    http::StatusCode,
-};
-use lockwright_engine::{Claim, LockState, Mode, Name, Refusal, Token};
+use axum::{Json, extract::State, http::StatusCode};
+use lockwright_engine::{Claim, LockState, Mode, Name, Path, Refusal, Token};
 use lockwright_env::Env;
 use lockwright_protocol::{
     WaitMs,
@@ -35,7 +37,7 @@ pub(super) struct Where {
 /// Is it locked? Anything that is held and overlaps counts.
 pub(super) async fn is_locked<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    UrlPath(key): UrlPath<String>,
+    InPath(key): InPath<String>,
     Params(asked): Params<Where>,
 ) -> Result<Json<Locked>, ApiError> {
     let (namespace, path) = (namespace(asked.namespace), path(&key)?);
@@ -80,7 +82,7 @@ pub(super) struct How {
 /// Locks it.
 pub(super) async fn lock<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    UrlPath(key): UrlPath<String>,
+    InPath(key): InPath<String>,
     Params(how): Params<How>,
 ) -> Result<Delivered<Acquired>, ApiError> {
     let ttl_ms = how.ttl_ms.map(|ms| {
@@ -125,15 +127,16 @@ pub(super) struct Whose {
 /// Unlocks it.
 pub(super) async fn unlock<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    UrlPath(key): UrlPath<String>,
+    InPath(key): InPath<String>,
     Params(whose): Params<Whose>,
 ) -> Result<Json<Released>, ApiError> {
-    let namespace = namespace(whose.namespace);
+    let (namespace, path) = (namespace(whose.namespace), path(&key)?);
+    let right = Right::Holder(whose.holder);
     let action = Action::EndAt {
         namespace: namespace.clone(),
-        path: path(&key)?,
+        path: path.clone(),
         token: whose.token,
-        right: Right::Holder(whose.holder),
+        right: right.clone(),
     };
     let (refusal, found) = match gate.call(action).await? {
         CallAnswer::Done { locks, .. } => {
@@ -155,6 +158,12 @@ pub(super) async fn unlock<E: Env>(
         } => (refusal, in_the_way),
         answer => panic!("{answer:?} is no answer to an unlock"),
     };
+    if refusal == Refusal::NotHeld
+        && whose.token.is_none()
+        && let Some(ambiguous) = several(&gate, namespace, path, right).await?
+    {
+        return Err(ambiguous);
+    }
     let error = ApiError::refused(refusal.clone()).because_of(found.as_ref());
     let held = found.as_ref().and_then(|found| found.held.as_ref());
     Err(match (&refusal, held) {
@@ -171,4 +180,30 @@ pub(super) async fn unlock<E: Env>(
             .locked(true),
         _ => locks::not_yours(&refusal, found.as_ref()).locked(true),
     })
+}
+
+/// The locks that may be meant, if there are several: none of them was ended.
+async fn several<E: Env>(
+    gate: &Gate<E>,
+    namespace: Name,
+    path: Path,
+    right: Right,
+) -> Result<Option<ApiError>, ApiError> {
+    /// Locks that are shown.
+    const SHOWN_MAX: usize = 100;
+    let (wall, key) = (gate.env().wall_unix_ms(), path.to_string());
+    let (locks, count) = gate
+        .look(move |machine, now| {
+            let held = machine.engine().held_at(&namespace, &path);
+            let (mut shown, mut count) = (Vec::new(), 0);
+            for lock in held.filter(|lock| right.covers(&lock.key.owner)) {
+                count += 1;
+                if shown.len() < SHOWN_MAX {
+                    shown.push(lock_view(&lock, now, wall));
+                }
+            }
+            (shown, count)
+        })
+        .await?;
+    Ok((count > 1).then(|| ApiError::ambiguous(&key, locks, count)))
 }

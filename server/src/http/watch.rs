@@ -12,7 +12,7 @@ use axum::{
     Extension,
     body::{Body, Bytes},
     extract::State,
-    http::header::CONTENT_TYPE,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use futures_util::{Stream, stream};
@@ -24,9 +24,12 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-/// Requests that are known when watching begins, at most. The end of another one is told without
-/// its claims, and only to who watches everything.
-const KNOWN_MAX: usize = 10_000;
+/// Requests that are known when watching begins, at most: each watcher keeps their claims. The end of
+/// another one is told without its claims, to a watcher of everything; others are refused.
+const KNOWN_MAX: usize = 100_000;
+
+/// Requests that are looked at at once, so that no others wait for long.
+const PAGE: usize = 1_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,20 +47,7 @@ pub(super) async fn watch<E: Env>(
     let prefix = path(asked.prefix.as_deref().unwrap_or("/"))?;
     // First of all, so that nothing falls between what is known and what is seen.
     let events = gate.watch().ok_or_else(|| gate.unavailable())?;
-    let (space, below) = (namespace.clone(), prefix.clone());
-    let known = gate
-        .look(move |machine, _| {
-            let page = machine
-                .engine()
-                .locks_under(&space, &below, None, KNOWN_MAX);
-            let known = page.locks.into_iter().map(|lock| {
-                let label = machine.label(&lock.key).cloned();
-                let claims = lock.claims;
-                (lock.key, Known { claims, label })
-            });
-            known.collect::<BTreeMap<_, _>>()
-        })
-        .await?;
+    let known = known(&gate, &namespace, &prefix).await?;
     let watcher = Watcher {
         namespace,
         prefix,
@@ -75,6 +65,47 @@ pub(super) async fn watch<E: Env>(
 struct Known {
     claims: Vec<Claim>,
     label: Option<Label>,
+}
+
+/// The live requests at and below a path, and what they claim. Those that come and go meanwhile are in
+/// the events, too.
+async fn known<E: Env>(
+    gate: &Gate<E>,
+    namespace: &Name,
+    prefix: &Path,
+) -> Result<BTreeMap<LockKey, Known>, ApiError> {
+    let mut known = BTreeMap::new();
+    let mut from = None;
+    loop {
+        let (space, below) = (namespace.clone(), prefix.clone());
+        let page = gate
+            .look(move |machine, _| {
+                let page = machine.engine().locks_under(&space, &below, from, PAGE);
+                let locks = page.locks.into_iter().map(|lock| {
+                    let label = machine.label(&lock.key).cloned();
+                    let claims = lock.claims;
+                    (lock.key, Known { claims, label })
+                });
+                (locks.collect::<Vec<_>>(), page.next)
+            })
+            .await?;
+        known.extend(page.0);
+        from = page.1;
+        if from.is_none() {
+            return Ok(known);
+        }
+        if known.len() >= KNOWN_MAX {
+            if prefix.is_root() {
+                return Ok(known);
+            }
+            let message = format!(
+                "more than {KNOWN_MAX} requests live at and below `{prefix}`: watch a path with less \
+                 below it, or everything"
+            );
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            return Err(ApiError::new(status, "limit_exceeded", message));
+        }
+    }
 }
 
 struct Watcher {

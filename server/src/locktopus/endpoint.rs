@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     connection::CloseReason,
+    http::{ApiError, NoBody},
     listen::CLOSE_GRACE,
     session_endpoint::{BUFFER_BYTES, Gate, Slot, UNREAD_FACTOR},
 };
@@ -19,7 +20,7 @@ use axum::{
         ws::{CloseFrame, Message as Frame, WebSocket, rejection::WebSocketUpgradeRejection},
     },
     http::StatusCode,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use futures_util::future;
 use lockwright_env::{Env, timeout};
@@ -44,22 +45,17 @@ pub(crate) async fn upgrade<E: Env>(
     Extension(slot): Extension<Slot>,
     RawQuery(query): RawQuery,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let parameters = match Parameters::parse(query.as_deref().unwrap_or_default()) {
-        Ok(parameters) => parameters,
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-    };
-    let upgrade = match upgrade {
-        Ok(upgrade) => {
-            let unread_bytes = gate.message_bytes_max().saturating_mul(UNREAD_FACTOR);
-            upgrade
-                .max_message_size(unread_bytes)
-                .max_frame_size(unread_bytes)
-                .read_buffer_size(BUFFER_BYTES)
-                .write_buffer_size(BUFFER_BYTES)
-        }
-        Err(rejection) => return rejection.into_response(),
-    };
+    _: NoBody,
+) -> Result<Response, ApiError> {
+    let parameters = Parameters::parse(query.as_deref().unwrap_or_default());
+    let parameters = parameters.map_err(|error| ApiError::invalid(error.to_string()))?;
+    let upgrade = upgrade.map_err(|rejection| ApiError::no_upgrade(&rejection))?;
+    let unread_bytes = gate.message_bytes_max().saturating_mul(UNREAD_FACTOR);
+    let upgrade = upgrade
+        .max_message_size(unread_bytes)
+        .max_frame_size(unread_bytes)
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES);
     let (open, opened) = oneshot::channel();
     let (hand_over, socket) = oneshot::channel();
     // A task of its own: if this future is dropped, because the client has gone, the session must
@@ -70,29 +66,38 @@ pub(crate) async fn upgrade<E: Env>(
     });
     let refusal = match opened.await {
         Ok(Ok(())) => {
-            return upgrade.on_upgrade(move |socket| async move {
+            return Ok(upgrade.on_upgrade(move |socket| async move {
                 // It fails when the server stops.
                 let _ = hand_over.send(socket);
-            });
+            }));
         }
         Ok(Err(refusal)) => refusal,
-        Err(_) => "the server shuts down".to_owned(),
+        Err(_) => {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            return Err(ApiError::new(
+                status,
+                "unavailable",
+                "the server shuts down",
+            ));
+        }
     };
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")).into_response()
+    let Complaint { code, message } = refusal;
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    Err(ApiError::new(status, code.as_str(), message))
 }
 
 /// Opens a session, waits for its WebSocket, and serves it.
 async fn attend<E: Env>(
     gate: Arc<Gate<E>>,
     parameters: Parameters,
-    open: oneshot::Sender<Result<(), String>>,
+    open: oneshot::Sender<Result<(), Complaint>>,
     socket: oneshot::Receiver<WebSocket>,
 ) {
     let session = match Session::open(&gate, &parameters).await {
         Ok(session) => session,
         Err(NotOpened::Refused(complaint)) => {
             // It fails when the client has gone.
-            let _ = open.send(Err(complaint.to_string()));
+            let _ = open.send(Err(complaint));
             return;
         }
         Err(NotOpened::Closed(_)) => return,

@@ -1,12 +1,15 @@
 //! `GET /stats_v1`: how much of what there is in a namespace.
 
 use super::parameters;
-use crate::{call::Unavailable, session_endpoint::Gate};
+use crate::{
+    call::Unavailable,
+    http::{ApiError, NoBody},
+    session_endpoint::Gate,
+};
 use axum::{
     Json,
     extract::{RawQuery, State},
     http::StatusCode,
-    response::{IntoResponse, Response},
 };
 use lockwright_engine::{LockInfo, LockState, Name, Path};
 use lockwright_env::Env;
@@ -21,7 +24,7 @@ const PAGE: usize = 1_000;
 /// namespace; nobody does that here, and a number that says something else would be worse than none.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Stats {
+pub(crate) struct Stats {
     /// Requests that are queued.
     groups_pending: usize,
     /// Requests that are held.
@@ -52,18 +55,15 @@ struct Tally {
 pub(crate) async fn stats<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
     RawQuery(query): RawQuery,
-) -> Response {
-    let namespace = match parameters::namespace(query.as_deref().unwrap_or_default()) {
-        Ok(namespace) => namespace,
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-    };
-    match count(&gate, namespace).await {
-        Ok(Some(stats)) => Json(stats).into_response(),
-        Ok(None) => (StatusCode::NOT_FOUND, "Namespace not found\n").into_response(),
-        Err(Unavailable { .. }) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the server shuts down\n").into_response()
-        }
-    }
+    _: NoBody,
+) -> Result<Json<Stats>, ApiError> {
+    let namespace = parameters::only_namespace(query.as_deref().unwrap_or_default());
+    let namespace = namespace.map_err(|error| ApiError::invalid(error.to_string()))?;
+    let stats = count(&gate, namespace.clone()).await?;
+    stats.map(Json).ok_or_else(|| {
+        let message = format!("the namespace `{namespace}` is not in use");
+        ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
+    })
 }
 
 /// Counts what is in a namespace; none if it is not in use.

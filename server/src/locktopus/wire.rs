@@ -1,6 +1,7 @@
 //! What crosses the wire, as Locktopus' clients read and write it.
 
 use lockwright_engine::{ErrorCode, Token};
+use lockwright_protocol::strict;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
@@ -13,9 +14,8 @@ pub(super) const CLOSED: &str = "closed";
 /// The most bytes that WebSocket leaves for the reason in a close frame.
 const REASON_BYTES_MAX: usize = 123;
 
-/// What a client says. Fields that are not known are passed over, as Locktopus does.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "action", rename_all = "lowercase")]
+/// What a client says.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ClientMessage {
     /// Asks for all of these at once.
     Lock { resources: Vec<Resource> },
@@ -23,8 +23,26 @@ pub(super) enum ClientMessage {
     Release {},
 }
 
+/// A message as it is written. A field that neither Locktopus nor this server knows, such as a lease,
+/// is a mistake here: it would be passed over.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    action: Asked,
+    resources: Option<Vec<Resource>>,
+}
+
+/// What is asked.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Asked {
+    Lock,
+    Release,
+}
+
 /// A path, and how it is to be locked.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Resource {
     #[serde(rename = "type", deserialize_with = "lock_type")]
     pub(super) kind: LockType,
@@ -166,8 +184,30 @@ pub(super) fn read(text: &str, bytes_max: usize) -> Result<ClientMessage, Compla
             text.len()
         )));
     }
-    serde_json::from_str(text)
-        .map_err(|error| Complaint::invalid(format!("the message cannot be read: {error}")))
+    let unreadable = |fault| Complaint::invalid(format!("the message cannot be read: {fault}"));
+    let fields = strict::object(text.as_bytes()).map_err(|fault| unreadable(fault.to_string()))?;
+    match fields {
+        Fields {
+            action: Asked::Lock,
+            resources: Some(resources),
+        } => Ok(ClientMessage::Lock { resources }),
+        Fields {
+            action: Asked::Lock,
+            resources: None,
+        } => Err(unreadable("missing field `resources`".to_owned())),
+        // A release is of all that is locked: a list of other resources is a wish that cannot be met.
+        Fields {
+            action: Asked::Release,
+            resources: Some(resources),
+        } if !resources.is_empty() => {
+            let why = "at `resources`: a release is of the whole lock, and names no resources";
+            Err(unreadable(why.to_owned()))
+        }
+        Fields {
+            action: Asked::Release,
+            ..
+        } => Ok(ClientMessage::Release {}),
+    }
 }
 
 #[cfg(test)]
@@ -189,7 +229,7 @@ mod tests {
         let message = r#"{"action":"lock","resources":[{"type":"write","path":["a","b"]}]}"#;
         let expected = lock(&[(LockType::Write, &["a", "b"])]);
         assert_eq!(read(message, 1000), Ok(expected));
-        let message = r#"{"resources":[{"path":[],"type":"READ"},{"type":"w","path":["/"]}],"x":1,"action":"lock"}"#;
+        let message = r#"{"resources":[{"path":[],"type":"READ"},{"type":"w","path":["/"]}],"action":"lock"}"#;
         let expected = lock(&[(LockType::Read, &[]), (LockType::Write, &["/"])]);
         assert_eq!(read(message, 1000), Ok(expected));
         for message in [
@@ -213,7 +253,7 @@ mod tests {
             ),
             (
                 r#"{"action":"lock","resources":[{"type":"read","path":null}]}"#,
-                "invalid type: null, expected a sequence",
+                "at `resources[0].path`: null is no value",
             ),
             (
                 r#"{"action":"lock","resources":[{"type":"read","path":"a/b"}]}"#,
@@ -232,6 +272,34 @@ mod tests {
                 "cannot be read",
             ),
             (r#"{"action":"release"}{}"#, "trailing characters"),
+            (
+                r#"[{"action":"release"}]"#,
+                "expected one JSON object, got an array",
+            ),
+            (
+                r#"{"action":"release","ttl_ms":5}"#,
+                "at `ttl_ms`: unknown field",
+            ),
+            (
+                r#"{"action":"release","resources":null}"#,
+                "at `resources`: null",
+            ),
+            (
+                r#"{"action":"release","resources":[{"type":"read","path":["a"]}]}"#,
+                "at `resources`: a release is of the whole lock",
+            ),
+            (
+                r#"{"action":"lock","resources":[{"type":"read","path":["a"],"ttl_ms":5}]}"#,
+                "at `resources[0].ttl_ms`: unknown field",
+            ),
+            (
+                r#"{"action":"lock","resources":[["read",["a"]]]}"#,
+                "at `resources[0]`: expected an object, got an array",
+            ),
+            (
+                r#"{"action":"lock","action":"release"}"#,
+                "at `action`: it comes twice",
+            ),
         ];
         for (message, reason) in cases {
             let complaint = read(message, 1000).unwrap_err();

@@ -8,9 +8,8 @@ use lockwright_engine::{
 };
 use lockwright_protocol::Label;
 
-/// Locks at one path that are looked at to find those that an operator or a holder without a token
-/// means.
-const LOOK_MAX: usize = 1000;
+/// Locks that are ended at once: more would hold up others. Whoever breaks more is told so.
+pub(crate) const END_MAX: usize = 10_000;
 
 /// A refusal, and what is held there instead.
 type Refused = (Refusal, Box<InTheWay>);
@@ -57,7 +56,9 @@ impl Step<'_> {
         }
     }
 
-    /// Ends what is held exactly at `path`. Gives it as it was before.
+    /// Ends what is held exactly at `path`: all that an operator means, up to [`END_MAX`], and the one
+    /// that a holder means. Nothing is ended when a holder may mean several. Gives what was ended as it
+    /// was before.
     pub(super) fn end_at(
         &mut self,
         namespace: &Name,
@@ -67,25 +68,15 @@ impl Step<'_> {
     ) -> Result<Vec<Labelled>, Refused> {
         self.pass_time();
         let engine = &self.machine.engine;
-        let everything = [Claim::write(path.clone())];
-        let mut found = engine.conflicting(namespace, &everything, LOOK_MAX);
-        // One of very many readers is found by its token.
-        let named = token.and_then(|token| self.machine.named.with_token(token));
-        let named = named.and_then(|key| engine.lock(key));
-        let is_new = |lock: &LockInfo| {
-            lock.key.namespace == *namespace && found.iter().all(|other| other.key != lock.key)
+        let is_meant = |lock: &LockInfo| {
+            let has_token =
+                |given| matches!(lock.state, LockState::Held { token, .. } if token == given);
+            token.is_none_or(has_token) && right.covers(&lock.key.owner)
         };
-        let missed = named.filter(is_new);
-        found.extend(missed);
-        found.retain(|lock| {
-            let LockState::Held { token: held, .. } = lock.state else {
-                return false;
-            };
-            lock.claims.iter().any(|claim| claim.path == *path)
-                && token.is_none_or(|token| token == held)
-                && right.covers(&lock.key.owner)
-        });
-        if found.is_empty() {
+        let found = engine.held_at(namespace, path).filter(is_meant);
+        let found: Vec<LockInfo> = found.take(END_MAX).collect();
+        let is_ambiguous = *right != Right::Operator && found.len() > 1;
+        if found.is_empty() || is_ambiguous {
             return Err(self.nothing_with(namespace, path, token));
         }
         let ended = found.iter().cloned();
@@ -234,7 +225,7 @@ impl Machine {
 }
 
 impl Right {
-    fn covers(&self, owner: &Owner) -> bool {
+    pub(crate) fn covers(&self, owner: &Owner) -> bool {
         match (self, owner) {
             (Right::Operator, _) | (Right::Holder(None), Owner::Named(_)) => true,
             (Right::Holder(Some(holder)), Owner::Named(name)) => holder == name,

@@ -5,7 +5,7 @@ use super::{
     state::{State, WeakState},
     types::{Raft, Types},
 };
-use crate::readiness::{Facts, Notes};
+use crate::readiness::{Facts, Notes, Sign};
 use lockwright_protocol::cluster::NodeState;
 use openraft::{
     ServerState, async_runtime::WatchReceiver, metrics::RaftMetrics, raft::AppendEntriesRequest,
@@ -60,6 +60,12 @@ impl Readiness {
     pub(crate) fn hears(&self, leader: u64) -> bool {
         let now = self.notes.now();
         self.notes.hears(leader, self.election_timeout, now)
+    }
+
+    /// What is known of whether another node runs.
+    pub(super) fn sign_of(&self, node: u64) -> Sign {
+        let noted = self.notes.read();
+        noted.sign_of(node, self.election_timeout, self.notes.now())
     }
 
     /// A node sends entries, or says as the leader that it is there.

@@ -10,7 +10,7 @@ use super::{
     reconfiguration::{Change, PATIENCE, Reconfiguration},
     types::{LogId, Raft, Types},
 };
-use crate::Member;
+use crate::{Member, readiness::Sign};
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::cluster::{ClusterView, NodeRole, NodeView};
 use openraft::{
@@ -69,7 +69,18 @@ impl Members {
             let replication = metrics.replication.as_ref()?;
             replication.get(id)?.map(|last| last.index)
         };
-        let nodes = membership.nodes().map(|(id, member)| NodeView {
+        let sign_of = |id: u64| match id == metrics.id {
+            true => Sign {
+                up: Some(true),
+                heard_ms: Some(0),
+            },
+            false => self.readiness.sign_of(id),
+        };
+        let lag = |id: &u64| {
+            let last = metrics.last_log_index.unwrap_or(0);
+            matched(id).map(|matched| last.saturating_sub(matched))
+        };
+        let view = |id: &u64, member: &Member, Sign { up, heard_ms }| NodeView {
             id: *id,
             address: member.address.clone(),
             client_address: member.client_address.clone(),
@@ -78,7 +89,13 @@ impl Members {
                 false => NodeRole::Learner,
             },
             matched: matched(id),
-        });
+            up,
+            heard_ms,
+            lag: lag(id),
+        };
+        let nodes = membership
+            .nodes()
+            .map(|(id, member)| view(id, member, sign_of(*id)));
         let own = metrics.id;
         let leader = metrics.current_leader;
         ClusterView {

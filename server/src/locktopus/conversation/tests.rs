@@ -1,3 +1,4 @@
+use super::super::wire::{LockType, Resource};
 use super::*;
 use lockwright_engine::DurationMs;
 
@@ -6,10 +7,14 @@ fn id() -> LockId {
 }
 
 fn lock(path: &str) -> ClientMessage {
-    serde_json::from_str(&format!(
-        r#"{{"action":"lock","resources":[{{"type":"write","path":["{path}"]}}]}}"#
-    ))
-    .unwrap()
+    let path = path.to_owned();
+    let resource = Resource {
+        kind: LockType::Write,
+        path: vec![path],
+    };
+    ClientMessage::Lock {
+        resources: vec![resource],
+    }
 }
 
 fn granted(token: u64) -> Message {

@@ -216,6 +216,9 @@ mod tests {
             client_address: String::new(),
             role,
             matched: None,
+            up: None,
+            heard_ms: None,
+            lag: None,
         };
         let voters = voters.iter().map(|index| node(index, NodeRole::Voter));
         let learners = learners.iter().map(|index| node(index, NodeRole::Learner));
