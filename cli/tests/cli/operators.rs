@@ -315,7 +315,7 @@ fn whoever_has_the_right_token_and_is_not_the_owner_is_told_so() {
     for (args, expected) in [
         (
             &["release", "a", "--token", token][..],
-            "belongs to the session ",
+            "belongs to `session:",
         ),
         (
             &["renew", "a", "--ttl", "9s", "--token", token],
