@@ -15,9 +15,9 @@ use digests::Digests;
 pub(crate) use labels::Labelled;
 use labels::Labels;
 use lockwright_engine::{
-    Claim, Command, DurationMs, Engine, EngineConfig, Event, EventKind, HashKey, Limits, LockInfo, LockKey,
-    LockState, Name, Refusal, Reply, SessionChange, SessionKey, Snapshot, SnapshotError, TimeMs,
-    Token, Usage,
+    Claim, Command, DurationMs, Engine, EngineConfig, Event, EventKind, HashKey, Limits, LockInfo,
+    LockKey, LockState, Name, Refusal, Reply, SessionChange, SessionKey, Snapshot, SnapshotError,
+    TimeMs, Token, Usage,
 };
 use lockwright_protocol::Label;
 use named::Named;

@@ -2,7 +2,7 @@
 //! sessions of others.
 
 use super::{
-    body::{Object, Params},
+    body::{InPath, Object, Params},
     error::ApiError,
     namespace, path,
     view::{lock_view, owner},
@@ -13,10 +13,7 @@ use crate::{
     proposal::{Action, Right},
     session_endpoint::Gate,
 };
-use axum::{
-    Json,
-    extract::{Path as UrlPath, State},
-};
+use axum::{Json, extract::State};
 use lockwright_engine::{Name, Refusal, SessionKey};
 use lockwright_env::Env;
 use lockwright_protocol::http::{BreakBody, Broken, SessionEnded};
@@ -100,7 +97,7 @@ pub(super) struct Where {
 /// Ends a session, and with it all its requests.
 pub(super) async fn end_session<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    UrlPath(session): UrlPath<String>,
+    InPath(session): InPath<String>,
     Params(asked): Params<Where>,
 ) -> Result<Json<SessionEnded>, ApiError> {
     let session = Name::new(&session)

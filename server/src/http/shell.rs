@@ -199,7 +199,7 @@ async fn several<E: Env>(
             for lock in held.filter(|lock| right.covers(&lock.key.owner)) {
                 count += 1;
                 if shown.len() < SHOWN_MAX {
-                    shown.push(lock_view(&lock, now, wall));
+                    shown.push(lock_view(&machine.labelled(lock), now, wall));
                 }
             }
             (shown, count)

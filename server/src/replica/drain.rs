@@ -206,8 +206,13 @@ impl<E: Env> Replica<E> {
         self.switchboard
             .close_session(&session, CloseReason::Shutdown);
         let command = Command::CloseSession { session };
-        self.ledger
-            .propose(Action::Call { command, label: None }, Waiter::Nobody);
+        self.ledger.propose(
+            Action::Call {
+                command,
+                label: None,
+            },
+            Waiter::Nobody,
+        );
         true
     }
 }
