@@ -51,6 +51,8 @@ pub enum Stream {
     ServiceDiskPlan = 71,
     /// Faults of profile `service` that are aimed at somebody who holds a lock.
     ServiceAmbushes = 69,
+    /// Stops that wait for locks.
+    ServiceDrains = 74,
     /// The store of profile `fencing`, and what holders do there.
     Fencing = 96,
     /// What goes wrong with the store of profile `fencing`.

@@ -38,6 +38,7 @@ fn every_kind_of_trouble_is_drawn() {
             FaultKind::DiskFails => "fails".to_owned(),
             FaultKind::DiskSlow { .. } => "slow disk".to_owned(),
             FaultKind::LogLoss { kept } => format!("log loss {}", kept.is_some()),
+            FaultKind::Drain => "drain".to_owned(),
         }));
         knocks.extend(plan.strangers.iter().map(|stranger| match stranger.what {
             Knock::Resume => "resume",
@@ -70,8 +71,8 @@ fn every_kind_of_trouble_is_drawn() {
         }));
     }
     // Three ways to cut, two places each to reset, crash and pause, a hold and a slow link; three
-    // troubles of the disk, no power, and two ways to lose the end of the log.
-    assert_eq!(kinds.len(), 17, "{kinds:?}");
+    // troubles of the disk, no power, two ways to lose the end of the log, and a stop that waits.
+    assert_eq!(kinds.len(), 18, "{kinds:?}");
     assert_eq!(knocks.len(), 4, "{knocks:?}");
     let counts = [drifts, jumps, few_connections, shorter_renewals, disks];
     let over_http = [

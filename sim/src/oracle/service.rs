@@ -5,6 +5,7 @@ mod calm;
 pub mod client_lease;
 pub mod closing;
 pub mod connections;
+pub mod drain;
 pub mod durability;
 pub mod failover;
 pub mod fencing;
@@ -38,7 +39,7 @@ use crate::{
     plan::{Knock, ServicePlan},
 };
 use lockwright_engine::{Command, Event, Refusal, Reply, TimeMs};
-use lockwright_server::RaftEvent;
+use lockwright_server::{DrainEvent, RaftEvent};
 use members::{ChangeAnswer, Members, NodeChange};
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -54,6 +55,11 @@ pub enum Happening {
     ServerDown,
     /// The server died, or ended by itself, and what it had on its disk is still there.
     ServerHalted,
+    /// A stop that waits for locks has come so far.
+    Drains {
+        /// How far.
+        event: DrainEvent,
+    },
     /// A server starts, although the end of its log was lost after the one before had stopped.
     StartedAfterLogLoss,
     /// A server begins with what an earlier one had on its disk.
@@ -464,6 +470,12 @@ impl fmt::Display for Happening {
             Happening::StartedAfterLogLoss => {
                 f.write_str("the server starts without the end of its log")
             }
+            Happening::Drains { event } => f.write_str(match event {
+                DrainEvent::Begins => "the server stops when no locks are held any more",
+                DrainEvent::GrantsNothing => "the server grants nothing any more",
+                DrainEvent::Over => "the server waits for locks no longer",
+                DrainEvent::CutShort => "the server is told to stop at once",
+            }),
             Happening::ServerHalted => f.write_str("the server dies; its disk stays"),
             Happening::ServerBack {
                 entries, is_same, ..
@@ -899,6 +911,7 @@ impl ServicePanel {
             Box::new(http_mismatch::HttpMismatch::default()),
             Box::new(http_gone::HttpGone::new(plan.clone())),
             Box::new(http_prompt::HttpPrompt::new(plan.clone())),
+            Box::new(drain::Drain::new(plan)),
         ];
         if plan.store.is_some() {
             oracles.push(Box::new(fencing::Fencing::default()));

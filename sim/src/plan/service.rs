@@ -93,6 +93,10 @@ pub struct ServerPlan {
     /// How many connections may be open at once; the default without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections_max: Option<u32>,
+    /// When it is told to stop it waits for locks, for so long at most, in ms by its clock; without it
+    /// for answers only. Nodes of a cluster are told to wait for locks, and do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_ms: Option<u64>,
     /// The limits of its engine that differ from the defaults.
     #[serde(default, skip_serializing_if = "LimitOverrides::is_empty")]
     pub limits: LimitOverrides,
@@ -317,6 +321,9 @@ pub enum FaultKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kept: Option<u32>,
     },
+    /// The server is told to stop when no locks are held any more, for as long as its `drain_ms` at most.
+    /// It starts again when it has stopped and the fault has ended.
+    Drain,
 }
 
 /// Reads a plan of profile `fencing`, and refuses one that cannot be run.
@@ -403,6 +410,14 @@ impl ServicePlan {
         self.cluster.as_ref()?.operator.as_ref()
     }
 
+    /// For how long the server waits for locks when it stops, at most, in ms; nodes of a cluster do not.
+    pub(crate) fn drain_ms(&self) -> u64 {
+        match self.cluster {
+            Some(_) => 0,
+            None => self.server.drain_ms.unwrap_or(0),
+        }
+    }
+
     /// Whether a fault has to do with the server's disk alone.
     #[must_use]
     pub fn is_of_the_disk(kind: FaultKind) -> bool {
@@ -478,6 +493,9 @@ impl ServicePlan {
         if self.server.connections_max == Some(0) {
             return Err("connections_max must be at least 1".to_owned());
         }
+        if self.server.drain_ms.is_some_and(|ms| ms > PHASE_MS_MAX) {
+            return Err(format!("server: drain_ms is at most {PHASE_MS_MAX}"));
+        }
         if let Some(cluster) = &self.cluster {
             cluster.validate(hosts, self.latency.min_ms, self.active_ms)?;
             self.is_without_server()?;
@@ -505,6 +523,9 @@ impl ServicePlan {
             FaultKind::DiskSlow { by_ms } if by_ms > PHASE_MS_MAX => {
                 Err(format!("disk_slow: by_ms is at most {PHASE_MS_MAX}"))
             }
+            FaultKind::Drain if self.server.drain_ms.is_none() => {
+                Err("drain: the server has no drain_ms".to_owned())
+            }
             FaultKind::LogLoss { kept } if kept.is_some_and(|kept| kept >= 1_000) => {
                 Err("log_loss: kept is at most 999".to_owned())
             }
@@ -512,7 +533,8 @@ impl ServicePlan {
             | FaultKind::DiskFull
             | FaultKind::DiskFails
             | FaultKind::DiskSlow { .. }
-            | FaultKind::LogLoss { .. } => Ok(()),
+            | FaultKind::LogLoss { .. }
+            | FaultKind::Drain => Ok(()),
         })
     }
 }
@@ -529,7 +551,8 @@ impl ServicePlan {
             | FaultKind::DiskFull
             | FaultKind::DiskFails
             | FaultKind::DiskSlow { .. }
-            | FaultKind::LogLoss { .. } => true,
+            | FaultKind::LogLoss { .. }
+            | FaultKind::Drain => true,
         };
         let is_there = self.server.disk.is_some()
             || self.server.clock != ClockPlan::default()

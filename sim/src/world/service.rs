@@ -335,7 +335,7 @@ impl World<'_> {
         let http = plan.http.iter().map(HttpAttempt::longest_ms);
         let longest =
             timers.max().unwrap_or(0) + attempts.max().unwrap_or(0) + http.max().unwrap_or(0);
-        let idle_ms = plan.server.idle_timeout_ms;
+        let idle_ms = plan.server.idle_timeout_ms + 2 * plan.drain_ms();
         let disks_ms = self.disk_ms() + self.store_disk_ms();
         let cluster = plan.cluster.as_ref();
         let recovery_ms = cluster.map_or(0, ClusterPlan::recovery_ms);
@@ -649,7 +649,8 @@ impl World<'_> {
                 | FaultKind::DiskFull
                 | FaultKind::DiskFails
                 | FaultKind::DiskSlow { .. }
-                | FaultKind::LogLoss { .. } => {}
+                | FaultKind::LogLoss { .. }
+                | FaultKind::Drain => {}
             }
         }
     }
@@ -681,6 +682,9 @@ impl World<'_> {
             FaultKind::DiskFails => self.disk(0).fail(true),
             FaultKind::DiskSlow { by_ms } => self.disk(0).slow(by_ms, true),
             FaultKind::LogLoss { kept } => self.stage.nodes[0].stop_and_lose(kept),
+            FaultKind::Drain => self.stage.nodes[0]
+                .drains
+                .send_modify(|drains| *drains += 1),
         }
     }
 
@@ -742,6 +746,9 @@ impl World<'_> {
             FaultKind::DiskFails => self.disk(0).fail(false),
             FaultKind::DiskSlow { by_ms } => self.disk(0).slow(by_ms, false),
             FaultKind::LogLoss { .. } => self.stage.nodes[0].start_after_loss(),
+            FaultKind::Drain => self.stage.nodes[0]
+                .drains
+                .send_modify(|drains| *drains -= 1),
             // A reset is over at once, and a pause knows its end.
             FaultKind::Reset { .. } | FaultKind::Pause { .. } => {}
         }

@@ -218,6 +218,10 @@ fn of_fault(fault: &Fault) -> String {
         FaultKind::DiskSlow { by_ms } => {
             format!("each sync of the server's disk takes {by_ms} ms longer, for {for_ms} ms")
         }
+        FaultKind::Drain => format!(
+            "the server is told to stop when no locks are held any more, and starts again after \
+             {for_ms} ms, or when it has stopped"
+        ),
         FaultKind::LogLoss { kept } => {
             let lost = match kept {
                 None => "the newest segment of its log is gone".to_owned(),

@@ -28,10 +28,11 @@ impl Calm {
             return false;
         }
         let (from, until) = (self.made(attached), in_ms(until));
+        let drain_ms = self.plan.drain_ms();
         let faults = self.plan.faults.iter();
         let touched = faults
             .filter(|fault| concerns(fault.kind, host))
-            .any(|fault| fault.at_ms <= until && ends(fault) >= from);
+            .any(|fault| fault.at_ms <= until && ends(fault, drain_ms) >= from);
         let clocks = [&self.plan.server.clock, &self.plan.hosts[host]];
         let jumps = clocks.into_iter().flat_map(|clock| &clock.jumps);
         let mut leaps = jumps.map(|jump| jump.at_ms);
@@ -51,6 +52,7 @@ impl Calm {
         }
         let (made, until) = (self.made(attached), in_ms(until));
         let from = in_ms(sent).saturating_sub(self.plan.latency.max_ms);
+        let drain_ms = self.plan.drain_ms();
         let mut faults = self.plan.faults.iter();
         !faults.any(|fault| {
             // A message that was lost is never sent again, and all that comes after it waits for
@@ -59,7 +61,7 @@ impl Calm {
                 FaultKind::Cut { .. } => made,
                 _ => from,
             };
-            concerns(fault.kind, host) && fault.at_ms <= until && ends(fault) >= from
+            concerns(fault.kind, host) && fault.at_ms <= until && ends(fault, drain_ms) >= from
         })
     }
 
@@ -105,12 +107,13 @@ fn concerns(kind: FaultKind, host: usize) -> bool {
         | FaultKind::DiskFull
         | FaultKind::DiskFails
         | FaultKind::DiskSlow { .. }
-        | FaultKind::LogLoss { .. } => true,
+        | FaultKind::LogLoss { .. }
+        | FaultKind::Drain => true,
     }
 }
 
-/// When the last message has come that a fault delays.
-fn ends(fault: &Fault) -> u64 {
+/// When the last message has come that a fault delays, when a stop waits so long for locks.
+fn ends(fault: &Fault, drain_ms: u64) -> u64 {
     let late = match fault.kind {
         FaultKind::Slow { max_ms, .. } => max_ms,
         // What was under way when it ended, and the start of a server that could not go on.
@@ -118,6 +121,8 @@ fn ends(fault: &Fault) -> u64 {
         FaultKind::DiskFull | FaultKind::DiskFails => 200,
         // A server that was told to stop waits for its connections to end, and starts twice.
         FaultKind::LogLoss { .. } => 3_000,
+        // It may end later than it is to, and its clients come back when the next one is there.
+        FaultKind::Drain => 2 * drain_ms + 3_000,
         _ => 0,
     };
     // What lasts for no time lasts for a tick.

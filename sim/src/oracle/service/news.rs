@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, time::Duration};
 #[derive(Debug, Default)]
 pub struct TrueNews {
     requests: BTreeMap<Text, Known>,
+    /// Whether a server has stopped that waited for locks: what it sends away does not reach the engine.
+    has_drained: bool,
 }
 
 /// A request as the engine has it, and as its client was told.
@@ -38,7 +40,7 @@ impl Known {
     }
 
     /// Why a client must not be told `news` now.
-    fn lie(&self, news: &News) -> Option<String> {
+    fn lie(&self, news: &News, has_drained: bool) -> Option<String> {
         if self.told_last {
             return Some("it was told before that the request is over".to_owned());
         }
@@ -51,6 +53,7 @@ impl Known {
             }
             News::Queued => self.queued,
             News::Granted { token } => self.token == Some(*token),
+            News::Refused { code: "busy" } if has_drained && !self.queued => self.token.is_none(),
             News::Refused { code } => self.refused == Some(*code),
             News::Ended {
                 reason: "cancelled",
@@ -97,9 +100,11 @@ impl ServiceOracle for TrueNews {
             Happening::Granted { id, token } => self.known(id).token = Some(*token),
             Happening::Refused { id, code } => self.known(id).refused = Some(code),
             Happening::Ended { id, reason, .. } => self.known(id).ended = Some(reason),
+            Happening::Drains { .. } => self.has_drained = true,
             Happening::Told { id, news } => {
+                let has_drained = self.has_drained;
                 let known = self.known(id);
-                if let Some(lie) = known.lie(news) {
+                if let Some(lie) = known.lie(news, has_drained) {
                     return Err(format!("the client of {id} is told `{news}`, but {lie}"));
                 }
                 known.given_up_unheard = matches!(news, News::Ended { .. }) && known.is_unheard();

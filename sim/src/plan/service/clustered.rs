@@ -26,6 +26,9 @@ impl ServicePlan {
         plan.server.connections_max = None;
         plan.server.disk = None;
         plan.server.clock = ClockPlan::default();
+        // Told to wait for locks, a node has nothing to wait for.
+        let mut drains = Draw::new(Profile::Cluster, seed, Stream::ServiceDrains);
+        plan.server.drain_ms = drains.chance(1, 3).then_some(60_000);
         plan.faults.retain(is_of_the_clients);
         let cluster = cluster(&shape, &plan, draw);
         let nodes = cluster.nodes.len();
@@ -124,7 +127,8 @@ fn is_of_the_clients(fault: &Fault) -> bool {
         | FaultKind::DiskFull
         | FaultKind::DiskFails
         | FaultKind::DiskSlow { .. }
-        | FaultKind::LogLoss { .. } => false,
+        | FaultKind::LogLoss { .. }
+        | FaultKind::Drain => false,
     }
 }
 

@@ -24,6 +24,7 @@ impl ServicePlan {
         let more = u32::try_from(plan.http.len()).unwrap_or(u32::MAX);
         let max = &mut plan.server.connections_max;
         *max = max.map(|max| max.saturating_add(more));
+        drains(&mut plan, &shape, seed);
         plan.validate()
             .expect("the generator draws plans that can be run");
         plan
@@ -111,6 +112,7 @@ fn server(shape: &Shape, latency: LatencyPlan, draw: &mut Draw) -> ServerPlan {
         clock,
         idle_timeout_ms: 6 * latency.max_ms + u64::from(draw.between_skewed(100, 3_000)),
         connections_max: None,
+        drain_ms: None,
         limits,
         disk: None,
     }
@@ -397,6 +399,23 @@ fn fault(shape: &Shape, plan: &ServicePlan, draw: &mut Draw) -> Fault {
         },
         kind,
     }
+}
+
+/// Stops that wait for locks, sometimes until all have ended and sometimes not.
+fn drains(plan: &mut ServicePlan, shape: &Shape, seed: u64) {
+    let draw = &mut Draw::new(Profile::Service, seed, Stream::ServiceDrains);
+    if !draw.chance(1, 4) {
+        return;
+    }
+    plan.server.drain_ms = Some(draw.between_skewed(1, 6_000).into());
+    for _ in 0..draw.between_skewed(1, 3) {
+        plan.faults.push(Fault {
+            at_ms: draw.below(shape.active_ms).into(),
+            for_ms: draw.between_skewed(1, 4_000).into(),
+            kind: FaultKind::Drain,
+        });
+    }
+    plan.faults.sort_by_key(|fault| fault.at_ms);
 }
 
 /// Cuts off or pauses a holder for longer than the server waits for it: the one moment at which

@@ -588,7 +588,8 @@ impl ServicePlan {
                         | FaultKind::DiskFull
                         | FaultKind::DiskFails
                         | FaultKind::DiskSlow { .. }
-                        | FaultKind::LogLoss { .. } => {}
+                        | FaultKind::LogLoss { .. }
+                        | FaultKind::Drain => {}
                     }
                 }
             })
@@ -602,6 +603,15 @@ impl ServicePlan {
             Box::new(|plan| plan.latency = PLAIN),
             Box::new(|plan| plan.server.limits = only_retention(&plan.server.limits)),
             Box::new(|plan| plan.server.connections_max = None),
+            Box::new(|plan| {
+                if plan
+                    .faults
+                    .iter()
+                    .all(|fault| fault.kind != FaultKind::Drain)
+                {
+                    plan.server.drain_ms = None;
+                }
+            }),
             Box::new(ServicePlan::without_disk),
             Box::new(|plan| {
                 let disk = &mut plan.server.disk;

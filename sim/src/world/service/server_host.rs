@@ -17,8 +17,8 @@ use crate::{
 use lockwright_engine::{Command, Engine, Event, Refusal, Reply, TimeMs, Token};
 use lockwright_env::sleep;
 use lockwright_server::{
-    BindError, ClusterConfig, Member, Probe, RaftEvent, Server, ServerConfig, ServerError, Storage,
-    StoreError,
+    BindError, ClusterConfig, Drain, DrainEvent, Member, Probe, RaftEvent, Server, ServerConfig,
+    ServerError, Storage, StoreError,
 };
 use std::{cell::Cell, collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
@@ -60,6 +60,10 @@ impl Probe for StageProbe {
         };
         self.stage
             .members(simulated(), self.node, (index, term), members);
+    }
+
+    fn drains(&self, event: DrainEvent) {
+        self.stage.happen(simulated(), &Happening::Drains { event });
     }
 
     fn stamped(&self, at: TimeMs) {
@@ -130,6 +134,12 @@ pub(super) fn config(stage: &Arc<Stage>, node: usize) -> ServerConfig {
     if let Some(cluster) = cluster {
         config.cluster = Some(membership(stage, node, cluster));
         config.drain_timeout = DRAIN;
+        // It has nothing to wait for, whatever it is told.
+        if plan.drain_ms.is_some() {
+            config.drain = Drain::Locks;
+        }
+    } else if let Some(ms) = plan.drain_ms {
+        config.drain_timeout = Duration::from_millis(ms);
     }
     let stage = stage.clone();
     config.probe = Arc::new(StageProbe { stage, node });
@@ -175,8 +185,10 @@ pub(super) async fn serve(
     config: ServerConfig,
 ) -> turmoil::Result {
     let mut stops = stage.nodes[node].stops.subscribe();
+    let mut drains = stage.nodes[node].drains.subscribe();
     loop {
         // The world outlives its programs.
+        let _ = drains.wait_for(|drains| *drains == 0).await;
         let _ = stops.wait_for(|stops| *stops == 0).await;
         let mut config = config.clone();
         if stage.nodes[node].is_newcomer() {
@@ -286,7 +298,18 @@ async fn serve_once(
     let stop = async {
         if stops.wait_for(|stops| *stops > 0).await.is_ok() {
             told.set(true);
-            handle.shutdown();
+            match stage.plan.cluster {
+                Some(_) => handle.shutdown(),
+                None => handle.shutdown_with(Drain::Answers),
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut drains = stage.nodes[node].drains.subscribe();
+    let drain = async {
+        if drains.wait_for(|drains| *drains > 0).await.is_ok() {
+            told.set(true);
+            handle.shutdown_with(Drain::Locks);
         }
         std::future::pending::<()>().await;
     };
@@ -295,6 +318,7 @@ async fn serve_once(
         served = server.run() => served,
         () = report => unreachable!("it goes on for ever"),
         () = stop => unreachable!("it goes on for ever"),
+        () = drain => unreachable!("it goes on for ever"),
     };
     if served.is_ok() && !told.get() && stage.plan.cluster.is_none() {
         let why = "the server ends, and was not told to".to_owned();

@@ -90,6 +90,8 @@ pub(super) struct Node {
     pub(super) disk: Option<Disk>,
     /// How many operators want it to be stopped.
     pub(super) stops: watch::Sender<u32>,
+    /// How many operators want it to stop when no locks are held any more.
+    pub(super) drains: watch::Sender<u32>,
     /// What is lost of its log when it has stopped.
     log_loss: Mutex<Option<LogLoss>>,
     /// Whether it does not know who forms the cluster, and waits to be added.
@@ -184,6 +186,7 @@ impl Node {
             host: Host::new(clock),
             disk,
             stops: watch::Sender::new(0),
+            drains: watch::Sender::new(0),
             log_loss: Mutex::new(None),
             is_newcomer: AtomicBool::new(
                 plan.cluster
