@@ -6,13 +6,16 @@ use super::{Happening, ServiceOracle};
 use crate::{
     op::Text,
     oracle::Verdict,
-    plan::{FaultKind, Place, ServicePlan},
+    plan::{Fault, FaultKind, Place, ServicePlan},
 };
 use lockwright_server::DrainEvent;
 use std::{collections::BTreeSet, time::Duration};
 
 /// From the end of the last lock, or of the time, until the server notices.
 const PROMPT: Duration = Duration::from_millis(200);
+
+/// How many syncs one after the other a stop waits for, at most.
+const SYNCS_OF_A_STOP: u64 = 4;
 
 /// The oracle.
 #[derive(Debug)]
@@ -48,10 +51,15 @@ impl Drain {
             FaultKind::Pause { place } => place == Place::Server,
             kind => ServicePlan::is_of_the_disk(kind),
         };
+        // A slow disk holds up each of the syncs that a stop waits for, also beyond the fault's end.
+        let held_up = |fault: &Fault| match fault.kind {
+            FaultKind::DiskSlow { by_ms } => fault.for_ms + SYNCS_OF_A_STOP * by_ms,
+            _ => fault.for_ms,
+        };
         let slack = plan.faults.iter().filter(|fault| standstill(fault.kind));
         Drain {
             longest: Duration::from_millis(plan.drain_ms()),
-            slack: Duration::from_millis(slack.map(|fault| fault.for_ms).sum()),
+            slack: Duration::from_millis(slack.map(held_up).sum()),
             has_steady_clock: plan.server_clock_is_steady(),
             asked: BTreeSet::new(),
             held: BTreeSet::new(),
