@@ -47,6 +47,7 @@ pub struct AcquireBody {
     /// What people are told of the request: at most 256 bytes, without control characters. That of the
     /// first request with its `request_id` counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub label: Option<String>,
 }
 
@@ -509,11 +510,11 @@ pub struct BreakBody {
     pub key: String,
     /// When given, only requests of this owner, as inspection tells of it; those that wait, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::Owner>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = schema::Owner, required = false))]
     pub owner: Option<OwnerView>,
     /// When given, only the request with this id of `owner`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
     pub id: Option<Name>,
     /// When given, only the lock with this token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -657,10 +658,24 @@ mod schema {
 
     /// Whose a request is: a named holder's, or a session's.
     #[derive(serde::Serialize, utoipa::ToSchema)]
-    #[serde(rename_all = "snake_case")]
+    #[serde(untagged)]
     #[expect(dead_code, reason = "it is there for its derived schema")]
     pub(super) enum Owner {
-        Holder(String),
-        Session(String),
+        Holder(OfHolder),
+        Session(OfSession),
+    }
+
+    /// A named holder.
+    #[derive(serde::Serialize, utoipa::ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct OfHolder {
+        holder: String,
+    }
+
+    /// A session.
+    #[derive(serde::Serialize, utoipa::ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct OfSession {
+        session: String,
     }
 }

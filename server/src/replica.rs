@@ -256,6 +256,7 @@ impl<E: Env> Replica<E> {
         let mut taken = Vec::new();
         let mut told = None;
         loop {
+            self.sweep_if_due();
             self.ledger.flush().await?;
             if self.is_drained() {
                 return Ok(());

@@ -31,7 +31,8 @@ fn right(name: &str) -> Value {
         "key" | "path" | "prefix" | "name" => json!("a/b"),
         "mode" => json!("write"),
         "claims" => json!([{"mode": "write", "path": "a/b"}, "r c"]),
-        "namespace" | "holder" | "request_id" => json!("x"),
+        "namespace" | "holder" | "request_id" | "label" | "session" => json!("x"),
+        "owner" => json!({"holder": "x"}),
         "ttl_ms" | "wait_ms" | "token" | "limit" => json!(7),
         "id" => json!(9),
         "state" => json!("held"),
@@ -67,7 +68,14 @@ impl Door {
         // One way to say what is to be locked excludes the other.
         let names = names.filter(|name| *name != "claims");
         names
-            .map(|name| (name.clone(), right(name).to_string()))
+            .map(|name| {
+                // That of a request is a text, that of a node a number.
+                let right = match name.as_str() {
+                    "id" if self.path == "/v1/break" => json!("L"),
+                    name => right(name),
+                };
+                (name.clone(), right.to_string())
+            })
             .collect()
     }
 

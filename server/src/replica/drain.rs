@@ -81,12 +81,6 @@ impl<E: Env> Replica<E> {
         let Some(draining) = &self.draining else {
             return false;
         };
-        if draining.sweep == Sweep::Due && self.ledger.is_joined() {
-            self.sweep();
-        }
-        let Some(draining) = &self.draining else {
-            return false;
-        };
         let live = self.ledger.with_machine(Machine::usage).live_requests;
         self.ledger.notes().stops(Some(live));
         if draining.sweep == Sweep::Over && live == 0 {
@@ -142,6 +136,14 @@ impl<E: Env> Replica<E> {
     pub(super) fn sweep_again(&mut self) {
         if let Some(draining) = &mut self.draining {
             draining.sweep = Sweep::Due;
+        }
+    }
+
+    /// Gives up what waits, if it is time to.
+    pub(super) fn sweep_if_due(&mut self) {
+        let is_due = |draining: &Draining| draining.sweep == Sweep::Due;
+        if self.draining.as_ref().is_some_and(is_due) && self.ledger.is_joined() {
+            self.sweep();
         }
     }
 
