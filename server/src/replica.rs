@@ -208,18 +208,18 @@ impl<E: Env> Replica<E> {
     pub(crate) async fn run(
         mut self,
         inputs: mpsc::Receiver<Input>,
-        gone: mpsc::UnboundedReceiver<Gone>,
+        mut gone: mpsc::UnboundedReceiver<Gone>,
         stop: watch::Sender<Option<Drain>>,
         links: watch::Sender<bool>,
     ) -> Result<(), ServerError> {
-        let mut served = self.serve(inputs, gone, stop.subscribe()).await;
+        let mut served = self.serve(inputs, &mut gone, stop.subscribe()).await;
         // No more connections from here on.
         stop.send_replace(Some(Drain::Answers));
         if served.is_ok() {
             self.ledger.notes().stops(None);
             let env = self.env.clone();
             let patience = self.patience_with_answers();
-            let drained = timeout(&env, patience, self.drain()).await;
+            let drained = timeout(&env, patience, self.drain(&mut gone)).await;
             // What is still on its way is not answered: whoever asked does not know what became of
             // it, and asks again.
             served = drained.unwrap_or(Ok(()));
@@ -249,7 +249,7 @@ impl<E: Env> Replica<E> {
     async fn serve(
         &mut self,
         mut inputs: mpsc::Receiver<Input>,
-        mut gone: mpsc::UnboundedReceiver<Gone>,
+        gone: &mut mpsc::UnboundedReceiver<Gone>,
         mut stop: watch::Receiver<Option<Drain>>,
     ) -> Result<(), Stopped> {
         let mut failure = self.ledger.failure();
@@ -357,7 +357,7 @@ impl<E: Env> Replica<E> {
     }
 
     /// Hands out what is on its way.
-    async fn drain(&mut self) -> Result<(), Stopped> {
+    async fn drain(&mut self, gone: &mut mpsc::UnboundedReceiver<Gone>) -> Result<(), Stopped> {
         let until = self.ledger.hand_over().await;
         while let Some(until) = until.filter(|_| self.ledger.leads()) {
             let left = until.saturating_sub(self.env.monotonic());
@@ -370,7 +370,16 @@ impl<E: Env> Replica<E> {
         }
         self.ledger.flush().await?;
         while self.ledger.in_flight() > 0 {
-            let turn = self.ledger.turn().await?;
+            let turn = tokio::select! {
+                biased;
+                turn = self.ledger.turn() => turn?,
+                // What a caller that has gone was granted meanwhile is not left to it.
+                Some(gone) = gone.recv() => {
+                    self.gone(&gone);
+                    self.ledger.flush().await?;
+                    continue;
+                }
+            };
             let is_void = matches!(turn, Turn::Void);
             self.take_turn(turn);
             if is_void {

@@ -19,7 +19,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
-    let api = Api::new(&args.target, args.format.json);
+    let api = Api::of_all(&args.target, args.format.json);
     let answer = api.get("/v1/namespaces", &[])?;
     for namespace in answer["namespaces"].as_array().into_iter().flatten() {
         match namespace.as_str() {

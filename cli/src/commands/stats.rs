@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
-    let answer = Api::new(&args.target, args.format.json).get("/v1/stats", &[])?;
+    let answer = Api::of_all(&args.target, args.format.json).get("/v1/stats", &[])?;
     if args.format.json {
         output::say(&answer.to_string())?;
         return Ok(Exit::DONE);

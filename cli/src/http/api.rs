@@ -73,6 +73,11 @@ impl Api {
         Api::with(target.servers.clone(), Some(namespace), json)
     }
 
+    /// The same, to be asked about all of their namespaces.
+    pub(crate) fn of_all(target: &Target, json: bool) -> Api {
+        Api::with(target.servers.clone(), None, json)
+    }
+
     /// The nodes that are to be asked about their cluster.
     pub(crate) fn of_cluster(servers: Vec<String>, json: bool) -> Api {
         Api::with(servers, None, json)
