@@ -56,13 +56,13 @@ const HAPPENS: [(&str, &[&str]); 16] = [
     (
         "a-lease-goes-on-over-a-restart",
         &[
-            "h0-1 is answered: granted with token 1",
+            "h0-1 is answered: granted with token 65536",
             "the server dies; its disk stays",
             "the server leads from",
             "h2-1 asks over HTTP",
             r#""queued","id":"h2-1""#,
             r#""reason":"expired""#,
-            "h2-1 is answered: granted with token 2",
+            "h2-1 is answered: granted with token 65537",
         ],
     ),
     (
@@ -178,7 +178,7 @@ const HAPPENS: [(&str, &[&str]); 16] = [
             r#""owner":"bob.h2-1"}"#,
             r#""reason":"cancelled""#,
             r#""id":"h1-1","reason":"cancelled""#,
-            "h3-1 is answered: granted with token 2",
+            "h3-1 is answered: granted with token 65537",
         ],
     ),
 ];

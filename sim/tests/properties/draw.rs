@@ -77,11 +77,11 @@ fn make_id_unique(op: &mut Op) {
 fn action() -> impl Strategy<Value = Action> {
     let renewal = prop_oneof![1 => Just(0), 9 => 1..=20_u64];
     prop_oneof![
-        10 => acquire(),
+        14 => acquire(),
         4 => (lock(), token()).prop_map(|(lock, token)| Action::Release { lock, token }),
-        2 => (lock(), token(), renewal)
+        3 => (lock(), token(), renewal)
             .prop_map(|(lock, token, ttl)| Action::Renew { lock, token, ttl }),
-        2 => lock().prop_map(|lock| Action::Cancel { lock }),
+        4 => lock().prop_map(|lock| Action::Cancel { lock }),
         1 => (lock(), token()).prop_map(|(lock, token)| Action::Break { lock, token }),
         3 => (session(), 0..=20_u64)
             .prop_map(|(session, abandon)| Action::OpenSession { session, abandon }),
@@ -143,7 +143,7 @@ fn session() -> impl Strategy<Value = Text> {
 }
 
 fn id() -> impl Strategy<Value = Text> {
-    (1..=3_u32).prop_map(|id| Text::from(id.to_string()))
+    (1..=4_u32).prop_map(|id| Text::from(id.to_string()))
 }
 
 fn lock() -> impl Strategy<Value = OpLock> {
