@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "D", value_parser = wait)]
     wait: Option<Waiting>,
 
-    /// What others are told of it: up to 256 bytes [default: user@host[pid] and this command line];
+    /// What others are told of it: up to 256 bytes [default: user, host, process and this command line];
     /// empty for nothing
     #[arg(long, value_name = "TEXT", value_parser = label::given)]
     label: Option<label::Given>,

@@ -89,8 +89,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "D", default_value = "10s", value_parser = units::duration_above_zero)]
     connect_timeout: DurationMs,
 
-    /// What others are told of the lock and of who waits: up to 256 bytes [default: user@host[pid] and
-    /// the command]; empty for nothing
+    /// What others are told of the lock and of who waits: up to 256 bytes [default: user, host,
+    /// process and the command]; empty for nothing
     #[arg(long, value_name = "TEXT", value_parser = label::given)]
     label: Option<label::Given>,
 
