@@ -255,13 +255,8 @@ impl FirstRequest {
         let mut bytes = 0;
         let named = claims.iter().take_while(|claim| {
             let is_first = bytes == 0;
-            // A separator or two belongs to each path, also to the empty one.
-            bytes += claim
-                .path
-                .segments()
-                .map(|segment| segment.len() + 1)
-                .sum::<usize>()
-                + 1;
+            // With the mode, and what is between them.
+            bytes += claim.path.as_str().len() + 2;
             is_first || bytes <= FirstRequest::PATH_BYTES_MAX
         });
         let named = named.count();

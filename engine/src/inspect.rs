@@ -139,17 +139,9 @@ impl Engine {
             return Vec::new();
         };
         let mut found: Vec<(Arrival, RequestId)> = Vec::new();
-        for claim in claims {
-            for (depth, node) in self.tree.way_to(root, &claim.path).into_iter().enumerate() {
-                let own = match depth == claim.path.depth() {
-                    true => EntryMode::of_claim(claim.mode),
-                    false => EntryMode::of_intention(claim.mode),
-                };
-                for &mode in own.incompatible() {
-                    let entries = self.tree.list(node, mode).take(most);
-                    found.extend(entries.map(|entry| (entry.arrival, entry.request)));
-                }
-            }
+        for (node, mode) in self.lists_in_the_way(root, claims) {
+            let entries = self.tree.list(node, mode).take(most);
+            found.extend(entries.map(|entry| (entry.arrival, entry.request)));
         }
         found.sort_unstable_by_key(|(arrival, _)| *arrival);
         found.dedup_by_key(|(arrival, _)| *arrival);
@@ -161,27 +153,33 @@ impl Engine {
     /// that of the ways to the claims and of the queued requests that arrived before it.
     #[must_use]
     pub fn held_in_the_way(&self, namespace: &Name, claims: &[Claim]) -> Option<LockInfo> {
-        let root = self.root(namespace)?;
-        let mut earliest: Option<(Arrival, RequestId)> = None;
-        for claim in claims {
-            for (depth, node) in self.tree.way_to(root, &claim.path).into_iter().enumerate() {
+        let lists = self.lists_in_the_way(self.root(namespace)?, claims);
+        let firsts = lists.filter_map(|(node, mode)| self.held_in(node, mode).next());
+        let earliest = firsts.min_by_key(|(entry, _)| entry.arrival);
+        earliest.map(|(entry, _)| self.info(entry.request))
+    }
+
+    /// The lists of which each entry is of a request that one for `claims` conflicts with.
+    fn lists_in_the_way(
+        &self,
+        root: NodeId,
+        claims: &[Claim],
+    ) -> impl Iterator<Item = (NodeId, EntryMode)> {
+        claims.iter().flat_map(move |claim| {
+            let way = self.tree.way_to(root, &claim.path).into_iter();
+            way.enumerate().flat_map(move |(depth, node)| {
                 let own = match depth == claim.path.depth() {
                     true => EntryMode::of_claim(claim.mode),
                     false => EntryMode::of_intention(claim.mode),
                 };
-                for &mode in own.incompatible() {
-                    let first = self.held_in(node, mode).next();
-                    let first = first.map(|(entry, _)| (entry.arrival, entry.request));
-                    let both = first.into_iter().chain(earliest);
-                    earliest = both.min_by_key(|(arrival, _)| *arrival);
-                }
-            }
-        }
-        earliest.map(|(_, id)| self.info(id))
+                own.incompatible().iter().map(move |mode| (node, *mode))
+            })
+        })
     }
 
     /// The held locks that claim exactly `path`: the one that writes it, or all that read it, these in
-    /// arrival order. Cost: that of what is taken from it and of the queued requests in between.
+    /// arrival order. Cost: that of what is taken from it and of the queued requests in between, up to
+    /// the first one that writes it.
     pub fn held_at(&self, namespace: &Name, path: &Path) -> impl Iterator<Item = LockInfo> {
         let node = self.node_of(namespace, path);
         let held = node.into_iter().flat_map(move |node| {
@@ -194,7 +192,8 @@ impl Engine {
     }
 
     /// The largest token of the held locks with a claim that covers `path`; none when none does. Cost:
-    /// that of all requests, held and queued, that claim the path or one above it.
+    /// that of the requests, held and queued, that claim the path or one above it, for each of these up to
+    /// the first one that writes it.
     #[must_use]
     pub fn covering_token(&self, namespace: &Name, path: &Path) -> Option<Token> {
         let way = self.tree.way_to(self.root(namespace)?, path);
@@ -208,13 +207,17 @@ impl Engine {
             .max()
     }
 
-    /// The entries of a list whose requests are held, with the tokens of these.
+    /// The entries of a list whose requests are held, with the tokens of these. What came to a node after
+    /// one that writes it is in conflict with that, and waits: it is not looked at.
     fn held_in(&self, node: NodeId, mode: EntryMode) -> impl Iterator<Item = (&Entry, Token)> {
         let token = |entry: &Entry| match self.requests[entry.request].state() {
             LockState::Held { token, .. } => Some(token),
             _ => None,
         };
-        let entries = self.tree.list(node, mode);
+        let writes = self.tree.list(node, EntryMode::Write).next();
+        let writes = writes.map(|entry| entry.arrival);
+        let may_be_held = move |entry: &&Entry| writes.is_none_or(|first| entry.arrival <= first);
+        let entries = self.tree.list(node, mode).take_while(may_be_held);
         entries.filter_map(move |entry| Some((entry, token(entry)?)))
     }
 
