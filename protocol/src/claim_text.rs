@@ -75,11 +75,7 @@ impl ClaimText {
 
 impl From<&Claim> for ClaimText {
     fn from(claim: &Claim) -> ClaimText {
-        let mode = match claim.mode {
-            Mode::Read => 'r',
-            Mode::Write => 'w',
-        };
-        ClaimText(format!("{mode} {}", claim.path))
+        ClaimText(claim.to_string())
     }
 }
 

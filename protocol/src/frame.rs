@@ -223,12 +223,7 @@ fn message<T: DeserializeOwned>(
 
 /// A value for an error message: short, however long it is.
 fn brief(value: &Value) -> String {
-    const CHARS_MAX: usize = 40;
-    let text = value.to_string();
-    match text.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
+    strict::brief(&value.to_string(), 40)
 }
 
 #[cfg(test)]

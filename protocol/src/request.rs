@@ -5,7 +5,9 @@ use lockwright_engine::{DurationMs, Name, Token};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A field that is there has a value: `null` is not as if it were missing.
-fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
+pub(crate) fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    field: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(field).map(Some)
 }
 

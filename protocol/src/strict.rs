@@ -18,6 +18,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
 
+/// How much of a field's name is told.
+const NAME_CHARS_MAX: usize = 40;
+
 /// What is wrong with a JSON text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -57,10 +60,12 @@ impl Fault {
         let mut place = String::new();
         for step in self.steps.iter().rev() {
             match step {
-                Step::Field(name) if place.is_empty() => place.push_str(&brief(name)),
+                Step::Field(name) if place.is_empty() => {
+                    place.push_str(&brief(name, NAME_CHARS_MAX));
+                }
                 Step::Field(name) => {
                     place.push('.');
-                    place.push_str(&brief(name));
+                    place.push_str(&brief(name, NAME_CHARS_MAX));
                 }
                 Step::Element(index) => place.push_str(&format!("[{index}]")),
             }
@@ -116,12 +121,12 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A name for an error message: short, however long it is.
-fn brief(name: &str) -> String {
-    const CHARS_MAX: usize = 40;
-    match name.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => format!("{}...", &name[..end]),
-        None => name.to_owned(),
+/// A text for an error message: short, however long it is.
+#[must_use]
+pub fn brief(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -4,9 +4,9 @@
 //! with any of them, and costs several times as much as to read one that is right.
 
 use super::{ClientFrame, Seq};
-use crate::{ClaimText, Request, WaitMs};
+use crate::{ClaimText, Request, WaitMs, request::there};
 use lockwright_engine::{DurationMs, Name, Token};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,11 +37,6 @@ struct Fields {
     token: Option<Token>,
     #[serde(default, deserialize_with = "there")]
     label: Option<String>,
-}
-
-/// A field that is there has a value: `null` is not as if it were missing.
-fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(field).map(Some)
 }
 
 /// The frame, if it is one of these requests and nothing about it is strange.
