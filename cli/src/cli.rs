@@ -65,13 +65,13 @@ pub(crate) enum Command {
     Ls(ls::Args),
     /// Show who holds a path, and who waits for it
     Inspect(inspect::Args),
-    /// End somebody else's lock, or a request that waits
+    /// End a lock of another owner, or a request that waits
     Break(break_lock::Args),
     /// Show what happens to locks, as it happens
     Watch(watch::Args),
     /// List sessions
     Sessions(sessions::Args),
-    /// End somebody else's session, and all its locks
+    /// End a session of another client, and all its locks
     EndSession(end_session::Args),
     /// List namespaces
     Namespaces(namespaces::Args),

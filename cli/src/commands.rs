@@ -6,6 +6,7 @@ use crate::{
 };
 
 pub(crate) mod acquire;
+mod agreement;
 pub(crate) mod bench;
 pub(crate) mod break_lock;
 pub(crate) mod cluster;

@@ -63,7 +63,7 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
     action.sa_sigaction == libc::SIG_IGN
 }
 
-/// Lets signals reach this process that whoever started it has blocked, and gives the mask from
+/// Lets signals reach this process that its caller has blocked, and gives the mask from
 /// before. Call it before there are threads: they have the mask of the one that starts them.
 ///
 /// # Errors

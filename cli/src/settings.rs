@@ -111,7 +111,7 @@ pub(crate) fn read(args: &[OsString]) -> Result<Cli, Failure> {
 /// Prints help to stdout, and mistakes to stderr.
 fn print(error: &clap::Error) -> Result<(), Failure> {
     if error.use_stderr() {
-        // It fails when stderr is closed, and then nobody reads.
+        // It fails when stderr is closed, and then it has no reader.
         let _ = error.print();
         return Ok(());
     }

@@ -138,7 +138,7 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     }
 }
 
-/// The lock is held, and its token could not be said: without it nobody can give the lock back.
+/// The lock is held, and its token could not be said: without it the lock cannot be given back.
 fn unsaid(args: &Args, token: &Value, error: &io::Error) -> Failure {
     if args.request_id.is_some() {
         // An earlier call with this id may have said it, and its caller rely on the lock.

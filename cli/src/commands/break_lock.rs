@@ -1,6 +1,6 @@
-//! `lockwright break`: somebody else's lock, or request that waits, ended.
+//! `lockwright break`: ends a lock, or a request that waits, of another owner.
 
-use super::{inspect, ls};
+use super::{agreement, inspect, ls};
 use crate::{
     cli::{Format, Target, name},
     exit::{Exit, Failure},
@@ -9,9 +9,8 @@ use crate::{
 };
 use lockwright_client::Name;
 use serde_json::{Map, Value, json};
-use std::io::{IsTerminal, Write, stderr, stdin};
 
-/// End somebody else's lock, or a request that waits.
+/// End a lock of another owner, or a request that waits.
 ///
 /// All that is held exactly at the path is ended, or with --token one of it. With --owner what that
 /// owner holds or waits for there is ended, or with --id one request of it: `lockwright inspect PATH`
@@ -108,11 +107,7 @@ fn said(args: &Args, answer: &Value) -> Result<(), Failure> {
 
 /// Shows what is there, and asks.
 fn confirmed(args: &Args, api: &Api) -> Result<bool, Failure> {
-    if !stdin().is_terminal() {
-        return Err(Failure::usage(
-            "this ends somebody else's lock, and there is no terminal to ask on: give --yes",
-        ));
-    }
+    agreement::need_terminal("lock")?;
     let there = inspect::look(api, &args.path)?;
     let held: Vec<LockFacts> = understood(&there["held"])?;
     let mut table = ls::table(true);
@@ -124,7 +119,7 @@ fn confirmed(args: &Args, api: &Api) -> Result<bool, Failure> {
     for lock in held.iter().chain(&queued).filter(is_meant) {
         ls::add(&mut table, lock, true);
     }
-    // Nobody can agree to what cannot be seen.
+    // What cannot be seen cannot be agreed to.
     table.print().map_err(|_| {
         let what = "what is held cannot be shown, so nothing was broken: give --yes to break it";
         Failure::new(Exit::NOT_WRITTEN, what)
@@ -138,12 +133,5 @@ fn confirmed(args: &Args, api: &Api) -> Result<bool, Failure> {
         }
         (None, None, _) => format!("what is held at `{}`", args.path),
     };
-    // What cannot be asked is not agreed to.
-    let asked = write!(stderr(), "Break {what}? [y/N] ");
-    if asked.is_err() {
-        return Ok(false);
-    }
-    let mut answer = String::new();
-    let read = stdin().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok(agreement::is_given(&format!("Break {what}")))
 }

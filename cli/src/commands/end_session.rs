@@ -1,6 +1,6 @@
-//! `lockwright end-session`: somebody else's session, ended.
+//! `lockwright end-session`: ends a session of another client.
 
-use super::ls;
+use super::{agreement, ls};
 use crate::{
     cli::{Format, Target, name},
     exit::{Exit, Failure},
@@ -9,9 +9,8 @@ use crate::{
 };
 use lockwright_client::Name;
 use serde_json::Value;
-use std::io::{IsTerminal, Write, stderr, stdin};
 
-/// End somebody else's session, and with it all that it holds and waits for.
+/// End a session of another client, and with it all that it holds and waits for.
 ///
 /// Its client is told, and gets nothing any more with this session; a `lockwright lock` ends its
 /// command. The next in the queues get the locks at once, while the client may still be at work: make
@@ -74,11 +73,7 @@ fn said(args: &Args, answer: &Value) -> Result<(), Failure> {
 
 /// Shows what it has, and asks.
 fn confirmed(args: &Args, api: &Api) -> Result<bool, Failure> {
-    if !stdin().is_terminal() {
-        return Err(Failure::usage(
-            "this ends somebody else's session, and there is no terminal to ask on: give --yes",
-        ));
-    }
+    agreement::need_terminal("session")?;
     let owner = Owner::Session(args.session.to_string());
     let mut table = ls::table(true);
     pages(api, "/v1/locks", &[], "locks", |lock| {
@@ -88,17 +83,11 @@ fn confirmed(args: &Args, api: &Api) -> Result<bool, Failure> {
         }
         Ok(())
     })?;
-    // Nobody can agree to what cannot be seen.
+    // What cannot be seen cannot be agreed to.
     table.print().map_err(|_| {
         let what = "what it has cannot be shown, so nothing was ended: give --yes to end it";
         Failure::new(Exit::NOT_WRITTEN, what)
     })?;
-    // What cannot be asked is not agreed to.
-    let asked = write!(stderr(), "End the session {}? [y/N] ", args.session);
-    if asked.is_err() {
-        return Ok(false);
-    }
-    let mut answer = String::new();
-    let read = stdin().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+    let question = format!("End the session {}", args.session);
+    Ok(agreement::is_given(&question))
 }

@@ -242,7 +242,7 @@ fn ended(reason: EndReason) -> String {
     }
 }
 
-/// For whoever waits for the lock to be held.
+/// For a program that waits for the lock to be held.
 fn say_held(work: &Work, token: Token) -> Result<(), Failure> {
     let names = names(work).join(", ");
     output::tell(&format!(

@@ -198,7 +198,7 @@ const STUCK: Duration = Duration::from_secs(5);
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     let storage = storage(args)?;
     let config = config(args, storage)?;
-    // Whoever started it may have blocked them, and then it could not be ended.
+    // Its caller may have blocked them, and then it could not be ended.
     os::unblock([NixSignal::SIGTERM, NixSignal::SIGINT])
         .map_err(|error| Failure::new(Exit::REFUSED, format!("cannot start: {error}")))?;
     logging::start(args.log_format, args.log_level);

@@ -1,23 +1,10 @@
 //! What others are told of who holds a lock or waits for one, and what an operator ends.
 
-use crate::support::{Dir, Server, code, eventually, holder_of, lockwright, run, stderr, stdout};
+use crate::support::{
+    Dir, Server, ask, code, eventually, holder_of, json, lockwright, said, stderr, stdout,
+};
 use serde_json::Value;
-use std::process::{Child, Output};
-
-fn ask(server: &Server, args: &[&str]) -> Output {
-    let (command, rest) = args.split_first().unwrap();
-    run(&[&[*command, "--server", &server.address], rest].concat())
-}
-
-fn said(server: &Server, args: &[&str]) -> String {
-    let output = ask(server, args);
-    assert_eq!(code(&output), 0, "{args:?}: {}", stderr(&output));
-    stdout(&output)
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| panic!("no JSON: {text}"))
-}
+use std::process::Child;
 
 /// A command that holds `a` with these options until it is killed.
 fn holder(server: &Server, dir: &Dir, options: &[&str]) -> Child {

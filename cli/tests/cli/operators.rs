@@ -1,25 +1,9 @@
 //! What asks a server over HTTP: locks by hand, looking, breaking.
 
-use crate::support::{Dir, Server, code, eventually, lockwright, run, stderr, stdout};
+use crate::support::{
+    Dir, Server, ask, code, eventually, holder_of, json, lockwright, run, said, stderr, stdout,
+};
 use serde_json::Value;
-use std::process::Output;
-
-/// Runs `lockwright COMMAND --server THIS ARGS..`.
-fn ask(server: &Server, args: &[&str]) -> Output {
-    let (command, rest) = args.split_first().unwrap();
-    run(&[&[*command, "--server", &server.address], rest].concat())
-}
-
-/// What it prints, when all is well.
-fn said(server: &Server, args: &[&str]) -> String {
-    let output = ask(server, args);
-    assert_eq!(code(&output), 0, "{args:?}: {}", stderr(&output));
-    stdout(&output)
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| panic!("no JSON: {text}"))
-}
 
 #[test]
 fn a_lock_by_hand_is_taken_renewed_and_given_back() {
@@ -205,12 +189,7 @@ fn locks_are_listed_and_inspected() {
 #[test]
 fn a_lock_is_broken_only_when_that_was_meant() {
     let (server, dir) = (Server::in_memory(), Dir::new());
-    let script = format!("touch {}; sleep 60", dir.path("held"));
-    let holder = server
-        .lock(&["a", "--", "sh", "-c", &script])
-        .spawn()
-        .unwrap();
-    eventually("it is held", || dir.has("held"));
+    let holder = holder_of(&server, &dir, "a", &[]);
     // There is no terminal to ask on.
     let unsure = ask(&server, &["break", "a"]);
     assert!(
@@ -240,12 +219,7 @@ fn a_lock_is_broken_only_when_that_was_meant() {
 #[test]
 fn sessions_namespaces_and_counts_are_shown() {
     let (server, dir) = (Server::in_memory(), Dir::new());
-    let script = format!("touch {}; sleep 60", dir.path("held"));
-    let mut holder = server
-        .lock(&["a", "--", "sh", "-c", &script])
-        .spawn()
-        .unwrap();
-    eventually("it is held", || dir.has("held"));
+    let mut holder = holder_of(&server, &dir, "a", &[]);
     said(&server, &["acquire", "a", "--namespace", "elsewhere"]);
     let sessions = json(&said(&server, &["sessions", "--json"]));
     assert_eq!(

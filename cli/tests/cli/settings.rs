@@ -1,6 +1,6 @@
 //! Where settings come from, and which of two that exclude each other counts.
 
-use crate::support::{Dir, Server, eventually, lockwright, stderr};
+use crate::support::{Dir, Server, holder_of, lockwright, stderr};
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
@@ -107,12 +107,7 @@ const REFUSED: &str = "refused";
 #[test]
 fn lock_waits_as_the_stronger_source_says() {
     let (server, dir) = (Server::in_memory(), Dir::new());
-    let script = format!("touch {}; sleep 60", dir.path("held"));
-    let mut holder = server
-        .lock(&["a", "--", "sh", "-c", &script])
-        .spawn()
-        .unwrap();
-    eventually("it is held", || dir.has("held"));
+    let mut holder = holder_of(&server, &dir, "a", &[]);
     let base = ["lock", "--server", &server.address, "a", "--", "true"];
     let pair = [
         Given::new("lock", "try", "true"),

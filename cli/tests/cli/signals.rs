@@ -1,7 +1,7 @@
 //! What a caller has made of signals, and what becomes of it.
 
 use crate::support::{
-    Dir, Server, code, eventually, lockwright, pid, stderr, stdout, with_signals,
+    Dir, Server, code, eventually, holder_of, lockwright, pid, stderr, stdout, with_signals,
 };
 use nix::sys::signal::{Signal, kill};
 use std::{
@@ -79,12 +79,7 @@ fn the_command_blocks_and_ignores_what_the_caller_did() {
 #[test]
 fn what_a_caller_blocks_ends_those_who_wait_and_servers_all_the_same() {
     let (server, dir) = (Server::in_memory(), Dir::new());
-    let script = format!("touch {}; sleep 60", dir.path("held"));
-    let mut holder = server
-        .lock(&["a", "--", "sh", "-c", &script])
-        .spawn()
-        .unwrap();
-    eventually("it is held", || dir.has("held"));
+    let mut holder = holder_of(&server, &dir, "a", &[]);
     let command = server.lock(&["a", "--", "true"]);
     let mut waiting = with_signals(&["SIGTERM"], &[], &command).spawn().unwrap();
     eventually("it waits", || {

@@ -4,6 +4,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -229,4 +230,22 @@ pub(crate) fn holder_of(server: &Server, dir: &Dir, name: &str, options: &[&str]
     let child = command.args([name, "--", "sh", "-c", &script]).spawn();
     eventually("it is held", || dir.has(&held));
     child.expect("the binary is there")
+}
+
+/// Runs `lockwright COMMAND --server THIS ARGS..`.
+pub(crate) fn ask(server: &Server, args: &[&str]) -> Output {
+    let (command, rest) = args.split_first().unwrap();
+    run(&[&[*command, "--server", &server.address], rest].concat())
+}
+
+/// What it prints, when all is well.
+pub(crate) fn said(server: &Server, args: &[&str]) -> String {
+    let output = ask(server, args);
+    assert_eq!(code(&output), 0, "{args:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+/// A text that is JSON.
+pub(crate) fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| panic!("no JSON: {text}"))
 }

@@ -115,7 +115,7 @@ impl Job {
     /// Says at once, and once of each, that a process cannot be sent signals: it is another
     /// user's, as what `sudo` starts. `lost` is why the lock is lost, if it is.
     fn check(&mut self, process: Pid, signal: Signal, sent: nix::Result<()>, lost: Option<&str>) {
-        // Otherwise it fails when nobody is left.
+        // Otherwise it fails when no process is left.
         if sent != Err(Errno::EPERM) || !self.out_of_reach.insert((process, lost.is_some())) {
             return;
         }
@@ -128,7 +128,7 @@ impl Job {
             ),
             None => format!("lockwright: process {process}{name} cannot be sent {signal} ({why})"),
         };
-        // Whoever is to read it may be slow, and the rest is to be ended in time.
+        // The reader of stderr may be slow, and the rest is to be ended in time.
         thread::spawn(move || output::tell(&message));
     }
 

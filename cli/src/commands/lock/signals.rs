@@ -18,7 +18,7 @@ const PASSED_ON: [Signal; 6] = [
     Signal::SIGUSR2,
 ];
 
-/// Has all signals that are waited for come through, also when whoever started this process has
+/// Has all signals that are waited for come through, also when the caller of this process has
 /// blocked them, and gives the mask from before, which is the command's. Call it before there are
 /// threads.
 pub(super) fn unblock() -> io::Result<SigSet> {
