@@ -145,12 +145,17 @@ impl HeldBy {
         format!("`{}`{label} for {since}", self.holder())
     }
 
-    /// The owner in one word: its name, or `session:` and the name of its session.
+    /// The owner in one word.
     pub(crate) fn holder(&self) -> String {
-        match &self.owner {
-            Owner::Named(name) => name.to_string(),
-            Owner::Session(name) => format!("session:{name}"),
-        }
+        in_one_word(&self.owner)
+    }
+}
+
+/// An owner in one word: its name, or `session:` and the name of its session.
+pub(crate) fn in_one_word(owner: &Owner) -> String {
+    match owner {
+        Owner::Named(name) => name.to_string(),
+        Owner::Session(name) => format!("session:{name}"),
     }
 }
 
@@ -179,7 +184,7 @@ pub(crate) enum Consistency {
 impl<E: Env> Gate<E> {
     /// Asks for locks, and waits until they are granted or never will be. Dropping the future gives
     /// the request up. With `is_known` the caller can ask again by the request's id, so that what
-    /// was granted meanwhile is kept for it; without, nobody knows of it and it is ended too. What
+    /// was granted meanwhile is kept for it; without, no caller knows of it and it is ended too. What
     /// is granted to a caller that cannot ask again comes with a [`Receipt`], to be signed when the
     /// answer was delivered.
     pub(crate) async fn acquire(

@@ -50,7 +50,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// one after a larger one. It starts at the number of milliseconds of uptime times 2^16: what it
 /// grants until it stops stays below what the next one on the same machine starts with, as long as
 /// it grants fewer than 65,536 locks a millisecond on average. A reboot of the machine starts anew:
-/// whoever needs tokens that increase over reboots needs a server with a disk. A directory that is
+/// tokens that increase over reboots need a server with a disk. A directory that is
 /// begun on a machine where a server kept its state in memory goes on above that one's tokens, and
 /// then counts by itself. The nodes of a cluster are on machines of different uptimes: its first token
 /// is 1.

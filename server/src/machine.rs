@@ -1,7 +1,6 @@
 //! The state that the log makes: the engine, and the sessions' secrets and connections.
 
 mod calls;
-pub(crate) use calls::END_MAX;
 mod digests;
 mod labels;
 mod named;
@@ -11,6 +10,7 @@ use crate::{
     Probe,
     proposal::{Action, Attachment, Diverged, Ignored, Origin, Proposal, SecretHash},
 };
+pub(crate) use calls::END_MAX;
 use digests::Digests;
 pub(crate) use labels::Labelled;
 use labels::Labels;
@@ -266,9 +266,7 @@ impl Machine {
     /// The requests that wait, of sessions too, the latest of each namespace first: ended in this order
     /// they set nothing free.
     pub(crate) fn latest_queued(&self) -> Vec<LockKey> {
-        let mut queued = self.live();
-        queued.retain(|lock| matches!(lock.state, LockState::Queued { .. }));
-        queued.into_iter().rev().map(|lock| lock.key).collect()
+        named::latest_queued(&self.engine)
     }
 
     /// The locks that are held, in each namespace in the order of arrival. Cost: linear in the live
@@ -414,32 +412,20 @@ impl Machine {
                 path,
                 token,
                 right,
-            } => match step.end_at(namespace, path, *token, right) {
-                Ok(ended) => {
-                    locks = ended;
-                    Ok(Reply::Done)
-                }
-                Err((refusal, found)) => {
-                    in_the_way = Some(found);
-                    Err(Denial::Refused(refusal))
-                }
-            },
+            } => {
+                let ended = step.end_at(namespace, path, *token, right);
+                note_ended(ended, &mut locks, &mut in_the_way)
+            }
             Action::EndRequests {
                 namespace,
                 path,
                 owner,
                 id,
                 token,
-            } => match step.end_requests(namespace, path, owner, id.as_ref(), *token) {
-                Ok(ended) => {
-                    locks = ended;
-                    Ok(Reply::Done)
-                }
-                Err((refusal, found)) => {
-                    in_the_way = Some(found);
-                    Err(Denial::Refused(refusal))
-                }
-            },
+            } => {
+                let ended = step.end_requests(namespace, path, owner, id.as_ref(), *token);
+                note_ended(ended, &mut locks, &mut in_the_way)
+            }
             Action::EndSession { session } => match step.end_session(session) {
                 Ok((label, ended)) => {
                     session_label = label;
@@ -688,6 +674,24 @@ impl Step<'_> {
             Some(record) if !record.is_attached_by(attachment) => Err(Denial::Superseded),
             // Of a session that is over the engine says so.
             _ => self.run_labelled(command, label).map_err(Denial::Refused),
+        }
+    }
+}
+
+/// What the end of requests of others comes to, with what was ended or is in the way.
+fn note_ended(
+    ended: Result<Vec<Labelled>, calls::Refused>,
+    locks: &mut Vec<Labelled>,
+    in_the_way: &mut Option<Box<InTheWay>>,
+) -> Result<Reply, Denial> {
+    match ended {
+        Ok(ended) => {
+            *locks = ended;
+            Ok(Reply::Done)
+        }
+        Err((refusal, found)) => {
+            *in_the_way = Some(found);
+            Err(Denial::Refused(refusal))
         }
     }
 }

@@ -368,7 +368,7 @@ impl Noted {
         };
         let up = match passed {
             Some(passed) if passed < patience => Some(true),
-            // Whoever led is expected to go on.
+            // The former leader is expected to go on.
             _ if led.is_some() || peer.is_some_and(is_missed) => Some(false),
             _ => None,
         };

@@ -520,7 +520,7 @@ impl<E: Env> Replica<E> {
             ) => {
                 let label = match translate::label(label) {
                     Ok(label) => label,
-                    Err(rejection) => return self.answer(asker, rejection.into()),
+                    Err(refused) => return self.answer(asker, Rejection::from(refused).into()),
                 };
                 let session = SessionKey { namespace, session };
                 if self.sends_away(&session) {

@@ -83,12 +83,27 @@ impl From<Rejection> for Message {
     }
 }
 
+/// Why a label is not taken.
+pub(crate) enum LabelRefused {
+    Limit(Refusal),
+    Invalid(String),
+}
+
+impl From<LabelRefused> for Rejection {
+    fn from(refused: LabelRefused) -> Rejection {
+        match refused {
+            LabelRefused::Limit(refusal) => refusal.into(),
+            LabelRefused::Invalid(message) => Rejection::invalid(message),
+        }
+    }
+}
+
 /// The label that a client gives, if it gives one.
-pub(crate) fn label(text: Option<String>) -> Result<Option<Label>, Rejection> {
+pub(crate) fn label(text: Option<String>) -> Result<Option<Label>, LabelRefused> {
     let label = text.map(Label::new).transpose();
     label.map_err(|error| match error.limit() {
-        Some(refusal) => Rejection::from(refusal),
-        None => Rejection::invalid(format!("`label` is none: {error}")),
+        Some(refusal) => LabelRefused::Limit(refusal),
+        None => LabelRefused::Invalid(format!("`label` is none: {error}")),
     })
 }
 

@@ -1,6 +1,8 @@
 //! A stop that waits for locks, as clients of all doors see it. No test asserts how long something takes.
 
 mod common;
+#[path = "common/http.rs"]
+mod wire;
 
 use common::{Service, within};
 use futures_util::{SinkExt, StreamExt};
@@ -8,11 +10,9 @@ use lockwright_env::{Env, TokioEnv, sleep};
 use lockwright_server::{Drain, ServerConfig};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+use wire::{answer, send};
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(600);
@@ -28,13 +28,7 @@ impl Service {
             Value::Null => String::new(),
             body => body.to_string(),
         };
-        let mut stream = TokioEnv.connect(&self.address).await.unwrap();
-        let request = format!(
-            "{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stream
+        send(&self.address, method, target, &body).await
     }
 
     async fn post(&self, target: &str, body: Value) -> (u16, Value) {
@@ -98,14 +92,6 @@ fn open(name: &str) -> Value {
 
 fn acquire(seq: u64, id: &str, claim: &str) -> Value {
     json!({"type": "acquire", "seq": seq, "id": id, "claims": [claim]})
-}
-
-async fn answer(mut stream: TcpStream) -> (u16, Value) {
-    let mut text = String::new();
-    within(stream.read_to_string(&mut text)).await.unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
 struct Socket(WebSocketStream<TcpStream>);

@@ -3,16 +3,22 @@
 //! that a caller did is in the system's hands by then.
 
 mod common;
+#[path = "common/scratch.rs"]
+mod scratch;
+#[expect(dead_code, reason = "these callers send in ways of their own")]
+#[path = "common/http.rs"]
+mod wire;
 
 use common::{Service, within};
 use futures_util::SinkExt;
 use lockwright_env::{Connection, Env, TokioEnv, sleep};
 use lockwright_server::Storage;
+use scratch::Scratch;
 use serde_json::Value;
 use std::{
     io::Write,
     net::{Shutdown, TcpStream as StdStream},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 use tokio::{
@@ -20,24 +26,7 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_tungstenite::{client_async, tungstenite::Message};
-
-/// A directory that goes when this does.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let name = format!("lockwright-hang-up-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use wire::answer;
 
 /// How a caller hangs up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,14 +121,6 @@ fn hang_up(stream: StdStream, end: End) -> Option<StdStream> {
     }
 }
 
-async fn answer(stream: &mut TcpStream) -> (u16, Value) {
-    let mut text = String::new();
-    within(stream.read_to_string(&mut text)).await.unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap_or(Value::Null))
-}
-
 fn acquire(version: &str, body: &str) -> String {
     format!(
         "POST /v1/acquire HTTP/{version}\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
@@ -188,7 +169,7 @@ fn requests() -> Vec<(&'static str, String, u64)> {
 
 #[tokio::test]
 async fn who_hung_up_before_its_answer_holds_nothing() {
-    let scratch = Scratch::new("gone");
+    let scratch = Scratch::new("hang-up-gone");
     for directory in [None, Some(scratch.0.as_path())] {
         let service = Service::at(directory).await;
         for (what, request, _) in requests() {
@@ -221,7 +202,7 @@ async fn who_hung_up_before_its_answer_holds_nothing() {
 /// when they ask again.
 #[tokio::test]
 async fn who_stays_and_who_can_ask_again_keep_their_locks() {
-    let scratch = Scratch::new("stays");
+    let scratch = Scratch::new("hang-up-stays");
     for directory in [None, Some(scratch.0.as_path())] {
         for (what, request, locks) in requests() {
             let service = Service::at(directory).await;
@@ -264,7 +245,7 @@ async fn who_stays_and_who_can_ask_again_keep_their_locks() {
 /// The release that lets a caller have its lock, and the end of that caller, come at one moment.
 #[tokio::test]
 async fn who_hangs_up_as_it_is_granted_holds_nothing() {
-    let scratch = Scratch::new("granted");
+    let scratch = Scratch::new("hang-up-granted");
     for directory in [None, Some(scratch.0.as_path())] {
         let service = Service::at(directory).await;
         for end in ENDS {
@@ -297,7 +278,7 @@ async fn who_hangs_up_as_it_is_granted_holds_nothing() {
 /// abandon timeout, with all that it asked for.
 #[tokio::test]
 async fn a_session_whose_client_hung_up_is_abandoned() {
-    let scratch = Scratch::new("session");
+    let scratch = Scratch::new("hang-up-session");
     for directory in [None, Some(scratch.0.as_path())] {
         let service = Service::at(directory).await;
         for (path, messages) in [

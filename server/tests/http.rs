@@ -1,16 +1,16 @@
 //! The HTTP API as anybody with curl sees it. No test asserts how long something takes.
 
 mod common;
+#[path = "common/http.rs"]
+mod wire;
 
 use common::{Service, within};
 use lockwright_env::{Env, TokioEnv, sleep};
 use lockwright_server::Storage;
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::{io::AsyncReadExt, net::TcpStream};
+use wire::{answer, send};
 
 impl Service {
     async fn on(directory: &Path) -> Service {
@@ -19,13 +19,7 @@ impl Service {
 
     /// Sends a request, and does not wait.
     async fn send(&self, method: &str, target: &str, body: &str) -> TcpStream {
-        let mut stream = TokioEnv.connect(&self.address).await.unwrap();
-        let request = format!(
-            "{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stream
+        send(&self.address, method, target, body).await
     }
 
     async fn ask(&self, method: &str, target: &str, body: &str) -> (u16, Value) {
@@ -54,15 +48,6 @@ impl Service {
         self.until(|usage| usage.waiting_calls == queued).await;
         stream
     }
-}
-
-async fn answer(mut stream: TcpStream) -> (u16, Value) {
-    let mut text = String::new();
-    within(stream.read_to_string(&mut text)).await.unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    assert!(!head.to_lowercase().contains("\ndate:"), "{head}");
-    (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
 fn error(got: &(u16, Value)) -> (u16, &str) {

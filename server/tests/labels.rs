@@ -2,31 +2,27 @@
 //! asserts how long something takes.
 
 mod common;
+#[path = "common/http.rs"]
+mod wire;
 
 use common::{Service, within};
 use futures_util::{SinkExt, StreamExt};
 use lockwright_env::{Env, TokioEnv};
 use lockwright_server::Storage;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+use wire::{answer, send};
 
 impl Service {
     async fn send(&self, method: &str, target: &str, body: &str) -> TcpStream {
-        let mut stream = TokioEnv.connect(&self.address).await.unwrap();
-        let request = format!(
-            "{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stream
+        send(&self.address, method, target, body).await
     }
 
     async fn ask(&self, method: &str, target: &str, body: &str) -> (u16, Value) {
-        answer(self.send(method, target, body).await).await
+        let (status, got) = answer(self.send(method, target, body).await).await;
+        assert_ne!(got, Value::Null, "each answer is JSON");
+        (status, got)
     }
 
     async fn get(&self, target: &str) -> Value {
@@ -70,14 +66,6 @@ impl Service {
         assert_eq!(opened["type"], "opened", "{opened}");
         socket
     }
-}
-
-async fn answer(mut stream: TcpStream) -> (u16, Value) {
-    let mut text = String::new();
-    within(stream.read_to_string(&mut text)).await.unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap())
 }
 
 struct Socket(WebSocketStream<TcpStream>);

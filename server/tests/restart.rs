@@ -7,33 +7,18 @@
 
 #[expect(dead_code, reason = "nothing is waited for here")]
 mod common;
+#[path = "common/scratch.rs"]
+mod scratch;
 
 use common::{Service, within};
 use futures_util::{SinkExt, StreamExt};
 use lockwright_engine::Limits;
 use lockwright_env::{Env, TokioEnv};
 use lockwright_server::{BindError, Server, ServerConfig, Storage, StoreError};
-use std::path::{Path, PathBuf};
+use scratch::Scratch;
+use std::path::Path;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
-
-/// A directory that goes when this does.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let name = format!("lockwright-restart-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn config(directory: &Path) -> ServerConfig {
     let mut config = ServerConfig::new("127.0.0.1:0");
@@ -90,7 +75,7 @@ fn token(granted: &str) -> u64 {
 
 #[tokio::test]
 async fn locks_sessions_outcomes_and_tokens_are_there_after_a_restart() {
-    let scratch = Scratch::new("state");
+    let scratch = Scratch::new("restart-state");
     let service = Service::on(config(&scratch.0)).await;
     let (mut holder, _) = service.greet("open", "holder").await;
     let (mut waiter, _) = service.greet("open", "waiter").await;
@@ -141,7 +126,7 @@ async fn locks_sessions_outcomes_and_tokens_are_there_after_a_restart() {
 /// state in a directory.
 #[tokio::test]
 async fn tokens_go_on_from_memory_to_a_directory_and_over_restarts() {
-    let scratch = Scratch::new("tokens");
+    let scratch = Scratch::new("restart-tokens");
     let mut last = 0;
     let on_disk = config(&scratch.0);
     let in_memory = ServerConfig::new("127.0.0.1:0");
@@ -175,7 +160,7 @@ async fn refusal(directory: &Path) -> Option<BindError> {
 
 #[tokio::test]
 async fn a_server_that_has_lost_the_end_of_its_log_does_not_start() {
-    let scratch = Scratch::new("lost");
+    let scratch = Scratch::new("restart-lost");
     let service = Service::on(config(&scratch.0)).await;
     let (mut socket, _) = service.greet("open", "s").await;
     for n in 0..30 {
@@ -208,7 +193,7 @@ async fn a_server_that_has_lost_the_end_of_its_log_does_not_start() {
 
 #[tokio::test]
 async fn a_second_server_is_told_to_go_elsewhere() {
-    let scratch = Scratch::new("second");
+    let scratch = Scratch::new("restart-second");
     let service = Service::on(config(&scratch.0)).await;
     let error = Server::bind(TokioEnv, config(&scratch.0)).await.err();
     let Some(BindError::Store(StoreError::Locked { path })) = error else {
@@ -221,7 +206,7 @@ async fn a_second_server_is_told_to_go_elsewhere() {
 
 #[tokio::test]
 async fn other_limits_hold_from_the_next_start_on() {
-    let scratch = Scratch::new("limits");
+    let scratch = Scratch::new("restart-limits");
     let service = Service::on(config(&scratch.0)).await;
     let (mut socket, _) = service.greet("open", "s").await;
     for n in 0..3 {

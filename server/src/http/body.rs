@@ -6,7 +6,7 @@
 use super::error::ApiError;
 use crate::session_endpoint::Gate;
 use axum::{
-    body::{Body, Bytes, HttpBody, to_bytes},
+    body::{HttpBody, to_bytes},
     extract::{FromRequest, FromRequestParts, Path as UrlPath, Query, Request},
     http::{Method, StatusCode, Uri, request::Parts},
 };
@@ -103,7 +103,7 @@ impl<E: Env> FromRequest<Arc<Gate<E>>> for NoBody {
         let (parts, mut body) = request.into_parts();
         // In chunks there may be none.
         while !body.is_end_stream() {
-            let Some(frame) = in_time(gate, next_frame(&mut body)).await? else {
+            let Some(frame) = in_time(gate, body.frame()).await? else {
                 break;
             };
             let frame = frame.map_err(|error| unreadable(&error, 0))?;
@@ -113,10 +113,6 @@ impl<E: Env> FromRequest<Arc<Gate<E>>> for NoBody {
         }
         Ok(NoBody)
     }
-}
-
-async fn next_frame(body: &mut Body) -> Option<Result<hyper::body::Frame<Bytes>, axum::Error>> {
-    body.frame().await
 }
 
 fn has_a_body(method: &Method, uri: &Uri) -> ApiError {
@@ -162,6 +158,9 @@ pub(crate) fn well_encoded(uri: &Uri) -> Result<(), ApiError> {
 }
 
 fn is_well_encoded(text: &str) -> bool {
+    if !text.contains('%') {
+        return true;
+    }
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -183,11 +182,7 @@ fn is_well_encoded(text: &str) -> bool {
 
 /// A text for an error message: short, however long it is.
 fn brief(text: &str) -> String {
-    const CHARS_MAX: usize = 80;
-    match text.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
+    strict::brief(text, 80)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //!
 //! The runtime cannot be relied on to tell of the end in time: it says what it saw when it looked last,
 //! and an answer that needs no disk is ready before it looks again. So the system is asked before each
-//! write. What happens to bytes after they were handed to the system nobody can tell.
+//! write. What happens to bytes after they were handed to the system cannot be told.
 
 use crate::call::Receipt;
 use axum::{

@@ -1,7 +1,10 @@
 //! Answers that are no success.
 
 use super::view::claim_views;
-use crate::call::{Found, Unavailable};
+use crate::{
+    call::{Found, Unavailable},
+    translate::LabelRefused,
+};
 use axum::{
     Json,
     extract::ws::rejection::WebSocketUpgradeRejection,
@@ -170,6 +173,15 @@ impl ApiError {
     pub(super) fn saying(mut self, message: impl Into<String>) -> ApiError {
         self.body.message = message.into();
         self
+    }
+}
+
+impl From<LabelRefused> for ApiError {
+    fn from(refused: LabelRefused) -> ApiError {
+        match refused {
+            LabelRefused::Limit(refusal) => ApiError::refused(refusal),
+            LabelRefused::Invalid(message) => ApiError::invalid(message),
+        }
     }
 }
 

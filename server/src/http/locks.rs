@@ -6,11 +6,11 @@ use crate::{
     machine::Labelled,
     proposal::{Action, Purpose},
     session_endpoint::Gate,
+    translate,
 };
 use axum::{Json, extract::State};
 use lockwright_engine::{Claim, EndReason, LockKey, Mode, Name, Owner, Refusal, Wait};
 use lockwright_env::Env;
-use lockwright_protocol::Label;
 use lockwright_protocol::http::{
     AcquireBody, Acquired, ClaimForm, ReleaseBody, Released, RenewBody, Renewed,
 };
@@ -29,7 +29,7 @@ pub(super) async fn lock<E: Env>(
     body: AcquireBody,
 ) -> Result<Delivered<Acquired>, ApiError> {
     let claims = claims(&body)?;
-    let label = label(body.label)?;
+    let label = translate::label(body.label)?;
     let namespace = namespace(body.namespace);
     let is_known = body.request_id.is_some();
     let request_id = body.request_id.unwrap_or_else(|| gate.request_id());
@@ -94,15 +94,6 @@ pub(super) async fn lock<E: Env>(
             panic!("{answer:?} is no answer to an acquire")
         }
     }
-}
-
-/// The label that a caller gives, if it gives one.
-fn label(text: Option<String>) -> Result<Option<Label>, ApiError> {
-    let label = text.map(Label::new).transpose();
-    label.map_err(|error| match error.limit() {
-        Some(refusal) => ApiError::refused(refusal),
-        None => ApiError::invalid(format!("`label` is none: {error}")),
-    })
 }
 
 fn claims(body: &AcquireBody) -> Result<Vec<Claim>, ApiError> {
@@ -207,7 +198,7 @@ pub(super) fn not_yours(refusal: &Refusal, found: Option<&Found>) -> ApiError {
             "nothing is held there: the lock was released, or its lease ran out. Do not write any \
              more, and acquire it again",
         ),
-        // The token is right, and whoever gives it is not the owner.
+        // The token is right, and the caller that gives it is not the owner.
         Refusal::StaleToken { given }
             if let Some(held) = found.and_then(|found| found.held.as_ref())
                 && held.token.0 == given.0 =>

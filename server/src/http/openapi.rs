@@ -275,7 +275,7 @@ fn stats() {}
 )]
 fn watch() {}
 
-/// An operator ends what is held at exactly one path, whoever holds it; or with `owner` the requests of
+/// An operator ends what is held at exactly one path, by any owner; or with `owner` the requests of
 /// that one, those that wait too.
 #[utoipa::path(post, path = "/v1/break", request_body = BreakBody, responses(
     (status = 200, description = "It is broken", body = Broken),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// What `GET /metrics` is written in.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What this is, for whoever comes by.
+/// What this is, for a visitor with a browser.
 pub(super) async fn front(Params(Nothing {}): Params<Nothing>) -> &'static str {
     concat!(
         "Lockwright ",

@@ -14,12 +14,13 @@ use tracing::info;
 impl<E: Env, C> Ledger<E, C> {
     /// Who leads may have changed.
     pub(super) fn find_route(&mut self) {
+        let leadership = self.node.leadership();
+        self.log_leader(leadership);
         let Leadership {
             term,
             leader,
             is_own,
-        } = self.node.leadership();
-        self.log_leader();
+        } = leadership;
         match (&self.route, leader) {
             (Route::Preparing { term: now } | Route::Leading { term: now }, _)
                 if is_own && *now == term =>
@@ -54,8 +55,7 @@ impl<E: Env, C> Ledger<E, C> {
     }
 
     /// Logs who leads, when that has changed.
-    fn log_leader(&mut self) {
-        let now = self.node.leadership();
+    fn log_leader(&mut self, now: Leadership) {
         if self.node.is_alone() || now == self.logged {
             return;
         }

@@ -8,11 +8,11 @@ use lockwright_engine::{
 };
 use lockwright_protocol::Label;
 
-/// Locks that are ended at once: more would hold up others. Whoever breaks more is told so.
+/// Locks that are ended at once: more would hold up others. An operator that breaks more is told so.
 pub(crate) const END_MAX: usize = 10_000;
 
 /// A refusal, and what is held there instead.
-type Refused = (Refusal, Box<InTheWay>);
+pub(super) type Refused = (Refusal, Box<InTheWay>);
 
 impl Step<'_> {
     /// Uses the lock of a named holder that has `token`. Gives it as it was before.

@@ -90,15 +90,23 @@ impl Named {
 /// The requests of named holders that wait, the latest to arrive first: whoever ends them in this
 /// order sets none of them free on the way.
 pub(crate) fn latest_waiting(engine: &Engine) -> Vec<LockKey> {
-    let mut waiting = Vec::new();
+    queued(engine, |lock| !lock.owner.is_session())
+}
+
+/// All requests that wait, in the same order.
+pub(crate) fn latest_queued(engine: &Engine) -> Vec<LockKey> {
+    queued(engine, |_| true)
+}
+
+fn queued(engine: &Engine, is_meant: impl Fn(&LockKey) -> bool) -> Vec<LockKey> {
+    let mut queued = Vec::new();
     each(engine, |lock| {
-        let is_named = !lock.key.owner.is_session();
-        if is_named && matches!(lock.state, LockState::Queued { .. }) {
-            waiting.push(lock.key.clone());
+        if is_meant(&lock.key) && matches!(lock.state, LockState::Queued { .. }) {
+            queued.push(lock.key.clone());
         }
     });
-    waiting.reverse();
-    waiting
+    queued.reverse();
+    queued
 }
 
 /// The live requests, in each namespace in the order of arrival.

@@ -8,7 +8,7 @@
 use super::{Replica, Waiter, log};
 use crate::{
     DrainEvent,
-    call::CallAnswer,
+    call::{CallAnswer, in_one_word},
     connection::CloseReason,
     machine::Machine,
     proposal::Action,
@@ -236,7 +236,7 @@ fn in_words(lock: &LockInfo) -> String {
         LockState::Held { token, .. } => token.to_string(),
         _ => "none".to_owned(),
     };
-    let (namespace, owner) = (&lock.key.namespace, log::owner(&lock.key));
+    let (namespace, owner) = (&lock.key.namespace, in_one_word(&lock.key.owner));
     let claims = log::in_words(&lock.claims);
     format!("{namespace}: {claims} of {owner}, token {token}")
 }

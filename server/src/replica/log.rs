@@ -4,10 +4,10 @@
 use super::Replica;
 use crate::{
     ServerConfig,
+    call::in_one_word,
     connection::ConnectionId,
     machine::{Happened, Machine, Outcome},
     proposal::Action,
-    translate,
 };
 use lockwright_engine::{
     Claim, Command, EventKind, LockInfo, LockKey, LockState, SessionChange, SessionKey, TimeMs,
@@ -67,13 +67,17 @@ impl UsageLog {
             clients: config.log_clients,
             locks: config.log_locks,
             interval: config.stats_interval,
-            next: config.stats_interval.map(|interval| now + interval),
+            next: UsageLog::after(config.stats_interval, now),
             lives: BTreeMap::new(),
             is_filled: false,
             held: 0,
             grants: 0,
             waits: 0,
         }
+    }
+
+    fn after(interval: Option<Duration>, now: Duration) -> Option<Duration> {
+        interval.map(|interval| now.saturating_add(interval))
     }
 
     /// When something is to be logged next.
@@ -136,7 +140,7 @@ impl UsageLog {
                 if logs {
                     let waited_ms = at.since(life.arrived_at).as_ms();
                     let (namespace, paths) = (&lock.namespace, in_words(&life.claims));
-                    let (owner, token) = (owner(lock), token.0);
+                    let (owner, token) = (in_one_word(&lock.owner), token.0);
                     info!(%namespace, owner, paths, token, waited_ms, "a lock is granted");
                 }
                 self.held += usize::from(is_new);
@@ -157,7 +161,8 @@ impl UsageLog {
 
 impl Life {
     fn log_end(&self, lock: &LockKey, reason: &str, at: TimeMs) {
-        let (namespace, owner, paths) = (&lock.namespace, owner(lock), in_words(&self.claims));
+        let (namespace, owner) = (&lock.namespace, in_one_word(&lock.owner));
+        let paths = in_words(&self.claims);
         match self.held {
             Some((token, granted_at)) => {
                 let (token, held_ms) = (token.0, at.since(granted_at).as_ms());
@@ -201,11 +206,15 @@ impl<E: Env> Replica<E> {
 
     /// Logs the use, if it is time to.
     pub(super) fn log_usage(&mut self) {
+        // The clock is not looked at for nothing: this is done in each turn.
+        let Some(next) = self.log.next else {
+            return;
+        };
         let now = self.env.monotonic();
-        if self.log.next.is_none_or(|next| now < next) {
+        if now < next {
             return;
         }
-        self.log.next = self.log.interval.map(|interval| now + interval);
+        self.log.next = UsageLog::after(self.log.interval, now);
         if !self.log.is_filled {
             self.log.fill(self.ledger.with_machine(Machine::live));
         }
@@ -239,14 +248,6 @@ pub(super) fn acquired(action: &Action) -> Option<(&LockKey, &[Claim])> {
             ..
         } => Some((lock, claims)),
         _ => None,
-    }
-}
-
-/// Whose a lock is, in one word.
-pub(super) fn owner(lock: &LockKey) -> String {
-    match translate::session_of(lock) {
-        Some(session) => format!("session:{}", session.session),
-        None => lock.owner.name().to_string(),
     }
 }
 
