@@ -326,7 +326,7 @@ impl Ledger {
         format!("{} ({})", describe_lock(&request.lock), claims.join(", "))
     }
 
-    /// Whether an acquire asks for the same as this request: whoever has the claims of one has those
+    /// Whether an acquire asks for the same as this request: an owner that has the claims of one has those
     /// of the other, and the other way round (SEMANTICS section 2).
     #[must_use]
     pub fn asks_the_same(&self, id: RequestId, op: &Op) -> bool {

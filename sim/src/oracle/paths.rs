@@ -79,7 +79,7 @@ pub(super) fn covers(above: &str, below: &str) -> bool {
     is_no_longer && overlap(above, below)
 }
 
-/// Whether two requests claim the same: whoever has all claims of one has all of the other, and the
+/// Whether two requests claim the same: an owner with all claims of one has all of the other, and the
 /// other way round (SEMANTICS section 2). A claim is a path, and whether it writes.
 pub(super) fn come_to_the_same(one: &[(&str, bool)], other: &[(&str, bool)]) -> bool {
     let has_all = |these: &[(&str, bool)], those: &[(&str, bool)]| {

@@ -224,7 +224,7 @@ pub enum Happening {
         /// Why not, if not.
         error: Option<String>,
     },
-    /// Somebody without a session asks with the id of a request that it was granted, for something
+    /// A caller without a session asks with the id of a request that it was granted, for something
     /// else.
     HttpMistaken {
         /// The request.
@@ -263,7 +263,7 @@ pub enum Happening {
         /// What.
         answer: HttpAnswer,
     },
-    /// A server handed over the answer that says that a request which nobody has named is granted.
+    /// A server handed over the answer that says that a request without a `request_id` is granted.
     HttpTold {
         /// The request.
         id: Text,

@@ -2,7 +2,7 @@
 //! applied, and is as if nobody had ever died (SEMANTICS section 7.5).
 //!
 //! A replica applies an entry of its log when that is durable, and answers when it has applied it.
-//! So whatever was applied must come back: not only what somebody had heard of by then. A server whose
+//! So whatever was applied must come back: not only what a client had heard of by then. A server whose
 //! log has lost its end while it was stopped must not start at all.
 
 use super::{Happening, ServiceOracle};

@@ -2,7 +2,7 @@
 //! connection leaves the queue): what is granted over HTTP is granted to who is there to hear of
 //! it. And who is there is not given up.
 //!
-//! A lock that was granted all the same, because nobody knew by then, goes when the server learns that
+//! A lock that was granted all the same, because the server did not know by then, goes when the server learns that
 //! its caller is gone: unless the answer was handed over before, or the request has a name and can be
 //! asked for again.
 //!

@@ -36,7 +36,7 @@ pub(crate) struct SimEnv {
 /// What is told of each write to those that connect: the bytes, and whether the peer had hung up.
 type Overhear = dyn Fn(&[u8], bool) + Send + Sync;
 
-/// Is told of writes, or nobody is.
+/// Is told of writes, where writes are overheard.
 #[derive(Clone, Default)]
 struct Overhearing(Option<Arc<Overhear>>);
 
@@ -267,7 +267,7 @@ impl Connection for SimStream {
         let mut byte = ReadBuf::new(&mut byte);
         let mut nobody = Context::from_waker(Waker::noop());
         let peeked = self.stream.poll_peek(&mut nobody, &mut byte);
-        // What comes next would wake nobody.
+        // What comes next would wake no task.
         self.reader.iter().for_each(Waker::wake_by_ref);
         match peeked {
             Poll::Pending => false,
