@@ -301,16 +301,13 @@ impl Engine {
             .any(|id| matches!(self.requests[id].phase, Phase::Held { .. }))
     }
 
-    /// The live requests of a session, in arrival order; none if it is not open.
-    #[must_use]
-    pub fn session_locks(&self, key: &SessionKey) -> Vec<LockInfo> {
-        let Ok(owner) = self.find_session(key) else {
-            return Vec::new();
-        };
+    /// The live requests of a session, in arrival order; none if it is not open. Cost: that of what is
+    /// taken from it.
+    pub fn session_locks(&self, key: &SessionKey) -> impl Iterator<Item = LockInfo> {
+        let owner = self.find_session(key).ok();
+        let first = owner.and_then(|owner| self.owners[owner].first);
         let follow = |id: &RequestId| self.requests[*id].next_of_owner;
-        std::iter::successors(self.owners[owner].first, follow)
-            .map(|id| self.info(id))
-            .collect()
+        std::iter::successors(first, follow).map(|id| self.info(id))
     }
 
     /// An open session.

@@ -541,7 +541,10 @@ pub struct SessionEnded {
     pub label: Option<String>,
     /// True.
     pub ended: bool,
-    /// Its requests, held and queued, as they were before: all of them have ended with it.
+    /// How many requests it had, held and queued: all of them have ended with it.
+    #[serde(default)]
+    pub requests: u32,
+    /// These requests as they were before: the first ten thousand, and less of long ones.
     pub locks: Vec<LockView>,
 }
 
@@ -551,8 +554,8 @@ pub struct SessionEnded {
 pub struct Broken {
     /// What was broken, as it was before.
     pub broken: Vec<LockView>,
-    /// Whether more is held there, since not more than ten thousand locks are broken at once: ask
-    /// again. Left out when it is not.
+    /// Whether more was meant than was broken, since not more than ten thousand locks are broken at once,
+    /// and fewer with many or long claims: ask again. Left out when it was not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
 }

@@ -1,7 +1,7 @@
 //! Requests of those who have no session: named holders and operators.
 
 use crate::{
-    machine::{InTheWay, Labelled, Machine},
+    machine::{EndedSession, InTheWay, Labelled, Machine},
     proposal::Action,
     replica::{Gone, Input},
     session_endpoint::Gate,
@@ -65,8 +65,10 @@ pub(crate) enum CallAnswer {
     /// It was done, to these locks, which are told as they were before.
     Done {
         locks: Vec<Labelled>,
-        /// The label of a session that was ended.
-        session_label: Option<Label>,
+        /// Whether more is meant than was ended at once.
+        more: bool,
+        /// The session that was ended.
+        ended_session: Option<EndedSession>,
         expiry: Option<Expiry>,
     },
     /// It was refused, and changed nothing.

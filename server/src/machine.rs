@@ -9,8 +9,9 @@ mod nodes;
 use crate::{
     Probe,
     proposal::{Action, Attachment, Diverged, Ignored, Origin, Proposal, SecretHash},
+    translate,
 };
-pub(crate) use calls::END_MAX;
+use calls::Ended;
 use digests::Digests;
 pub(crate) use labels::Labelled;
 use labels::Labels;
@@ -19,7 +20,7 @@ use lockwright_engine::{
     LockKey, LockState, Name, Refusal, Reply, SessionChange, SessionKey, Snapshot, SnapshotError,
     TimeMs, Token, Usage,
 };
-use lockwright_protocol::Label;
+use lockwright_protocol::{Label, LockStatus};
 use named::Named;
 pub(crate) use nodes::NodeRecord;
 use serde::{Deserialize, Serialize};
@@ -125,17 +126,30 @@ pub(crate) struct Outcome {
     pub(crate) happened: Vec<Happened>,
     /// When the request arrived that an `acquire` asked for again.
     pub(crate) arrived_at: Option<TimeMs>,
-    /// The live requests of a session that was resumed, or the locks that were used or ended by
-    /// somebody without a session, as they were before.
+    /// The live requests of a session that was resumed.
+    pub(crate) resumed: Vec<LockStatus>,
+    /// The locks that were used or ended by a caller without a session, as they were before: of those that
+    /// ended with a session the first ones.
     pub(crate) locks: Vec<Labelled>,
+    /// Whether more is meant than was ended, since that would be too much at once.
+    pub(crate) more: bool,
     /// What is in the way of somebody without a session who was refused.
     pub(crate) in_the_way: Option<Box<InTheWay>>,
-    /// The label of a session that an operator ended.
-    pub(crate) session_label: Option<Label>,
+    /// The session that an operator ended.
+    pub(crate) ended_session: Option<EndedSession>,
     /// When something is due next.
     pub(crate) next_deadline: Option<TimeMs>,
     /// How many records the state has.
     pub(crate) size: u64,
+}
+
+/// A session that an operator ended, as it was before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EndedSession {
+    /// What people are told of it.
+    pub(crate) label: Option<Label>,
+    /// How many requests it had, held or queued.
+    pub(crate) requests: u32,
 }
 
 /// An event, and what must be known of its lock at that moment.
@@ -144,6 +158,19 @@ pub(crate) struct Happened {
     pub(crate) event: Event,
     /// When a request that is granted arrived; none if it was forgotten within the same proposal.
     pub(crate) arrived_at: Option<TimeMs>,
+}
+
+impl Happened {
+    /// The session whose end this is.
+    pub(crate) fn ended_session(&self) -> Option<&SessionKey> {
+        match &self.event.kind {
+            EventKind::Session {
+                session,
+                change: SessionChange::Ended,
+            } => Some(session),
+            _ => None,
+        }
+    }
 }
 
 impl Machine {
@@ -277,10 +304,11 @@ impl Machine {
         held
     }
 
-    /// The live requests of a session, in the order of their arrival.
-    pub(crate) fn session_locks(&self, session: &SessionKey) -> Vec<Labelled> {
-        let locks = self.engine.session_locks(session).into_iter();
-        locks.map(|lock| self.labelled(lock)).collect()
+    /// How the live requests of a session stand, in the order of their arrival.
+    fn session_status(&self, session: &SessionKey) -> Vec<LockStatus> {
+        let now = self.engine.now();
+        let locks = self.engine.session_locks(session);
+        locks.map(|lock| translate::status(&lock, now)).collect()
     }
 
     /// How many secrets are kept.
@@ -325,10 +353,11 @@ impl Machine {
             events: Vec::new(),
             machine: self,
         };
-        let mut locks = Vec::new();
+        let mut resumed = Vec::new();
+        let mut ended = Ended::default();
         let mut arrived_at = None;
         let mut in_the_way = None;
-        let mut session_label = None;
+        let mut ended_session = None;
         let result = match step.known(&proposal.action) {
             Action::Begin {
                 limits,
@@ -344,11 +373,11 @@ impl Machine {
                 label,
             } => step.open(session, secret, *abandon, label.as_ref()),
             Action::Resume { session, secret } => {
-                let resumed = step.resume(session, secret);
-                if resumed.is_ok() {
-                    locks = step.machine.session_locks(session);
+                let result = step.resume(session, secret);
+                if result.is_ok() {
+                    resumed = step.machine.session_status(session);
                 }
-                resumed
+                result
             }
             Action::Detach {
                 session,
@@ -399,7 +428,7 @@ impl Machine {
                 purpose,
             } => match step.use_lock(namespace, path, holder.as_ref(), *token, *purpose) {
                 Ok((reply, lock)) => {
-                    locks.push(lock);
+                    ended.locks.push(lock);
                     Ok(reply)
                 }
                 Err((refusal, found)) => {
@@ -413,8 +442,8 @@ impl Machine {
                 token,
                 right,
             } => {
-                let ended = step.end_at(namespace, path, *token, right);
-                note_ended(ended, &mut locks, &mut in_the_way)
+                let result = step.end_at(namespace, path, *token, right);
+                note_ended(result, &mut ended, &mut in_the_way)
             }
             Action::EndRequests {
                 namespace,
@@ -423,13 +452,13 @@ impl Machine {
                 id,
                 token,
             } => {
-                let ended = step.end_requests(namespace, path, owner, id.as_ref(), *token);
-                note_ended(ended, &mut locks, &mut in_the_way)
+                let result = step.end_requests(namespace, path, owner, id.as_ref(), *token);
+                note_ended(result, &mut ended, &mut in_the_way)
             }
             Action::EndSession { session } => match step.end_session(session) {
-                Ok((label, ended)) => {
-                    session_label = label;
-                    locks = ended;
+                Ok((session, locks)) => {
+                    ended_session = Some(session);
+                    ended.locks = locks;
                     Ok(Reply::Done)
                 }
                 Err(refusal) => Err(Denial::Refused(refusal)),
@@ -470,9 +499,11 @@ impl Machine {
             result,
             happened: events.into_iter().map(|event| self.seen(event)).collect(),
             arrived_at,
-            locks,
+            resumed,
+            locks: ended.locks,
+            more: ended.more,
             in_the_way,
-            session_label,
+            ended_session,
             next_deadline: self.engine.next_deadline(),
             size: u64::try_from(usage.live_requests + usage.remembered_requests + usage.sessions)
                 .unwrap_or(u64::MAX),
@@ -680,13 +711,13 @@ impl Step<'_> {
 
 /// What the end of requests of others comes to, with what was ended or is in the way.
 fn note_ended(
-    ended: Result<Vec<Labelled>, calls::Refused>,
-    locks: &mut Vec<Labelled>,
+    result: Result<Ended, calls::Refused>,
+    ended: &mut Ended,
     in_the_way: &mut Option<Box<InTheWay>>,
 ) -> Result<Reply, Denial> {
-    match ended {
-        Ok(ended) => {
-            *locks = ended;
+    match result {
+        Ok(done) => {
+            *ended = done;
             Ok(Reply::Done)
         }
         Err((refusal, found)) => {

@@ -24,12 +24,12 @@ use crate::{
 use drain::Draining;
 use lockwright_engine::{
     Command, DurationMs, EndReason, EventKind, LockKey, LockState, MAX_MS, Refusal, Reply,
-    SessionChange, SessionKey, TimeMs,
+    SessionKey, TimeMs,
 };
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::{Message, Request, Seq, ServerFrame};
 use log::UsageLog;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tracing::error;
 
@@ -679,12 +679,14 @@ impl<E: Env> Replica<E> {
             },
             Ok(Reply::Renewed { expires }) => CallAnswer::Done {
                 locks: outcome.locks.clone(),
-                session_label: None,
+                more: false,
+                ended_session: None,
                 expiry: Some(self.expiry(expires)),
             },
             Ok(Reply::Done) => CallAnswer::Done {
                 locks: outcome.locks.clone(),
-                session_label: outcome.session_label.clone(),
+                more: outcome.more,
+                ended_session: outcome.ended_session.clone(),
                 expiry: None,
             },
             Err(Denial::Refused(refusal)) => CallAnswer::Refused {
@@ -828,12 +830,9 @@ impl<E: Env> Replica<E> {
                 abandon_ms: abandon.flatten(),
             };
         }
-        let locks = outcome.locks.iter();
         Message::Resumed {
             idle_timeout_ms,
-            locks: locks
-                .map(|found| translate::status(&found.lock, outcome.at))
-                .collect(),
+            locks: outcome.resumed.clone(),
         }
     }
 
@@ -862,6 +861,8 @@ impl<E: Env> Replica<E> {
     /// did, or comes last when it did nothing.
     fn deliver(&mut self, outcome: &Outcome, mut answer: Option<(Asker, &OwnEffect, Message)>) {
         let own = answer.as_ref().map(|(_, own, _)| *own);
+        let ended = outcome.happened.iter().filter_map(Happened::ended_session);
+        let ended: BTreeSet<&SessionKey> = ended.collect();
         for happened in &outcome.happened {
             let event = &happened.event;
             let is_own = |(_, own, _): &mut (Asker, &OwnEffect, Message)| own.is(&event.kind);
@@ -869,13 +870,9 @@ impl<E: Env> Replica<E> {
                 self.answer(asker, message);
             } else if let Some(lock) = event.kind.lock() {
                 let closes = own.is_some_and(|own| own.closes(lock));
-                self.tell(lock, happened, closes);
+                self.tell(lock, happened, closes, &ended);
             }
-            if let EventKind::Session {
-                session,
-                change: SessionChange::Ended,
-            } = &event.kind
-            {
+            if let Some(session) = happened.ended_session() {
                 let closes = |own: &OwnEffect| own.is(&event.kind);
                 match own.is_some_and(closes) {
                     true => self.switchboard.end(session),
@@ -889,8 +886,15 @@ impl<E: Env> Replica<E> {
     }
 
     /// Tells the owner of a lock what happened to it. One whose owner `closes` its session knows of its
-    /// end by the answer.
-    fn tell(&mut self, lock: &LockKey, Happened { event, arrived_at }: &Happened, closes: bool) {
+    /// end by the answer. A session that has `ended` meanwhile is told as much as there is room for: the
+    /// close that follows tells it the rest.
+    fn tell(
+        &mut self,
+        lock: &LockKey,
+        Happened { event, arrived_at }: &Happened,
+        closes: bool,
+        ended: &BTreeSet<&SessionKey>,
+    ) {
         if self.gives_up(lock, &event.kind) {
             return;
         }
@@ -911,7 +915,10 @@ impl<E: Env> Replica<E> {
             return;
         }
         if let Some(message) = translate::push(&event.kind, event.at, *arrived_at) {
-            self.switchboard.push(&session, message);
+            match ended.contains(&session) {
+                true => self.switchboard.push_if_room(&session, message),
+                false => self.switchboard.push(&session, message),
+            }
         }
     }
 

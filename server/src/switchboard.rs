@@ -162,6 +162,17 @@ impl Switchboard {
         }
     }
 
+    /// The same for a session that has ended, whose connection is about to be closed for that: what there
+    /// is no room for is not said.
+    pub(crate) fn push_if_room(&mut self, key: &SessionKey, message: Message) {
+        let id = self.sessions.get(key);
+        if let Some(connection) = id.and_then(|id| self.connections.get(id)) {
+            let frame = ServerFrame::push(message);
+            // It fails when there is no room.
+            let _ = connection.end.send(Outbound { frame, share: None });
+        }
+    }
+
     /// Queues a message on a connection. One that has gone gets nothing; one whose queue is full
     /// is closed, and its session is [`to_detach`](Switchboard::take_detached).
     pub(crate) fn send(&mut self, id: ConnectionId, message: Outbound) {

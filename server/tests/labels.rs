@@ -80,19 +80,23 @@ impl Socket {
     }
 
     async fn hear(&mut self) -> Value {
-        match within(self.0.next()).await {
-            Some(Ok(Message::Text(text))) => serde_json::from_str(text.as_str()).unwrap(),
-            other => panic!("expected a message, got {other:?}"),
-        }
+        let heard = self.hear_or_closed().await;
+        heard.expect("a message is expected, and no close frame")
     }
 
     /// The code and the reason that the server closes it with.
     async fn closed(&mut self) -> (u16, String) {
+        let heard = self.hear_or_closed().await;
+        heard.expect_err("a close frame is expected, and no message")
+    }
+
+    async fn hear_or_closed(&mut self) -> Result<Value, (u16, String)> {
         match within(self.0.next()).await {
+            Some(Ok(Message::Text(text))) => Ok(serde_json::from_str(text.as_str()).unwrap()),
             Some(Ok(Message::Close(Some(frame)))) => {
-                (frame.code.into(), frame.reason.as_str().to_owned())
+                Err((frame.code.into(), frame.reason.as_str().to_owned()))
             }
-            other => panic!("expected a close frame, got {other:?}"),
+            other => panic!("expected a message or a close frame, got {other:?}"),
         }
     }
 }
@@ -313,4 +317,80 @@ async fn a_session_that_closes_itself_is_told_of_its_end_once() {
     let done = session.ask(json!({"type": "close", "seq": 3})).await;
     assert_eq!(done, json!({"seq": 3, "type": "done"}));
     assert_eq!(session.closed().await.0, 1000);
+}
+
+#[tokio::test]
+async fn a_session_with_more_requests_than_its_connection_takes_is_told_that_it_has_ended() {
+    const REQUESTS: usize = 300;
+    let service = Service::start(|config| config.outgoing_max = 16).await;
+    let mut session = service.open("s", "").await;
+    for n in 0..REQUESTS {
+        let acquire = json!({"type": "acquire", "seq": 2, "id": n.to_string(),
+            "claims": [format!("w {n}")]});
+        assert_eq!(session.ask(acquire).await["type"], "granted");
+    }
+    let (status, ended) = service.ask("DELETE", "/v1/sessions/s", "").await;
+    assert_eq!(status, 200, "{ended}");
+    let (code, _) = loop {
+        match session.hear_or_closed().await {
+            Ok(told) => assert_eq!(told["type"], "ended"),
+            Err(closed) => break closed,
+        }
+    };
+    assert_eq!(code, lockwright_protocol::close_code::SESSION_ENDED);
+    service
+        .until(|usage| usage.connections == 0 && usage.engine.sessions == 0)
+        .await;
+}
+
+/// Claims whose texts take nearly all that a message may have.
+fn long_claims(place: usize) -> Vec<String> {
+    let segment = "x".repeat(240);
+    let of = |n| format!("r {segment}/{segment}/{segment}/{segment}/{place}-{n}");
+    (0..60).map(of).collect()
+}
+
+#[tokio::test]
+async fn the_answer_to_the_end_of_a_session_tells_of_as_much_as_fits() {
+    const REQUESTS: usize = 400;
+    let service = Service::start(|_| {}).await;
+    let mut session = service.open("s", "").await;
+    for n in 0..REQUESTS {
+        let acquire = json!({"type": "acquire", "seq": 2, "id": n.to_string(),
+            "claims": long_claims(n)});
+        assert_eq!(session.ask(acquire).await["type"], "granted");
+    }
+    let (status, ended) = service.ask("DELETE", "/v1/sessions/s", "").await;
+    assert_eq!((status, &ended["requests"]), (200, &json!(REQUESTS)));
+    let told = ended["locks"].as_array().unwrap();
+    assert!((200..REQUESTS).contains(&told.len()), "{}", told.len());
+    assert_eq!(told[0]["id"], "0", "the first are told");
+    assert!(ended.to_string().len() < 18 << 20, "the answer is bounded");
+    service.until(|usage| usage.engine.live_requests == 0).await;
+}
+
+#[tokio::test]
+async fn the_requests_of_an_owner_are_ended_as_far_as_the_answer_can_tell() {
+    const REQUESTS: usize = 400;
+    let service = Service::start(|_| {}).await;
+    let mut session = service.open("s", "").await;
+    for n in 0..REQUESTS {
+        let mut claims = long_claims(n);
+        claims.push("r here".to_owned());
+        let acquire = json!({"type": "acquire", "seq": 2, "id": n.to_string(), "claims": claims});
+        assert_eq!(session.ask(acquire).await["type"], "granted");
+    }
+    let of_session = json!({"key": "here", "owner": {"session": "s"}});
+    let (_, first) = service.post("/v1/break", of_session).await;
+    let broken = first["broken"].as_array().unwrap();
+    assert!((200..REQUESTS).contains(&broken.len()), "{}", broken.len());
+    let last = (REQUESTS - 1).to_string();
+    assert_eq!(broken.last().unwrap()["id"], last, "the latest end first");
+    assert_eq!(first["more"], true);
+    let at_path = json!({"key": "here"});
+    let (_, second) = service.post("/v1/break", at_path).await;
+    let rest = REQUESTS - broken.len();
+    assert_eq!(second["broken"].as_array().unwrap().len(), rest);
+    assert_eq!(second["more"], Value::Null);
+    service.until(|usage| usage.engine.live_requests == 0).await;
 }

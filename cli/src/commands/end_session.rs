@@ -61,12 +61,18 @@ fn said(args: &Args, answer: &Value) -> Result<(), Failure> {
     let label = label.map_or_else(String::new, |label| format!(" ({label})"));
     let ended = format!("ended: session {}{label}", args.session);
     output::say(&output::printable(&ended))?;
+    let told = u64::try_from(locks.len()).unwrap_or(u64::MAX);
     for lock in locks {
         let claims = lock.claims();
         output::say(&match lock.token {
             Some(token) => format!("ended: {claims}, held with the token {token}"),
             None => format!("ended: {claims}, waited for"),
         })?;
+    }
+    // A server of before says no number, and tells of all.
+    let others = answer["requests"].as_u64().unwrap_or(told);
+    if others > told {
+        output::say(&format!("ended: {} more", others - told))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     call::CallAnswer,
-    machine::{END_MAX, Labelled},
+    machine::{EndedSession, Labelled},
     proposal::{Action, Right},
     session_endpoint::Gate,
 };
@@ -26,7 +26,6 @@ pub(super) async fn break_lock<E: Env>(
     Object(body): Object<BreakBody>,
 ) -> Result<Json<Broken>, ApiError> {
     let (namespace, path, token) = (namespace(body.namespace), path(&body.key)?, body.token);
-    let (space, at, of_one) = (namespace.clone(), path.clone(), body.owner.is_some());
     let action = match (body.owner, body.id) {
         (Some(view), id) => Action::EndRequests {
             namespace,
@@ -48,15 +47,9 @@ pub(super) async fn break_lock<E: Env>(
         },
     };
     match gate.call(action).await? {
-        CallAnswer::Done { locks, .. } => {
+        CallAnswer::Done { locks, more, .. } => {
             let wall = gate.env().wall_unix_ms();
-            let is_full = !of_one && locks.len() == END_MAX;
-            let (now, more) = gate
-                .look(move |machine, now| {
-                    let more = is_full && machine.engine().held_at(&space, &at).next().is_some();
-                    (now, more)
-                })
-                .await?;
+            let now = gate.look(|_, now| now).await?;
             for Labelled { lock, label } in &locks {
                 info!(?lock, ?label, "an operator broke a lock");
             }
@@ -112,20 +105,20 @@ pub(super) async fn end_session<E: Env>(
     match gate.call(action).await? {
         CallAnswer::Done {
             locks,
-            session_label,
+            ended_session: Some(EndedSession { label, requests }),
             ..
         } => {
             let wall = gate.env().wall_unix_ms();
             let now = gate.look(|_, now| now).await?;
-            let label = session_label.map(String::from);
-            let count = locks.len();
-            info!(%namespace, %session, ?label, locks = count, "an operator ended a session");
+            let label = label.map(String::from);
+            info!(%namespace, %session, ?label, requests, "an operator ended a session");
             let locks = locks.iter().map(|lock| lock_view(lock, now, wall));
             Ok(Json(SessionEnded {
                 namespace,
                 session,
                 label,
                 ended: true,
+                requests,
                 locks: locks.collect(),
             }))
         }

@@ -1,15 +1,64 @@
 //! What holders without a session and operators do to locks.
 
-use super::{InTheWay, Labelled, Machine, Step};
+use super::{EndedSession, InTheWay, Labelled, Machine, Step};
 use crate::proposal::{Purpose, Right};
 use lockwright_engine::{
     Claim, Command, LockInfo, LockKey, LockState, Name, Owner, Path, Refusal, Reply, SessionKey,
-    Token,
+    TimeMs, Token,
 };
-use lockwright_protocol::Label;
+use std::collections::BTreeMap;
 
-/// Locks that are ended at once: more would hold up others. An operator that breaks more is told so.
-pub(crate) const END_MAX: usize = 10_000;
+/// Locks that are ended at once: more would hold up others. An operator that breaks more is told so. Of
+/// the requests of a session, which end together, as many are told.
+const END_MAX: usize = 10_000;
+
+/// Bytes of what is told of them: all is in memory at once, and in one answer.
+const END_BYTES_MAX: usize = 16 << 20;
+
+/// What was ended at once.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// As it was before.
+    pub(super) locks: Vec<Labelled>,
+    /// Whether more is meant, and was not ended.
+    pub(super) more: bool,
+}
+
+/// The locks that one answer tells of: as many as [`END_MAX`] and [`END_BYTES_MAX`] let it, but one always.
+#[derive(Debug, Default)]
+struct Share {
+    locks: Vec<Labelled>,
+    bytes: usize,
+}
+
+impl Share {
+    /// The first of these locks, and whether there are more.
+    fn of(locks: impl IntoIterator<Item = Labelled>) -> Ended {
+        let mut share = Share::default();
+        let more = locks.into_iter().any(|lock| !share.takes(lock));
+        let locks = share.locks;
+        Ended { locks, more }
+    }
+
+    /// Takes a lock, if there is room for it; whether it did.
+    fn takes(&mut self, lock: Labelled) -> bool {
+        let bytes = bytes(&lock);
+        let is_full = self.locks.len() == END_MAX || self.bytes + bytes > END_BYTES_MAX;
+        if is_full && !self.locks.is_empty() {
+            return false;
+        }
+        self.bytes += bytes;
+        self.locks.push(lock);
+        true
+    }
+}
+
+/// What a lock takes in memory, nearly.
+fn bytes(Labelled { lock, label }: &Labelled) -> usize {
+    let claim = |claim: &Claim| size_of::<Claim>() + claim.path.as_str().len();
+    let claims: usize = lock.claims.iter().map(claim).sum();
+    size_of::<Labelled>() + claims + label.as_ref().map_or(0, |label| label.as_str().len())
+}
 
 /// A refusal, and what is held there instead.
 pub(super) type Refused = (Refusal, Box<InTheWay>);
@@ -56,8 +105,8 @@ impl Step<'_> {
         }
     }
 
-    /// Ends what is held exactly at `path`: all that an operator means, up to [`END_MAX`], and the one
-    /// that a holder means. Nothing is ended when a holder may mean several. Gives what was ended as it
+    /// Ends what is held exactly at `path`: all that an operator means, as far as it can be told at once,
+    /// and the one that a holder means. Nothing is ended when a holder may mean several. Gives what was ended as it
     /// was before.
     pub(super) fn end_at(
         &mut self,
@@ -65,7 +114,7 @@ impl Step<'_> {
         path: &Path,
         token: Option<Token>,
         right: &Right,
-    ) -> Result<Vec<Labelled>, Refused> {
+    ) -> Result<Ended, Refused> {
         self.pass_time();
         let engine = &self.machine.engine;
         let is_meant = |lock: &LockInfo| {
@@ -74,14 +123,12 @@ impl Step<'_> {
             token.is_none_or(has_token) && right.covers(&lock.key.owner)
         };
         let found = engine.held_at(namespace, path).filter(is_meant);
-        let found: Vec<LockInfo> = found.take(END_MAX).collect();
+        let Ended { locks: found, more } = Share::of(found.map(|lock| self.machine.labelled(lock)));
         let is_ambiguous = *right != Right::Operator && found.len() > 1;
         if found.is_empty() || is_ambiguous {
             return Err(self.nothing_with(namespace, path, token));
         }
-        let ended = found.iter().cloned();
-        let ended = ended.map(|lock| self.machine.labelled(lock)).collect();
-        for lock in &found {
+        for Labelled { lock, .. } in &found {
             let LockState::Held { token, .. } = lock.state else {
                 unreachable!("only held ones were kept")
             };
@@ -96,11 +143,12 @@ impl Step<'_> {
             let done = self.run(&command);
             assert_eq!(done, Ok(Reply::Done), "what is held can be ended");
         }
-        Ok(ended)
+        Ok(Ended { locks: found, more })
     }
 
     /// An operator ends the live requests of an owner that claim exactly `path`, held or queued: all of
-    /// them, or the one with an id; with a token only a held one. Gives them as they were before.
+    /// them, or the latest as far as they can be told at once, or the one with an id; with a token only a
+    /// held one. Gives them as they were before.
     pub(super) fn end_requests(
         &mut self,
         namespace: &Name,
@@ -108,18 +156,36 @@ impl Step<'_> {
         owner: &Owner,
         id: Option<&Name>,
         token: Option<Token>,
-    ) -> Result<Vec<Labelled>, Refused> {
+    ) -> Result<Ended, Refused> {
         self.pass_time();
-        let mut found = self.machine.live_requests(namespace, owner, id);
-        found.retain(|lock| lock.claims.iter().any(|claim| claim.path == *path));
-        if let Some(token) = token {
-            let has_it = |lock: &LockInfo| matches!(lock.state, LockState::Held { token: held, .. } if held == token);
-            let is_there = !found.is_empty();
-            found.retain(has_it);
-            if found.is_empty() && is_there {
-                let (_, in_the_way) = self.nothing_with(namespace, path, Some(token));
-                return Err((Refusal::StaleToken { given: token }, in_the_way));
+        let mut more = false;
+        let mut is_there = false;
+        // The latest ones, in the order of arrival.
+        let mut found: BTreeMap<(TimeMs, usize), LockKey> = BTreeMap::new();
+        let machine = &*self.machine;
+        let mut place = 0;
+        machine.each_request(namespace, owner, id, |lock| {
+            place += 1;
+            if !lock.claims.iter().any(|claim| claim.path == *path) {
+                return;
             }
+            is_there = true;
+            let has_it =
+                |token| matches!(lock.state, LockState::Held { token: held, .. } if held == token);
+            if token.is_none_or(has_it) {
+                found.insert((lock.arrived_at, place), lock.key);
+            }
+            if found.len() > END_MAX {
+                found.pop_first();
+                more = true;
+            }
+        });
+        if let Some(token) = token
+            && found.is_empty()
+            && is_there
+        {
+            let (_, in_the_way) = self.nothing_with(namespace, path, Some(token));
+            return Err((Refusal::StaleToken { given: token }, in_the_way));
         }
         if found.is_empty() {
             let (_, in_the_way) = self.nothing_with(namespace, path, None);
@@ -137,31 +203,37 @@ impl Step<'_> {
             };
             return Err((refusal, in_the_way));
         }
-        let machine = &*self.machine;
-        let ended: Vec<Labelled> = found
-            .into_iter()
-            .map(|lock| machine.labelled(lock))
-            .collect();
         // The latest first: so none of them is granted on the way by the end of another.
-        for Labelled { lock, .. } in ended.iter().rev() {
+        let found = found.values().rev();
+        let found = found.filter_map(|key| machine.engine.lock(key));
+        let mut ended = Share::of(found.map(|lock| machine.labelled(lock)));
+        ended.more |= more;
+        for Labelled { lock, .. } in &ended.locks {
             let lock = lock.key.clone();
             let done = self.run(&Command::Break { lock, token });
             assert_eq!(done, Ok(Reply::Done), "what lives can be ended");
         }
+        ended.locks.reverse();
         Ok(ended)
     }
 
-    /// An operator ends a session. Gives its label and its requests as they were before.
+    /// An operator ends a session. Gives what it was, and its first requests as they were before.
     pub(super) fn end_session(
         &mut self,
         session: &SessionKey,
-    ) -> Result<(Option<Label>, Vec<Labelled>), Refusal> {
+    ) -> Result<(EndedSession, Vec<Labelled>), Refusal> {
         self.pass_time();
-        let label = self.machine.session_label(session).cloned();
-        let locks = self.machine.session_locks(session);
+        let machine = &*self.machine;
+        let info = machine.engine.session_info(session);
+        let ended = EndedSession {
+            label: machine.session_label(session).cloned(),
+            requests: info.map_or(0, |info| info.live_requests),
+        };
+        let locks = machine.engine.session_locks(session);
+        let Ended { locks, .. } = Share::of(locks.map(|lock| machine.labelled(lock)));
         let session = session.clone();
         self.run(&Command::CloseSession { session })?;
-        Ok((label, locks))
+        Ok((ended, locks))
     }
 
     /// Whoever waited for the answer to a request has gone.
@@ -199,28 +271,41 @@ impl Step<'_> {
 }
 
 impl Machine {
-    /// The live requests of an owner in the order of their arrival; only the one with an id, if it is
-    /// given.
-    fn live_requests(&self, namespace: &Name, owner: &Owner, id: Option<&Name>) -> Vec<LockInfo> {
-        let of = |id: &Name| LockKey {
-            namespace: namespace.clone(),
-            owner: owner.clone(),
-            id: id.clone(),
-        };
-        let mut found: Vec<LockInfo> = match (id, owner) {
-            (Some(id), _) => self.engine.lock(&of(id)).into_iter().collect(),
-            (None, Owner::Session(name)) => self.engine.session_locks(&SessionKey {
-                namespace: namespace.clone(),
-                session: name.clone(),
-            }),
+    /// Goes through the live requests of an owner, of a session in the order of their arrival; only the one
+    /// with an id, if it is given.
+    fn each_request(
+        &self,
+        namespace: &Name,
+        owner: &Owner,
+        id: Option<&Name>,
+        mut see: impl FnMut(LockInfo),
+    ) {
+        let is_live = |lock: &LockInfo| !matches!(lock.state, LockState::Ended { .. });
+        match (id, owner) {
+            (Some(id), _) => {
+                let key = LockKey {
+                    namespace: namespace.clone(),
+                    owner: owner.clone(),
+                    id: id.clone(),
+                };
+                if let Some(lock) = self.engine.lock(&key).filter(is_live) {
+                    see(lock);
+                }
+            }
+            (None, Owner::Session(name)) => {
+                let session = SessionKey {
+                    namespace: namespace.clone(),
+                    session: name.clone(),
+                };
+                self.engine.session_locks(&session).for_each(see);
+            }
             (None, Owner::Named(_)) => {
                 let keys = self.named.of_owner(namespace, owner);
-                keys.filter_map(|key| self.engine.lock(key)).collect()
+                for lock in keys.filter_map(|key| self.engine.lock(key)) {
+                    see(lock);
+                }
             }
-        };
-        found.retain(|lock| !matches!(lock.state, LockState::Ended { .. }));
-        found.sort_by_key(|lock| lock.arrived_at);
-        found
+        }
     }
 }
 

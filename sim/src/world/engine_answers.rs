@@ -143,7 +143,7 @@ fn sessions(engine: &Engine, ledger: &Ledger) -> Result<(), String> {
         let live: Vec<&Request> = ledger.live().filter(of_it).collect();
         same(
             "the locks of a session",
-            &engine.session_locks(&info.key),
+            &engine.session_locks(&info.key).collect::<Vec<_>>(),
             &live,
         )?;
         let known = ledger.sessions().iter().find(|session| {
