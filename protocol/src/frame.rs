@@ -1,10 +1,11 @@
 //! Frames: a message with its seq, as one JSON object.
 
+mod any;
 mod usual;
 
 use crate::{
     Message, Request,
-    strict::{self, Fault, Reader, Tree},
+    strict::{self, Tree},
 };
 use lockwright_engine::ErrorCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -120,7 +121,7 @@ impl ClientFrame {
         };
         let request = match fault {
             Some(fault) => Err(fault),
-            None => request(fields),
+            None => any::request(fields),
         };
         match request {
             Ok(request) => Ok(ClientFrame { seq, request }),
@@ -130,28 +131,6 @@ impl ClientFrame {
             }),
         }
     }
-}
-
-/// Reads what is asked.
-fn request(fields: Map<String, Value>) -> Result<Request, Fault> {
-    let read = |fields: &Value| Request::deserialize(Reader::new(fields));
-    let whole = Value::Object(fields);
-    read(&whole).map_err(|fault| {
-        // Its place is lost, since the type of the message may come after it. It is the first field
-        // without which there is no fault, or another one. No message has many fields.
-        const FIELDS_MAX: usize = 16;
-        let names = whole.as_object().into_iter().flat_map(Map::keys);
-        let is_it = |name: &&String| {
-            let mut rest = whole.clone();
-            rest.as_object_mut().map(|fields| fields.remove(*name));
-            read(&rest).err().as_ref() != Some(&fault)
-        };
-        let mut names = names.filter(|name| *name != "type").take(FIELDS_MAX);
-        match names.find(is_it) {
-            Some(name) => fault.in_field(name),
-            None => fault,
-        }
-    })
 }
 
 impl ServerFrame {

@@ -15,8 +15,8 @@ pub(crate) fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 ///
 /// The first on a connection is [`Open`](Request::Open) or [`Resume`](Request::Resume); the
 /// others are about that session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum Request {
     /// Opens a session, or attaches to it when it is open with the same secret (so that it can be
     /// asked again after a lost answer). Answered `opened`.
@@ -29,15 +29,11 @@ pub enum Request {
         secret: Secret,
         /// How long it lives without a connection, in ms; the server's default when left out, which
         /// `opened` then tells.
-        #[serde(
-            default,
-            deserialize_with = "there",
-            skip_serializing_if = "Option::is_none"
-        )]
+        #[serde(skip_serializing_if = "Option::is_none")]
         abandon_ms: Option<DurationMs>,
         /// What people are told of it: at most 256 bytes, without control characters. That of the
         /// first `open` counts.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         label: Option<String>,
     },
     /// Attaches to a session that is open, in place of the connection that it had. Answered
@@ -59,14 +55,13 @@ pub enum Request {
         /// What is asked for: `r` or `w`, a space, and a path.
         claims: Vec<ClaimText>,
         /// The lease in ms, counted from the grant; without it the lock has none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         ttl_ms: Option<DurationMs>,
         /// How long to wait: `"no"`, `"forever"` (as without it), or milliseconds.
-        #[serde(default)]
         wait: WaitMs,
         /// What people are told of it, instead of the label of its session. That of the first
         /// `acquire` with the id counts.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         label: Option<String>,
     },
     /// Gives up a queued request. Answered `done`.

@@ -54,6 +54,12 @@ impl Fault {
         self.within(Step::Field(name.to_owned()))
     }
 
+    /// Seen from the value that the way leads to first.
+    pub(crate) fn without_first(mut self) -> Fault {
+        self.steps.pop();
+        self
+    }
+
     /// The way to the value, such as `claims[1].path`; empty when it is the whole.
     #[must_use]
     pub fn place(&self) -> String {
@@ -98,15 +104,17 @@ impl serde::de::Error for Fault {
 pub fn object<T: DeserializeOwned>(text: &[u8]) -> Result<T, Fault> {
     let Tree { value, fault } = tree(text)?;
     if !value.is_object() {
-        return Err(Fault::new(format!(
-            "expected one JSON object, got {}",
-            kind(&value)
-        )));
+        return Err(expected("one JSON object", &value));
     }
     match fault {
         Some(fault) => Err(fault),
         None => T::deserialize(Reader::new(&value)),
     }
+}
+
+/// There is another value than is wanted.
+pub(crate) fn expected(wanted: &str, got: &Value) -> Fault {
+    Fault::new(format!("expected {wanted}, got {}", kind(got)))
 }
 
 /// What sort of value this is, for people.

@@ -295,9 +295,24 @@ fn a_malformed_frame_says_what_is_wrong_and_to_which_seq() {
         (r#"{"type":"close","seq":"1"}"#, None, "got \"1\""),
         (r#"{"seq":1}"#, Some(1), "missing field `type`"),
         (
+            r#"{"seq":1,"type":5}"#,
+            Some(1),
+            "at `type`: expected a word, got a number",
+        ),
+        (
+            r#"{"seq":1,"type":{"keep_alive":null}}"#,
+            Some(1),
+            "at `type.keep_alive`: null is no value",
+        ),
+        (
+            r#"{"seq":1,"type":"acquire","id":"a","claims":["r a",7]}"#,
+            Some(1),
+            "at `claims[1]`: ",
+        ),
+        (
             r#"{"seq":1,"type":"lock"}"#,
             Some(1),
-            "unknown variant `lock`",
+            "at `type`: unknown variant `lock`",
         ),
         (
             r#"{"seq":1,"type":"cancel"}"#,

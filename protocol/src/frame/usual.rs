@@ -7,23 +7,15 @@ use super::{ClientFrame, Seq};
 use crate::{ClaimText, Request, WaitMs, request::there};
 use lockwright_engine::{DurationMs, Name, Token};
 use serde::Deserialize;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Acquire,
-    Cancel,
-    Release,
-    Renew,
-    KeepAlive,
-}
+use std::borrow::Cow;
 
 /// All fields that such requests have.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fields {
-    #[serde(rename = "type")]
-    kind: Kind,
+struct Fields<'a> {
+    /// A text, and not an enum, which would be read from an object, too.
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
     seq: Seq,
     #[serde(default, deserialize_with = "there")]
     id: Option<Name>,
@@ -55,8 +47,8 @@ pub(super) fn decode(text: &str) -> Option<ClientFrame> {
         token,
         label,
     } = serde_json::from_str(text).ok()?;
-    let request = match (kind, id, claims, ttl_ms, wait, token) {
-        (Kind::Acquire, Some(id), Some(claims), ttl_ms, wait, None) => Request::Acquire {
+    let request = match (&*kind, id, claims, ttl_ms, wait, token) {
+        ("acquire", Some(id), Some(claims), ttl_ms, wait, None) => Request::Acquire {
             id,
             claims,
             ttl_ms,
@@ -65,12 +57,12 @@ pub(super) fn decode(text: &str) -> Option<ClientFrame> {
         },
         // Nothing else has one.
         _ if label.is_some() => return None,
-        (Kind::Cancel, Some(id), None, None, None, None) => Request::Cancel { id },
-        (Kind::Release, Some(id), None, None, None, Some(token)) => Request::Release { id, token },
-        (Kind::Renew, Some(id), None, Some(ttl_ms), None, Some(token)) => {
+        ("cancel", Some(id), None, None, None, None) => Request::Cancel { id },
+        ("release", Some(id), None, None, None, Some(token)) => Request::Release { id, token },
+        ("renew", Some(id), None, Some(ttl_ms), None, Some(token)) => {
             Request::Renew { id, token, ttl_ms }
         }
-        (Kind::KeepAlive, None, None, None, None, None) => Request::KeepAlive {},
+        ("keep_alive", None, None, None, None, None) => Request::KeepAlive {},
         _ => return None,
     };
     Some(ClientFrame { seq, request })
@@ -109,6 +101,9 @@ mod tests {
             r#""seq":2"#,
             r#""seq":18446744073709551616"#,
             r#""type":"cancel""#,
+            r#""type":3"#,
+            r#""type":{"keep_alive":null}"#,
+            r#""type":"keep\u005falive""#,
             r#""secret":"x""#,
             r#""id":null"#,
             r#""claims":null"#,
@@ -127,6 +122,11 @@ mod tests {
             for field in fields {
                 texts.push(format!("{{{request},{field}}}"));
                 texts.push(format!("{{{field},{request}}}"));
+            }
+            let rest = request.split_once("\"type\"").unwrap().1;
+            let rest = rest.split_once(',').map_or("", |(_, rest)| rest);
+            for kind in [r#"{"keep_alive":null}"#, "3", r#""keep\u005falive""#] {
+                texts.push(format!(r#"{{"seq":1,"type":{kind},{rest}}}"#).replace(",}", "}"));
             }
             // Each field away, and each twice.
             for field in request.split(",\"") {

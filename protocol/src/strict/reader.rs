@@ -1,6 +1,6 @@
 //! Reading a type from a tree, so that each fault has its place.
 
-use super::{Fault, Step, kind};
+use super::{Fault, Step, expected};
 use serde::{
     de::{
         DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
@@ -48,10 +48,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
     ) -> Result<V::Value, Fault> {
         match self.0 {
             Value::Object(object) => visitor.visit_map(Fields::of(object)),
-            other => Err(Fault::new(format!(
-                "expected an object, got {}",
-                kind(other)
-            ))),
+            other => Err(expected("an object", other)),
         }
     }
 
@@ -81,7 +78,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
             Value::Object(object) if object.len() == 1 => {
                 visitor.visit_enum(MapAccessDeserializer::new(Fields::of(object)))
             }
-            other => Err(Fault::new(format!("expected a word, got {}", kind(other)))),
+            other => Err(expected("a word", other)),
         }
     }
 
