@@ -64,8 +64,6 @@ pub enum LimitName {
     /// Bytes of the label that people are told of a session or request: the service's, which never
     /// reaches the engine.
     LabelBytes,
-    /// Bytes of all labels together: the service's.
-    LabelBytesInAll,
 }
 
 impl LimitName {
@@ -81,7 +79,6 @@ impl LimitName {
             LimitName::Sessions => "sessions",
             LimitName::Namespaces => "namespaces",
             LimitName::LabelBytes => "label_bytes",
-            LimitName::LabelBytesInAll => "label_bytes_in_all",
         }
     }
 }

@@ -628,9 +628,7 @@ impl Step<'_> {
             }
             None => {}
         }
-        if let Some(label) = label {
-            self.need_room_for(label).map_err(Denial::Refused)?;
-        }
+        let label = label.and_then(|label| self.kept(label));
         let opening = Command::OpenSession {
             session: session.clone(),
             abandon,

@@ -2,13 +2,12 @@
 
 use super::{Machine, Step};
 use crate::translate;
-use lockwright_engine::{
-    Command, LimitName, LockInfo, LockKey, LockState, Refusal, Reply, SessionKey,
-};
+use lockwright_engine::{Command, LockInfo, LockKey, LockState, Refusal, Reply, SessionKey};
 use lockwright_protocol::Label;
 use std::collections::BTreeMap;
 
-/// Bytes of all labels together. They are kept in memory and in each snapshot.
+/// Bytes of all labels together. They are kept in memory and in each snapshot; what comes when there are so
+/// many is not.
 const BYTES_IN_ALL_MAX: usize = 256 << 20;
 
 /// A live request, or one as it was before it ended, and what people are told of it.
@@ -100,7 +99,7 @@ impl Machine {
 }
 
 impl Step<'_> {
-    /// Applies a command; a request that it makes gets the label.
+    /// Applies a command; a request that it makes gets the label, if there is room for it.
     pub(super) fn run_labelled(
         &mut self,
         command: &Command,
@@ -109,13 +108,14 @@ impl Step<'_> {
         let (Some(label), Command::Acquire { lock, .. }) = (label, command) else {
             return self.run(command);
         };
-        if self.machine.engine.lock(lock).is_none() {
-            self.need_room_for(label)?;
-        }
+        let label = self.kept(label);
         let result = self.run(command);
-        if let Ok(Reply::Acquired {
-            fresh: true, state, ..
-        }) = result
+        if let (
+            Ok(Reply::Acquired {
+                fresh: true, state, ..
+            }),
+            Some(label),
+        ) = (&result, label)
         {
             assert!(
                 !matches!(state, LockState::Ended { .. }),
@@ -126,21 +126,121 @@ impl Step<'_> {
         result
     }
 
-    /// Whether there may be one more label.
-    pub(super) fn need_room_for(&mut self, label: &Label) -> Result<(), Refusal> {
-        if self.machine.labels.has_room_for(label) {
-            return Ok(());
+    /// One more label, if there is room for it. A label is a courtesy: what it is for goes on without it.
+    pub(super) fn kept<'a>(&mut self, label: &'a Label) -> Option<&'a Label> {
+        if !self.machine.labels.has_room_for(label) {
+            // What is due may end some.
+            self.pass_time();
         }
-        // What is due may end some.
-        self.pass_time();
-        let labels = &self.machine.labels;
-        match labels.has_room_for(label) {
-            true => Ok(()),
-            false => Err(Refusal::LimitExceeded {
-                limit: LimitName::LabelBytesInAll,
-                max: u32::try_from(BYTES_IN_ALL_MAX).unwrap_or(u32::MAX),
-                got: u64::try_from(labels.bytes + bytes(label)).unwrap_or(u64::MAX),
-            }),
+        self.machine.labels.has_room_for(label).then_some(label)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        probe::NoProbe,
+        proposal::{Action, Attachment, DiskId, Origin, Proposal, SecretHash},
+    };
+    use lockwright_engine::{Claim, DurationMs, Name, Owner, Path, TimeMs, Wait};
+    use lockwright_protocol::Secret;
+    use std::sync::Arc;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn key(owner: Owner, id: &str) -> LockKey {
+        LockKey {
+            namespace: name("n"),
+            owner,
+            id: name(id),
         }
+    }
+
+    fn acquire(lock: &LockKey) -> Command {
+        Command::Acquire {
+            lock: lock.clone(),
+            claims: vec![Claim::write(Path::parse(lock.id.as_str()).unwrap())],
+            ttl: None,
+            wait: Wait::No,
+        }
+    }
+
+    #[test]
+    fn what_a_label_has_no_room_for_is_done_without_it_at_every_door() {
+        let mut machine = Machine::new(Arc::new(NoProbe));
+        let mut index = 0;
+        let mut apply = |machine: &mut Machine, action| {
+            let proposal = Proposal {
+                at: TimeMs::ZERO,
+                term: 1,
+                origin: Some(Origin {
+                    node: 1,
+                    incarnation: 1,
+                    number: index,
+                }),
+                action: Arc::new(action),
+            };
+            index += 1;
+            let applied = machine.apply(index, 1, &proposal).unwrap();
+            applied.unwrap().result.unwrap()
+        };
+        apply(&mut machine, Action::Join { disk: DiskId(1) });
+        let long = Some(Label::new("longer").unwrap());
+        let short = Some(Label::new("short").unwrap());
+        machine.labels.bytes = BYTES_IN_ALL_MAX - 2 * bytes(short.as_ref().unwrap());
+
+        let session = SessionKey {
+            namespace: name("n"),
+            session: name("s"),
+        };
+        let open = |label| Action::Open {
+            session: session.clone(),
+            secret: SecretHash::of(Secret::new("0123456789abcdef").unwrap()),
+            abandon: DurationMs::ZERO,
+            label,
+        };
+        let owner = || Owner::Session(name("s"));
+        let ask = |lock: &LockKey, label, attachment| Action::Ask {
+            session: session.clone(),
+            attachment: Attachment(attachment),
+            command: acquire(lock),
+            label,
+        };
+        let call = |lock: &LockKey, label| Action::Call {
+            command: acquire(lock),
+            label,
+        };
+
+        apply(&mut machine, open(short.clone()));
+        let named = key(Owner::Named(name("h")), "1");
+        apply(&mut machine, call(&named, short.clone()));
+        assert_eq!(machine.label(&named), short.as_ref());
+        assert_eq!(machine.labels.bytes, BYTES_IN_ALL_MAX, "all is taken");
+
+        let (asked, called) = (key(owner(), "2"), key(Owner::Named(name("h")), "3"));
+        apply(&mut machine, ask(&asked, long.clone(), 2));
+        assert_eq!(machine.label(&asked), short.as_ref(), "that of its session");
+        apply(&mut machine, call(&called, long.clone()));
+        assert_eq!(machine.label(&called), None);
+        let close = Command::CloseSession {
+            session: session.clone(),
+        };
+        apply(
+            &mut machine,
+            Action::Call {
+                command: close,
+                label: None,
+            },
+        );
+        apply(&mut machine, open(long.clone()));
+        assert_eq!(machine.session_label(&session), None);
+        // There is room again for what is as short as the one that has gone.
+        let again = key(Owner::Named(name("h")), "4");
+        apply(&mut machine, call(&again, short.clone()));
+        assert_eq!(machine.label(&again), short.as_ref());
+        assert_eq!(machine.labels.bytes, BYTES_IN_ALL_MAX);
     }
 }
