@@ -43,17 +43,17 @@ const TOKENS_PER_MS: u64 = 1 << 16;
 /// How long the file is given to be closed when the server stops.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The first token of a server that starts with nothing, in memory or in an empty directory, when its
+/// The first token of a server that starts with nothing, in memory or in a directory, when its
 /// machine has been up for `uptime`.
 ///
 /// A server that keeps nothing over a restart must still never give a token twice, nor a smaller
 /// one after a larger one. It starts at the number of milliseconds of uptime times 2^16: what it
 /// grants until it stops stays below what the next one on the same machine starts with, as long as
 /// it grants fewer than 65,536 locks a millisecond on average. A reboot of the machine starts anew:
-/// tokens that increase over reboots need a server with a disk. A directory that is
-/// begun on a machine where a server kept its state in memory goes on above that one's tokens, and
-/// then counts by itself. The nodes of a cluster are on machines of different uptimes: its first token
-/// is 1.
+/// tokens that increase over reboots need a server with a disk. A directory with nothing in hand goes on
+/// above the tokens of a server that kept its state in memory on the same machine, and counts by itself
+/// while there is something in hand. The nodes of a cluster are on machines of different uptimes: its first
+/// token is 1.
 #[must_use]
 pub fn first_token(uptime: Duration) -> Token {
     let ms = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// goes through its log again: what it applied before comes again with the same index.
 pub trait Probe: Send + Sync + 'static {
     /// The entry `index` says that a server begins to lead, with this engine: the entries before are
-    /// applied. The first token is this one if none was given yet.
+    /// applied. The next grant takes this token.
     fn began(&self, index: u64, engine: &Engine, first_token: Token) {
         let _ = (index, engine, first_token);
     }

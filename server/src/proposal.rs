@@ -4,9 +4,9 @@ use lockwright_engine::{
     Command, DurationMs, Limits, LockKey, Name, Owner, Path, SessionKey, TimeMs, Token,
 };
 use lockwright_protocol::{Label, Secret};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest, Sha256};
-use std::{fmt, sync::Arc};
+use std::{cell::Cell, fmt, sync::Arc};
 
 /// Something to be done at a time: an entry of the log. Whoever applies the same proposals in the
 /// same order gets the same [`Machine`](crate::machine::Machine).
@@ -37,7 +37,8 @@ pub(crate) struct Origin {
 /// What is to be done. The order of the variants is part of the format of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Action {
-    /// A node begins to lead. Its time does not count.
+    /// A node of a cluster begins to lead; in the logs of before, a server that is alone, too. Its time does
+    /// not count.
     Begin {
         /// The limits from now on.
         limits: Limits,
@@ -170,7 +171,36 @@ pub(crate) enum Action {
     },
     /// An `acquire` of a session or of a named holder that counts only if its request is known already:
     /// a server that stops grants nothing new.
-    Again(Box<Action>),
+    Again(#[serde(deserialize_with = "asked_again")] Box<Action>),
+    /// A server that is alone begins to lead. Its time does not count.
+    BeginAlone {
+        /// The limits from now on.
+        limits: Limits,
+        /// No token is smaller from now on, if nothing is in hand.
+        first_token: Token,
+    },
+}
+
+/// Reads what is asked again, which is not asked again itself: however deep another node nests it, one level is
+/// read.
+fn asked_again<'de, D: Deserializer<'de>>(from: D) -> Result<Box<Action>, D::Error> {
+    thread_local! {
+        static IS_WITHIN: Cell<bool> = const { Cell::new(false) };
+    }
+    /// Is within until it is dropped.
+    struct Within;
+    impl Drop for Within {
+        fn drop(&mut self) {
+            IS_WITHIN.set(false);
+        }
+    }
+    if IS_WITHIN.replace(true) {
+        return Err(de::Error::custom(
+            "what is asked again is asked again itself",
+        ));
+    }
+    let _within = Within;
+    Action::deserialize(from).map(Box::new)
 }
 
 /// Names the disk of a node: drawn at random when its data is made.
@@ -253,5 +283,25 @@ impl fmt::Debug for SecretHash {
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} at {} ms", self.action, self.at.as_ms())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_again_is_read_to_one_level() {
+        let again = Action::Again(Box::new(Action::Tick));
+        let mut bytes = postcard::to_allocvec(&again).unwrap();
+        let read = |bytes: &[u8]| postcard::from_bytes::<Action>(bytes);
+        assert_eq!(read(&bytes), Ok(again.clone()));
+        let nested = [&bytes[..1], &bytes].concat();
+        assert!(read(&nested).is_err());
+        bytes.splice(..0, std::iter::repeat_n(bytes[0], 1 << 20));
+        assert!(read(&bytes).is_err(), "it takes no stack");
+        // One that was refused leaves nothing behind.
+        let two = postcard::to_allocvec(&[&again, &again]).unwrap();
+        assert_eq!(postcard::from_bytes(&two), Ok([again.clone(), again]));
     }
 }

@@ -233,3 +233,34 @@ async fn other_limits_hold_from_the_next_start_on() {
         service.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_directory_that_is_not_used_goes_on_above_the_tokens_of_a_server_in_memory() {
+    async fn used(service: Service) -> u64 {
+        let (mut socket, _) = service.greet("open", "s").await;
+        let acquire = r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"]}"#;
+        let granted = token(&socket.ask(acquire).await);
+        service.stop().await;
+        granted
+    }
+    let scratch = Scratch::new("restart-tokens");
+    let unused = Service::on(config(&scratch.0)).await;
+    // It has a time of its own, though nothing was granted.
+    unused.handle.usage().await.unwrap();
+    lockwright_env::sleep(&TokioEnv, std::time::Duration::from_millis(5)).await;
+    unused.handle.usage().await.unwrap();
+    unused.stop().await;
+    let in_memory = used(Service::start(|_| {}).await).await;
+    let on_disk = used(Service::on(config(&scratch.0)).await).await;
+    assert!(on_disk > in_memory, "{on_disk} came after {in_memory}");
+    // What is in hand goes on with the tokens that follow its own.
+    let next = {
+        let service = Service::on(config(&scratch.0)).await;
+        let (mut socket, _) = service.greet("resume", "s").await;
+        let acquire = r#"{"type":"acquire","seq":2,"id":"M","claims":["w b"]}"#;
+        let granted = token(&socket.ask(acquire).await);
+        service.stop().await;
+        granted
+    };
+    assert_eq!(next, on_disk + 1);
+}

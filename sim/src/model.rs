@@ -137,6 +137,11 @@ impl Model {
         }
     }
 
+    /// No grant takes a smaller token than `first` from now on.
+    pub fn tokens_from(&mut self, first: u64) {
+        self.last_token = self.last_token.max(first - 1);
+    }
+
     /// Carries out one op and appends what happens to `lines`, in the order in which it does.
     pub fn step(&mut self, op: &Op, lines: &mut Vec<Line>) {
         // Section 3: a time earlier than the latest is read as the latest.

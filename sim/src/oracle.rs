@@ -52,6 +52,12 @@ pub trait Oracle: Send {
         Ok(())
     }
 
+    /// The engine has nothing in hand, and grants from now on with tokens from `first` on, which is none of
+    /// before.
+    fn tokens_from(&mut self, first: u64) {
+        let _ = first;
+    }
+
     /// Judges a whole command, whose effects the ledger has. It may ask the ledger about texts
     /// that are new to it, and so gets it to itself.
     ///
@@ -128,6 +134,13 @@ impl Panel {
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The server has begun again with nothing in hand, and its next grant takes the token `first`.
+    pub fn tokens_from(&mut self, first: u64) {
+        for oracle in &mut self.oracles {
+            oracle.tokens_from(first);
+        }
     }
 
     /// Judges a command and the lines that it gave, in order.

@@ -38,9 +38,16 @@ impl<E: Env, C> Ledger<E, C> {
         if is_own {
             self.route = Route::Preparing { term };
             self.probe.raft(crate::RaftEvent::Leads { term });
-            let begin = Action::Begin {
-                limits: self.limits.clone(),
-                first_token: self.first_token,
+            let (limits, first_token) = (self.limits.clone(), self.first_token);
+            let begin = match self.node.is_alone() {
+                true => Action::BeginAlone {
+                    limits,
+                    first_token,
+                },
+                false => Action::Begin {
+                    limits,
+                    first_token,
+                },
             };
             let proposal = Proposal {
                 at: TimeMs::ZERO,

@@ -34,6 +34,10 @@ impl Oracle for ExactGrants {
         "SEMANTICS 2, FIFO and nothing else: what happens is exactly what the reference model says"
     }
 
+    fn tokens_from(&mut self, first: u64) {
+        self.model.tokens_from(first);
+    }
+
     fn command(&mut self, _ledger: &mut Ledger, op: &Op, lines: &[Line]) -> Verdict {
         self.expected.clear();
         self.model.step(op, &mut self.expected);

@@ -29,6 +29,10 @@ impl Oracle for Tokens {
         "SEMANTICS 2, fencing token: each grant takes the next number of one counter"
     }
 
+    fn tokens_from(&mut self, first: u64) {
+        self.next = self.next.max(first);
+    }
+
     fn fact(&mut self, ledger: &Ledger, _op: &Op, fact: &Fact, at: u64) -> Verdict {
         let Fact::Granted { request, token } = *fact else {
             return Ok(());
@@ -54,6 +58,19 @@ impl Oracle for Tokens {
 mod tests {
     use super::super::testing::{Story, acquire};
     use super::*;
+
+    #[test]
+    fn a_leap_at_a_start_is_followed_and_no_step_back() {
+        let grant = acquire(0, "L1", "w x");
+        let mut oracle = Tokens::starting_at(5);
+        oracle.tokens_from(9);
+        oracle.tokens_from(7);
+        Story::new(oracle).ok(&grant, "L1 granted 9").bad(
+            &acquire(0, "L2", "w y"),
+            "L2 granted 9",
+            "given away before",
+        );
+    }
 
     #[test]
     fn a_reused_token_is_seen() {

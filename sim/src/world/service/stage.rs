@@ -24,7 +24,8 @@ use crate::{
 };
 use lockwright_client::{Belief, core::CoreUsage};
 use lockwright_engine::{
-    Command, Engine, Event, EventKind, LockKey, Refusal, Reply, SessionChange, TimeMs,
+    Command, Engine, Event, EventKind, HashKey, LockKey, Refusal, Reply, SessionChange, TimeMs,
+    Token,
 };
 use lockwright_server::{RaftEvent, StateReader, Usage};
 use std::{
@@ -448,7 +449,16 @@ impl Stage {
             }
             let last = std::mem::replace(&mut inner.applied.last, index);
             inner.applied.fresh = true;
-            if let Some(shadow) = &inner.applied.shadow {
+            if let Some(shadow) = &mut inner.applied.shadow {
+                // With nothing in hand tokens go on above those that others may have given meanwhile.
+                if shadow.usage().is_zero() && Token(first_token) > shadow.next_token() {
+                    let snapshot = shadow.snapshot().with_tokens_from(Token(first_token));
+                    *shadow = Engine::restore(&snapshot, HashKey::default())
+                        .expect("an engine with later tokens is one too");
+                    if let Some(panel) = &mut inner.panel {
+                        panel.tokens_from(first_token);
+                    }
+                }
                 let is_same = shadow == engine;
                 let entries = index;
                 Happening::ServerBack {
