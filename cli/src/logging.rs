@@ -1,9 +1,15 @@
 //! What the server logs, and how: on stderr, for people or as JSON lines.
 
+mod queue;
+
 use clap::ValueEnum;
-use std::io::stderr;
-use tracing::{Subscriber, level_filters::LevelFilter};
-use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry};
+pub(crate) use queue::Flush;
+use queue::Queue;
+use std::io;
+use tracing::{Dispatch, dispatcher, level_filters::LevelFilter, warn};
+use tracing_subscriber::{
+    Layer, filter::Targets, fmt, fmt::MakeWriter, layer::SubscriberExt, registry,
+};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,19 +50,39 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-/// Starts to log. Once per process.
-pub(crate) fn start(format: LogFormat, level: LogLevel) {
-    let lines = fmt::layer().with_writer(stderr);
+/// Starts to log. Once per process; what waits when the result is dropped is given a moment to be written.
+pub(crate) fn start(format: LogFormat, level: LogLevel) -> io::Result<Flush> {
+    let queue = Queue::default();
+    // The thread that writes may wait for stderr.
+    let direct = subscriber(format, level, io::stderr);
+    let flush = queue.write_to(io::stderr(), move |lost| {
+        dispatcher::with_default(&direct, || {
+            warn!(
+                lost,
+                "lines of the log are lost: stderr is not read fast enough"
+            );
+        });
+    })?;
+    let all = subscriber(format, level, move || queue.clone());
+    dispatcher::set_global_default(all).expect("it is set once");
+    Ok(flush)
+}
+
+fn subscriber<W>(format: LogFormat, level: LogLevel, to: W) -> Dispatch
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = fmt::layer().with_writer(to);
     match format {
-        LogFormat::Text => begin(lines.with_ansi(false), level),
-        LogFormat::Json => begin(
+        LogFormat::Text => filtered(lines.with_ansi(false), level),
+        LogFormat::Json => filtered(
             lines.json().flatten_event(true).with_current_span(false),
             level,
         ),
     }
 }
 
-fn begin<L>(lines: L, level: LogLevel)
+fn filtered<L>(lines: L, level: LogLevel) -> Dispatch
 where
     L: Layer<registry::Registry> + Send + Sync + 'static,
 {
@@ -70,10 +96,5 @@ where
     let wanted = Targets::new()
         .with_default(libraries)
         .with_target("lockwright", level);
-    let subscriber = registry().with(lines.with_filter(wanted));
-    install(subscriber);
-}
-
-fn install(subscriber: impl Subscriber + Send + Sync + 'static) {
-    tracing::subscriber::set_global_default(subscriber).expect("it is set once");
+    Dispatch::new(registry().with(lines.with_filter(wanted)))
 }

@@ -201,15 +201,22 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     // Its caller may have blocked them, and then it could not be ended.
     os::unblock([NixSignal::SIGTERM, NixSignal::SIGINT])
         .map_err(|error| Failure::new(Exit::REFUSED, format!("cannot start: {error}")))?;
-    logging::start(args.log_format, args.log_level);
+    let _flush = logging::start(args.log_format, args.log_level).map_err(no_threads)?;
     // Each connection is an open file, and so are the data.
     os::allow_open_files(args.connections.connections_max.saturating_add(64));
-    let runtime = runtime()
-        .map_err(|error| Failure::new(Exit::REFUSED, format!("cannot start threads: {error}")))?;
+    let runtime = runtime().map_err(no_threads)?;
     let served = runtime.block_on(serve(config, args.drain_timeout));
     // What is still there waits for the network, and nobody waits for it.
     runtime.shutdown_background();
     served
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what an error is mapped with"
+)]
+fn no_threads(error: io::Error) -> Failure {
+    Failure::new(Exit::REFUSED, format!("cannot start threads: {error}"))
 }
 
 /// What the server runs on: one thread. Every request passes through the one task that decides the

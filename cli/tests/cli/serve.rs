@@ -1,8 +1,11 @@
 //! `lockwright serve`: starting, ending, and what is wrong told plainly.
 
-use crate::support::{Dir, Server, code, eventually, lockwright, run, stderr, stdout};
+use crate::support::{Dir, PATIENCE, Server, code, eventually, lockwright, run, stderr, stdout};
 use nix::sys::signal::Signal;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+};
 
 #[test]
 fn a_place_for_the_data_must_be_chosen_and_only_one() {
@@ -387,4 +390,65 @@ fn help_and_version_are_no_mistakes() {
         assert!(!output.stdout.is_empty());
     }
     assert_eq!(code(&run(&["sreve"])), 2);
+}
+
+#[test]
+fn a_reader_of_the_log_that_is_stuck_holds_up_nothing_and_learns_what_it_has_lost() {
+    // More than the pipe and the server keep.
+    const LOCKS: usize = 1_500;
+    let args = [
+        "serve",
+        "--memory",
+        "--listen",
+        "127.0.0.1:0",
+        "--log-locks",
+    ];
+    let mut child = lockwright(&args).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let address = line.trim().rsplit(' ').next().unwrap().to_owned();
+    let mut log = child.stderr.take().unwrap();
+    let mut server = Server { address, child };
+
+    let path = vec!["x".repeat(200); 5].join("%2F");
+    let requests: String = (0..LOCKS)
+        .flat_map(|_| ["POST", "DELETE"])
+        .map(|method| {
+            format!(
+                "{method} /lock/{path}?holder=h HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+            )
+        })
+        .collect();
+    let last = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut writing = stream.try_clone().unwrap();
+    let writer = std::thread::spawn(move || writing.write_all((requests + last).as_bytes()));
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    writer.join().unwrap().unwrap();
+    let done = answers.matches("HTTP/1.1 200").count();
+    assert_eq!(done, 2 * LOCKS + 1, "{answers:.1000}");
+
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        log.read_to_string(&mut text).unwrap();
+        text
+    });
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    let text = reader.join().unwrap();
+    let of_locks = text.matches("a lock ").count();
+    let lost = text
+        .split("are lost: stderr is not read fast enough lost=")
+        .skip(1);
+    let lost = lost.map(|rest| rest.split_whitespace().next().unwrap().parse::<usize>());
+    let lost: usize = lost.map(Result::unwrap).sum();
+    assert!(lost > 0);
+    // The line that says that it was told to end may have been lost, too.
+    assert!(
+        (2 * LOCKS..2 * LOCKS + 3).contains(&(of_locks + lost)),
+        "{of_locks}, {lost}"
+    );
 }
