@@ -420,7 +420,12 @@ impl<E: Env, C> Ledger<E, C> {
 
     /// Whether all is up to this node: it leads, and there is no other.
     pub(crate) fn is_the_only_node(&self) -> bool {
-        self.node.is_alone() || (self.leads() && self.node.is_only_member())
+        self.node.is_alone() || (self.leads() && !self.has_other_nodes())
+    }
+
+    /// Whether the cluster has another node, learners included.
+    pub(crate) fn has_other_nodes(&self) -> bool {
+        !self.node.is_alone() && !self.node.is_only_member()
     }
 
     /// How links are opened, if there are other nodes.

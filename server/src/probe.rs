@@ -64,7 +64,7 @@ pub enum DrainEvent {
     Begins,
     /// What waited has been given up: nothing is granted any more.
     GrantsNothing,
-    /// It waits for locks no longer: there are none, or the time is up.
+    /// It waits for locks no longer: there are none, or another node has them, or the time is up.
     Over,
     /// It was told to stop at once.
     CutShort,

@@ -242,6 +242,11 @@ impl Notes {
         noted.stops = Some((since, held));
     }
 
+    /// Whether it was told to stop, and waits for locks.
+    pub(crate) fn waits_for_locks(&self) -> bool {
+        matches!(self.noted().stops, Some((_, Some(_))))
+    }
+
     /// A member keeps the cluster from being formed; none when all have answered.
     pub(crate) fn unformed(&self, because: Option<(u64, String)>) {
         self.noted().unformed = because;

@@ -420,6 +420,45 @@ fn voters(view: &Value) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_node_of_a_cluster_adds_none_while_it_waits_for_its_locks_to_end() {
+    let mut cluster = Cluster::start("draining", 1).await;
+    let ask = acquire("a", "alice", "1");
+    let held = cluster.surely(0, "/v1/acquire", &ask).await;
+    let id = cluster.newcomer().await;
+    let node = cluster.nodes[0].as_ref().unwrap();
+    node.handle.shutdown_with(Drain::Locks);
+    within(async {
+        while cluster.ask(0, "/readyz", &Value::Null).await.unwrap().0 == 200 {
+            sleep(&TokioEnv, Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let member = &cluster.members[1];
+    let new = json!({
+        "id": id, "address": member.address, "client_address": member.client_address,
+    });
+    let (status, answer) = cluster.ask(0, "/v1/cluster/nodes", &new).await.unwrap();
+    assert_eq!((status, &answer["error"]), (409, &json!("conflict")));
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.starts_with("not now: node 1 stops"), "{message}");
+    let (_, view) = cluster.ask(0, "/v1/cluster", &Value::Null).await.unwrap();
+    assert_eq!(view["nodes"].as_array().unwrap().len(), 1, "{view}");
+
+    // It still does what it waits for, and is over with that.
+    let release = json!({"key": "a", "holder": "alice", "token": held["token"]});
+    let (status, released) = cluster.ask(0, "/v1/release", &release).await.unwrap();
+    assert_eq!(status, 200, "{released}");
+    let node = cluster.nodes[0].take().unwrap();
+    within(node.task).await.unwrap();
+    stop(node.runtime).await;
+
+    // When it is back, the node is added.
+    let back = cluster.node(1).await;
+    cluster.nodes[0] = Some(back);
+    cluster.change("POST", "/v1/cluster/nodes", &new).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_grows_and_shrinks_while_it_serves() {
     let mut cluster = Cluster::start("members", 3).await;
     let ask = acquire("a", "alice", "1");

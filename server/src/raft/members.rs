@@ -166,6 +166,14 @@ impl Members {
             return conflict("the id of a node is 1 or more");
         }
         let Seen { view, entry } = self.leading(env).await?;
+        if self.readiness.notes().waits_for_locks() {
+            // What is asked for at the new node would be granted, and the stop might never come to its end.
+            return conflict(format!(
+                "not now: node {} stops, grants nothing new, and waits for the end of what is held: add the \
+                 node when it is back, or have it stop without waiting for locks",
+                view.id
+            ));
+        }
         for node in &view.nodes {
             let is_same = node.address == member.address;
             if node.id == member.id && !is_same {

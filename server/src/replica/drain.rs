@@ -68,6 +68,9 @@ impl<E: Env> Replica<E> {
             timeout_ms = self.drain_timeout.as_millis(),
             "the server stops: it grants nothing new, and waits until no locks are held"
         );
+        // From here on no node is added.
+        let live = self.ledger.with_machine(Machine::usage).live_requests;
+        self.ledger.notes().stops(Some(live));
         self.probe.drains(DrainEvent::Begins);
         self.draining = Some(Draining {
             until: self.env.monotonic().saturating_add(self.drain_timeout),
@@ -86,6 +89,12 @@ impl<E: Env> Replica<E> {
         if draining.sweep == Sweep::Over && live == 0 {
             self.probe.drains(DrainEvent::Over);
             info!("no locks are held any more");
+            return true;
+        }
+        if self.ledger.has_other_nodes() {
+            // The change was under way when the stop began.
+            self.probe.drains(DrainEvent::Over);
+            info!("the server waits for locks no longer: a node was added, and keeps them");
             return true;
         }
         if self.env.monotonic() < draining.until {
