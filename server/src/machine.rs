@@ -296,12 +296,10 @@ impl Machine {
         named::latest_queued(&self.engine)
     }
 
-    /// The locks that are held, in each namespace in the order of arrival. Cost: linear in the live
-    /// requests.
-    pub(crate) fn held(&self) -> Vec<LockInfo> {
-        let mut held = self.live();
-        held.retain(|lock| matches!(lock.state, LockState::Held { .. }));
-        held
+    /// How many locks are held, and the first of them, in each namespace in the order of arrival, at most
+    /// `most`. Cost: linear in the live requests.
+    pub(crate) fn held(&self, most: usize) -> (usize, Vec<LockInfo>) {
+        named::held(&self.engine, most)
     }
 
     /// How the live requests of a session stand, in the order of their arrival.

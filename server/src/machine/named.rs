@@ -116,6 +116,20 @@ pub(crate) fn live(engine: &Engine) -> Vec<LockInfo> {
     live
 }
 
+/// How many locks are held, and the first of them, at most `most`.
+pub(crate) fn held(engine: &Engine, most: usize) -> (usize, Vec<LockInfo>) {
+    let (mut count, mut first) = (0, Vec::new());
+    each(engine, |lock| {
+        if matches!(lock.state, LockState::Held { .. }) {
+            count += 1;
+            if first.len() < most {
+                first.push(lock.clone());
+            }
+        }
+    });
+    (count, first)
+}
+
 /// Goes through the live requests, in each namespace in the order of arrival.
 fn each(engine: &Engine, mut see: impl FnMut(&LockInfo)) {
     for namespace in engine.namespaces() {

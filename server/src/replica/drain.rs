@@ -101,10 +101,11 @@ impl<E: Env> Replica<E> {
             return false;
         }
         self.probe.drains(DrainEvent::Over);
-        let held = self.ledger.with_machine(Machine::held);
-        let named: Vec<String> = held.iter().take(NAMED_MAX).map(in_words).collect();
+        let first = |machine: &Machine| machine.held(NAMED_MAX);
+        let (held, first) = self.ledger.with_machine(first);
+        let named: Vec<String> = first.iter().map(in_words).collect();
         warn!(
-            held = held.len(),
+            held,
             locks = named.join("; "),
             "the server has waited for as long as it may, and stops while locks are held"
         );
