@@ -36,7 +36,9 @@ ALLOWED = {
         "lockwright-client",
         "lockwright-server",
     },
+    "lockwright-checker": {"lockwright-sim", "lockwright-engine"},
     "bug-finder": {
+        "lockwright-checker",
         "lockwright-sim",
         "lockwright-engine",
         "lockwright-client",

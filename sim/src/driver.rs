@@ -376,7 +376,7 @@ fn in_range<T>(number: Result<T, OutOfRange>) -> T {
 }
 
 /// The line that an event is.
-pub(crate) fn line_of(event: Event) -> Line {
+pub fn line_of(event: Event) -> Line {
     let what = match event.kind {
         EventKind::Queued { lock } => What::Queued {
             lock: line_lock(lock),

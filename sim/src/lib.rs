@@ -8,7 +8,6 @@ pub mod crash_report;
 pub mod draw;
 pub mod driver;
 pub mod entropy;
-pub mod exhaustive;
 pub mod fuzzing;
 pub mod history;
 pub mod line;

@@ -8,12 +8,12 @@ use crate::error::{Exit, Failure};
 use crate::status::Status;
 use crate::units::{parse_duration_above_zero, short_count, short_span};
 use clap::ValueEnum;
-use lockwright_engine::Engine;
-use lockwright_sim::exhaustive::{
-    Exhaustive, Instance, Menu, QuietPanics, Rule, Sight, Size, Step,
+use lockwright_checker::{
+    Exhaustive, Instance, Menu, QuietPanics, Rule, Sight, Size, Step, search, serve,
 };
+use lockwright_engine::Engine;
 use report::Report;
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::Checker;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -143,11 +143,8 @@ fn check(
     let quiet = QuietPanics::new();
     let stop = Arc::new(AtomicBool::new(false));
     let start = Instant::now();
-    let mut checker = Exhaustive::<Engine>::new(Arc::clone(instance), Arc::clone(&stop))
-        .checker()
-        .threads(args.jobs.map_or_else(all_cores, NonZeroUsize::get))
-        .finish_when(HasDiscoveries::AnyFailures)
-        .spawn_dfs();
+    let threads = args.jobs.map_or_else(all_cores, NonZeroUsize::get);
+    let mut checker = search(Arc::clone(instance), Arc::clone(&stop), threads);
     let workers = checker.handles();
     let mut status = Status::new();
     let mut stopped = Stopped::Exhausted;
@@ -219,11 +216,7 @@ fn explore(
     const PERIOD: Duration = Duration::from_millis(100);
     // The explorer itself would panic.
     TcpListener::bind(address).map_err(|error| Failure::Usage(format!("{address}: {error}")))?;
-    let server = std::thread::spawn(move || {
-        Exhaustive::<Engine>::new(instance, Arc::default())
-            .checker()
-            .serve(address);
-    });
+    let server = std::thread::spawn(move || serve(address, instance));
     super::say(&format!("http://{address}/ shows the states, until Ctrl-C"))?;
     while !context.interrupts.pending() {
         if server.is_finished() {

@@ -6,7 +6,7 @@ use crate::case;
 use crate::commands::say;
 use crate::error::{Exit, Failure};
 use crate::units::short_span;
-use lockwright_sim::exhaustive::{Menu, Rule, Sight, Size};
+use lockwright_checker::{Menu, Rule, Sight, Size};
 use serde_json::json;
 use std::time::Duration;
 

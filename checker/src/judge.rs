@@ -4,29 +4,29 @@
 //! happen next, and the next event must be that. It is naive on purpose, knows nothing of how the
 //! engine does it, and changes the book only by what the engine says.
 
-use super::ask::Ask;
-use super::book::{Book, Due, Life, Request, Session};
-use super::instance::{ABANDON, Instance};
-use super::rules::{Breach, Rule, must};
-use super::sights::{Sight, Sights};
+use crate::ask::Ask;
+use crate::book::{Book, Due, Life, Request, Session};
+use crate::instance::{ABANDON, Instance};
+use crate::rules::{Breach, Rule, must};
+use crate::sights::{Sight, Sights};
 use lockwright_engine::{
     EndReason, ErrorCode, Event, EventKind, FirstRequest, LockKey, Refusal, Reply, SessionChange,
     SessionKey, Wait,
 };
 
 /// What the engine answered.
-pub(super) type Answer = Result<Reply, Refusal>;
+pub(crate) type Answer = Result<Reply, Refusal>;
 
 /// What became of a command.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Verdict {
-    pub(super) sights: Sights,
+pub(crate) struct Verdict {
+    pub(crate) sights: Sights,
     /// Whether it was refused, as it had to be.
-    pub(super) refused: bool,
+    pub(crate) refused: bool,
 }
 
 /// Judges a command at the book's time, and brings the book up to date.
-pub(super) fn judge(
+pub(crate) fn judge(
     instance: &Instance,
     book: &mut Book,
     ask: Ask,
@@ -623,6 +623,6 @@ fn unexpected(rule: Rule, wanted: &str, got: Option<&Event>) -> Breach {
 fn shown(event: Option<&Event>) -> String {
     event.map_or_else(
         || "nothing".to_owned(),
-        |event| crate::driver::line_of(event.clone()).to_string(),
+        |event| lockwright_sim::driver::line_of(event.clone()).to_string(),
     )
 }

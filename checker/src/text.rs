@@ -1,13 +1,13 @@
 //! States and steps for people, as the explorer shows them.
 
-use super::ask::Step;
-use super::book::{Book, Life};
-use super::instance::Instance;
+use crate::ask::Step;
+use crate::book::{Book, Life};
+use crate::instance::Instance;
 use lockwright_engine::{Claim, Mode, Wait};
 use std::fmt;
 
 /// A step with its names.
-pub(super) fn step(instance: &Instance, step: Step) -> String {
+pub(crate) fn step(instance: &Instance, step: Step) -> String {
     let id = |id: usize| instance.locks[id].id.as_str();
     let client = |at: usize| instance.clients[at].owner.name().as_str();
     match step {
@@ -63,7 +63,7 @@ fn claim(claim: &Claim) -> String {
 }
 
 /// A book, a line for each request and session. Claims are places in the instance's list.
-pub(super) fn book(f: &mut fmt::Formatter<'_>, book: &Book) -> fmt::Result {
+pub(crate) fn book(f: &mut fmt::Formatter<'_>, book: &Book) -> fmt::Result {
     writeln!(f, "{} ms, the engine knows of {} ms", book.clock, book.told)?;
     for (id, request) in book.requests.iter().enumerate() {
         if request.life != Life::Unknown {

@@ -1,6 +1,6 @@
 //! How much is checked: who asks, for what, how often, for how long.
 
-use super::book::Book;
+use crate::book::Book;
 use lockwright_engine::{
     Claim, DurationMs, Limits, LockKey, Mode, Name, Owner, Path, SessionKey, TimeMs, Wait,
 };
@@ -13,12 +13,12 @@ pub const REQUESTS_MAX: usize = 6;
 /// The largest time of an instance, in ms.
 const MS_MAX: u64 = 1_000;
 /// How long a detached session lives.
-pub(super) const ABANDON: u64 = 2;
+pub(crate) const ABANDON: u64 = 2;
 /// How long an ended request is remembered.
-pub(super) const RETENTION: u64 = 1;
+pub(crate) const RETENTION: u64 = 1;
 /// The engine is told the time at least this often: longer than any lease or wait, so that several
 /// things can be due in one command.
-pub(super) const LAG_MAX: u64 = 2;
+pub(crate) const LAG_MAX: u64 = 2;
 
 /// How many kinds of requests there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,38 +48,38 @@ pub struct Size {
 
 /// An owner of requests.
 #[derive(Debug)]
-pub(super) struct Client {
-    pub(super) owner: Owner,
+pub(crate) struct Client {
+    pub(crate) owner: Owner,
     /// The session to open and close; none for a named owner.
-    pub(super) session: Option<SessionKey>,
+    pub(crate) session: Option<SessionKey>,
 }
 
 /// A set of claims that may be asked for at once.
 #[derive(Debug)]
-pub(super) struct ClaimSet {
-    pub(super) claims: Vec<Claim>,
+pub(crate) struct ClaimSet {
+    pub(crate) claims: Vec<Claim>,
     /// Whether any of them writes.
-    pub(super) writes: bool,
+    pub(crate) writes: bool,
 }
 
 /// All that does not change while the checker runs.
 #[derive(Debug)]
 pub struct Instance {
-    pub(super) size: Size,
-    pub(super) namespace: Name,
-    pub(super) clients: Vec<Client>,
+    pub(crate) size: Size,
+    pub(crate) namespace: Name,
+    pub(crate) clients: Vec<Client>,
     /// One for each request id.
-    pub(super) locks: Vec<LockKey>,
+    pub(crate) locks: Vec<LockKey>,
     /// Whose id that is.
-    pub(super) client_of: Vec<usize>,
-    pub(super) claim_sets: Vec<ClaimSet>,
-    pub(super) paths: Vec<Path>,
+    pub(crate) client_of: Vec<usize>,
+    pub(crate) claim_sets: Vec<ClaimSet>,
+    pub(crate) paths: Vec<Path>,
     /// Which claim sets conflict.
     conflicts: Vec<Vec<bool>>,
     /// Which claim sets have overlapping paths.
     overlaps: Vec<Vec<bool>>,
-    pub(super) ttls: Vec<Option<u64>>,
-    pub(super) waits: Vec<Wait>,
+    pub(crate) ttls: Vec<Option<u64>>,
+    pub(crate) waits: Vec<Wait>,
 }
 
 impl Instance {
@@ -152,27 +152,27 @@ impl Instance {
         }
     }
 
-    pub(super) fn conflict(&self, a: u8, b: u8) -> bool {
+    pub(crate) fn conflict(&self, a: u8, b: u8) -> bool {
         self.conflicts[usize::from(a)][usize::from(b)]
     }
 
-    pub(super) fn overlap(&self, a: u8, b: u8) -> bool {
+    pub(crate) fn overlap(&self, a: u8, b: u8) -> bool {
         self.overlaps[usize::from(a)][usize::from(b)]
     }
 
     /// The id whose lock this is.
-    pub(super) fn id_of(&self, lock: &LockKey) -> Option<usize> {
+    pub(crate) fn id_of(&self, lock: &LockKey) -> Option<usize> {
         self.locks.iter().position(|known| known == lock)
     }
 
-    pub(super) fn client_of_session(&self, key: &SessionKey) -> Option<usize> {
+    pub(crate) fn client_of_session(&self, key: &SessionKey) -> Option<usize> {
         self.clients
             .iter()
             .position(|client| client.session.as_ref() == Some(key))
     }
 
     /// Whether the owner of an id can ask: a named one always, a session while it is open.
-    pub(super) fn may_ask(&self, book: &Book, id: usize) -> bool {
+    pub(crate) fn may_ask(&self, book: &Book, id: usize) -> bool {
         let client = self.client_of[id];
         self.clients[client].session.is_none() || book.sessions[client].is_some()
     }
@@ -228,7 +228,7 @@ fn claims(texts: &[&str]) -> ClaimSet {
 }
 
 /// SEMANTICS section 1, segment by segment, without the engine's own answer.
-pub(super) fn overlap(a: &Path, b: &Path) -> bool {
+pub(crate) fn overlap(a: &Path, b: &Path) -> bool {
     fn segments(path: &Path) -> Vec<&str> {
         path.as_str().split('/').filter(|s| !s.is_empty()).collect()
     }
@@ -247,10 +247,10 @@ fn path(text: &str) -> Path {
     Path::parse(text).unwrap_or_else(|_| unreachable!("`{text}` is a path"))
 }
 
-pub(super) fn duration(ms: u64) -> DurationMs {
+pub(crate) fn duration(ms: u64) -> DurationMs {
     DurationMs::new(ms).unwrap_or_else(|_| unreachable!("{ms} ms are within MS_MAX"))
 }
 
-pub(super) fn time(ms: u64) -> TimeMs {
+pub(crate) fn time(ms: u64) -> TimeMs {
     TimeMs::new(ms).unwrap_or_else(|_| unreachable!("{ms} ms are within MS_MAX"))
 }

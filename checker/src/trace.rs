@@ -1,15 +1,15 @@
 //! From a path that breaks a rule to a plan of profile `engine`, which replays it.
 
-use super::ask::{Ask, Step};
-use super::book::Book;
-use super::instance::Instance;
-use super::machine::Machine;
-use super::model::{Exhaustive, State};
-use super::probe;
-use super::rules::Breach;
-use crate::op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait};
-use crate::plan::{EngineChecks, EnginePlan, LimitOverrides};
+use crate::ask::{Ask, Step};
+use crate::book::Book;
+use crate::instance::Instance;
+use crate::machine::Machine;
+use crate::model::{Exhaustive, State};
+use crate::probe;
+use crate::rules::Breach;
 use lockwright_engine::{Claim, Command, DurationMs, LockKey, Mode, Owner, Token, Wait};
+use lockwright_sim::op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait};
+use lockwright_sim::plan::{EngineChecks, EnginePlan, LimitOverrides};
 
 /// Longer than any lease, wait or abandon timeout of an instance, in ms.
 const DUE_MAX: u64 = 4;

@@ -1,7 +1,7 @@
 //! What the model does to the engine: steps, and the commands that they are.
 
-use super::book::{Book, Life};
-use super::instance::{ABANDON, Instance, LAG_MAX, duration};
+use crate::book::{Book, Life};
+use crate::instance::{ABANDON, Instance, LAG_MAX, duration};
 use lockwright_engine::{Command, SessionKey, Token, Wait};
 
 /// One thing that the model does. Ids, claims, leases, waits and clients are places in the lists
@@ -53,7 +53,7 @@ pub enum Step {
 
 /// A command before it has the engine's words. Tokens are those that are sent, true or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(crate) enum Ask {
     Tick,
     Acquire {
         id: usize,
@@ -102,7 +102,7 @@ pub(super) enum Ask {
 impl Step {
     /// What this step asks of the engine, in the state of `book`; nothing for a step that is not
     /// possible there or is no command.
-    pub(super) fn ask(self, instance: &Instance, book: &Book) -> Option<Ask> {
+    pub(crate) fn ask(self, instance: &Instance, book: &Book) -> Option<Ask> {
         let held = |id: usize| {
             book.requests[id]
                 .token()
@@ -147,7 +147,7 @@ impl Step {
 
 impl Instance {
     /// The steps that can change something in a state.
-    pub(super) fn steps(&self, book: &Book, steps: &mut Vec<Step>) {
+    pub(crate) fn steps(&self, book: &Book, steps: &mut Vec<Step>) {
         if self.size.depth.is_some_and(|depth| book.steps >= depth) {
             return;
         }
@@ -220,7 +220,7 @@ impl Instance {
     }
 
     /// The engine's command.
-    pub(super) fn command(&self, ask: Ask) -> Command {
+    pub(crate) fn command(&self, ask: Ask) -> Command {
         let lock = |id: usize| self.locks[id].clone();
         match ask {
             Ask::Tick => Command::Tick,

@@ -1,14 +1,14 @@
 //! The model that the checker runs.
 
-use super::ask::{Ask, Step};
-use super::book::{Book, Life};
-use super::guard::guarded;
-use super::instance::{Instance, time};
-use super::judge::judge;
-use super::machine::Machine;
-use super::probe;
-use super::rules::{Breach, Rule, must};
-use super::sights::{Sight, Sights};
+use crate::ask::{Ask, Step};
+use crate::book::{Book, Life};
+use crate::guard::guarded;
+use crate::instance::{Instance, time};
+use crate::judge::judge;
+use crate::machine::Machine;
+use crate::probe;
+use crate::rules::{Breach, Rule, must};
+use crate::sights::{Sight, Sights};
 use lockwright_engine::{Command, Engine};
 use stateright::{Model, Property};
 use std::fmt::{self, Debug};
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// An engine and what is known of it.
 pub struct State<M = Engine> {
     machine: Arc<M>,
-    pub(super) book: Book,
+    pub(crate) book: Book,
     /// What the latest step showed; not a part of the fingerprint.
     sights: Sights,
     breach: Option<Arc<Breach>>,
@@ -79,7 +79,7 @@ impl<M: Machine> PartialEq for State<M> {
 
 impl<M> Debug for State<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::text::book(f, &self.book)?;
+        crate::text::book(f, &self.book)?;
         match &self.breach {
             Some(breach) => write!(f, "BROKEN {breach}"),
             None => Ok(()),
@@ -217,7 +217,7 @@ impl<M: Machine> Model for Exhaustive<M> {
     }
 
     fn format_action(&self, step: &Step) -> String {
-        super::text::step(&self.instance, *step)
+        crate::text::step(&self.instance, *step)
     }
 }
 

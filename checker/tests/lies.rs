@@ -1,11 +1,11 @@
 //! The model checker finds nothing in the engine, and finds an engine that is made wrong: around
 //! the real one sits a liar that breaks one rule.
 
+use lockwright_checker::{Exhaustive, Instance, Machine, Menu, Rule, Size, Step};
 use lockwright_engine::{
     Command, EndReason, Engine, EngineConfig, Event, EventKind, Limits, LockKey, LockState,
     Refusal, Reply, TimeMs, Token,
 };
-use lockwright_sim::exhaustive::{Exhaustive, Instance, Machine, Menu, Rule, Size, Step};
 use lockwright_sim::plan::{Plan, RunOptions, run};
 use stateright::{Checker, HasDiscoveries, Model};
 use std::sync::Arc;

@@ -11,7 +11,7 @@ thread_local! {
 }
 
 /// Runs `run`; a panic in it becomes its message.
-pub(super) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     GUARDED.set(true);
     // Whatever the panic left half done is dropped with the state that it belongs to.
     let result = panic::catch_unwind(AssertUnwindSafe(run));

@@ -1,7 +1,7 @@
 //! What was asked and what the engine said: all that the judge knows.
 
-use super::instance::RETENTION;
-use super::{CLIENTS_MAX, Instance, REQUESTS_MAX};
+use crate::instance::RETENTION;
+use crate::{CLIENTS_MAX, Instance, REQUESTS_MAX};
 use lockwright_engine::{EndReason, LockState, Token};
 use std::hash::{Hash, Hasher};
 
@@ -37,22 +37,22 @@ pub enum Life {
 
 /// A request, by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) life: Life,
+pub(crate) struct Request {
+    pub(crate) life: Life,
     /// Which claim set.
-    pub(super) claims: u8,
-    pub(super) ttl: Option<u64>,
+    pub(crate) claims: u8,
+    pub(crate) ttl: Option<u64>,
     /// Its place in the order of arrival.
-    pub(super) arrival: u32,
-    pub(super) arrived_at: u64,
+    pub(crate) arrival: u32,
+    pub(crate) arrived_at: u64,
 }
 
 /// An open session. Times in ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Session {
-    pub(super) opening: u32,
+pub(crate) struct Session {
+    pub(crate) opening: u32,
     /// None while it is attached.
-    pub(super) ends_at: Option<u64>,
+    pub(crate) ends_at: Option<u64>,
 }
 
 /// What was asked and what the engine said. Times in ms.
@@ -66,16 +66,16 @@ pub struct Book {
     pub asked: u8,
     /// How many steps led here; counted only where they are bounded.
     pub steps: u16,
-    pub(super) requests: [Request; REQUESTS_MAX],
-    pub(super) sessions: [Option<Session>; CLIENTS_MAX],
-    pub(super) last_token: u64,
-    pub(super) arrivals: u32,
-    pub(super) openings: u32,
+    pub(crate) requests: [Request; REQUESTS_MAX],
+    pub(crate) sessions: [Option<Session>; CLIENTS_MAX],
+    pub(crate) last_token: u64,
+    pub(crate) arrivals: u32,
+    pub(crate) openings: u32,
 }
 
 /// What is due next, in the order of SEMANTICS section 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Due {
+pub(crate) enum Due {
     Request { arrival: u32, id: usize },
     Session { opening: u32, client: usize },
 }
@@ -89,20 +89,20 @@ const NOTHING: Request = Request {
 };
 
 impl Request {
-    pub(super) fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         matches!(self.life, Life::Queued { .. } | Life::Held { .. })
     }
 
-    pub(super) fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         matches!(self.life, Life::Held { .. })
     }
 
-    pub(super) fn is_queued(&self) -> bool {
+    pub(crate) fn is_queued(&self) -> bool {
         matches!(self.life, Life::Queued { .. })
     }
 
     /// Its token, if it ever had one.
-    pub(super) fn token(&self) -> Option<u64> {
+    pub(crate) fn token(&self) -> Option<u64> {
         match self.life {
             Life::Held { token, .. } => Some(token),
             Life::Ended { token, .. } => token,
@@ -111,7 +111,7 @@ impl Request {
     }
 
     /// When its wait or its lease is over.
-    pub(super) fn due(&self) -> Option<u64> {
+    pub(crate) fn due(&self) -> Option<u64> {
         match self.life {
             Life::Queued { deadline } => deadline,
             Life::Held { expires, .. } => expires,
@@ -120,8 +120,8 @@ impl Request {
     }
 
     /// The same in the engine's words; none when the id is free.
-    pub(super) fn state(&self) -> Option<LockState> {
-        let time = |ms: Option<u64>| ms.map(super::instance::time);
+    pub(crate) fn state(&self) -> Option<LockState> {
+        let time = |ms: Option<u64>| ms.map(crate::instance::time);
         Some(match self.life {
             Life::Unknown => return None,
             Life::Queued { deadline } => LockState::Queued {
@@ -133,12 +133,12 @@ impl Request {
                 expires,
             } => LockState::Held {
                 token: Token(token),
-                granted_at: super::instance::time(granted_at),
+                granted_at: crate::instance::time(granted_at),
                 expires: time(expires),
             },
             Life::Ended { reason, at, token } => LockState::Ended {
                 reason,
-                at: super::instance::time(at),
+                at: crate::instance::time(at),
                 token: token.map(Token),
             },
         })
@@ -146,7 +146,7 @@ impl Request {
 }
 
 impl Book {
-    pub(super) fn new() -> Book {
+    pub(crate) fn new() -> Book {
         Book {
             clock: 0,
             told: 0,
@@ -161,7 +161,7 @@ impl Book {
     }
 
     /// Live requests with their ids.
-    pub(super) fn live(&self) -> impl Iterator<Item = (usize, &Request)> {
+    pub(crate) fn live(&self) -> impl Iterator<Item = (usize, &Request)> {
         self.requests
             .iter()
             .enumerate()
@@ -169,7 +169,7 @@ impl Book {
     }
 
     /// Live requests that arrived before `id` and conflict with it.
-    pub(super) fn blockers(
+    pub(crate) fn blockers(
         &self,
         instance: &Instance,
         id: usize,
@@ -184,7 +184,7 @@ impl Book {
 
     /// A queued request that no earlier live one conflicts with, if there is one: by section 2 it
     /// should have been granted.
-    pub(super) fn waits_for_nothing(&self, instance: &Instance) -> Option<usize> {
+    pub(crate) fn waits_for_nothing(&self, instance: &Instance) -> Option<usize> {
         self.live()
             .filter(|(_, request)| request.is_queued())
             .map(|(id, _)| id)
@@ -192,7 +192,7 @@ impl Book {
     }
 
     /// What is due first, and when.
-    pub(super) fn first_due(&self) -> Option<(u64, Due)> {
+    pub(crate) fn first_due(&self) -> Option<(u64, Due)> {
         let requests = self.live().filter_map(|(id, request)| {
             let arrival = request.arrival;
             Some((request.due()?, Due::Request { arrival, id }))
@@ -206,7 +206,7 @@ impl Book {
     }
 
     /// Section 4: an end is remembered for the retention time, and as long as its session lives.
-    pub(super) fn is_forgotten_at(&self, instance: &Instance, id: usize, now: u64) -> bool {
+    pub(crate) fn is_forgotten_at(&self, instance: &Instance, id: usize, now: u64) -> bool {
         match self.requests[id].life {
             Life::Ended { at, .. } => {
                 at + RETENTION <= now && self.sessions[instance.client_of[id]].is_none()
@@ -215,7 +215,7 @@ impl Book {
         }
     }
 
-    pub(super) fn forget(&mut self, instance: &Instance) {
+    pub(crate) fn forget(&mut self, instance: &Instance) {
         for id in 0..instance.locks.len() {
             if self.is_forgotten_at(instance, id, self.told) {
                 self.requests[id] = NOTHING;
@@ -225,7 +225,7 @@ impl Book {
 
     /// Feeds a fingerprint with all that the future depends on (`docs/model-checking.md` says why
     /// the rest makes no difference).
-    pub(super) fn feed(&self, hasher: &mut impl Hasher) {
+    pub(crate) fn feed(&self, hasher: &mut impl Hasher) {
         (self.clock, self.told, self.asked, self.steps).hash(hasher);
         for request in &self.requests {
             match request.life {

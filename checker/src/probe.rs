@@ -1,17 +1,17 @@
 //! The probe: in each state, everything that must be refused or change nothing, and everything that
 //! can be asked.
 
-use super::ask::Ask;
-use super::book::{Book, Life};
-use super::instance::{Instance, time};
-use super::judge::judge;
-use super::machine::Machine;
-use super::rules::{Breach, Rule, must};
+use crate::ask::Ask;
+use crate::book::{Book, Life};
+use crate::instance::{Instance, time};
+use crate::judge::judge;
+use crate::machine::Machine;
+use crate::rules::{Breach, Rule, must};
 use lockwright_engine::{LockInfo, Usage};
 use std::collections::BTreeSet;
 
 /// Probes an engine in the state of `book`, which was told the present time.
-pub(super) fn probe<M: Machine>(
+pub(crate) fn probe<M: Machine>(
     instance: &Instance,
     book: &Book,
     machine: &M,
@@ -50,7 +50,7 @@ pub(super) fn probe<M: Machine>(
 
 /// Asks again with the id of each request that has just ended, for each set of claims. It is done here
 /// and not only in the probe, since states count as one that differ in the claims of what has ended.
-pub(super) fn ids_of_ended<M: Machine>(
+pub(crate) fn ids_of_ended<M: Machine>(
     instance: &Instance,
     before: &Book,
     book: &Book,
@@ -83,7 +83,7 @@ fn retries(instance: &Instance, id: usize) -> impl Iterator<Item = Ask> {
 }
 
 /// Commands that change nothing in this state.
-pub(super) fn asks(instance: &Instance, book: &Book) -> Vec<Ask> {
+pub(crate) fn asks(instance: &Instance, book: &Book) -> Vec<Ask> {
     /// A number that no grant has.
     const NEVER_GRANTED: u64 = 0;
     let mut asks = Vec::new();
@@ -179,7 +179,7 @@ pub(super) fn asks(instance: &Instance, book: &Book) -> Vec<Ask> {
 }
 
 /// What the engine shows of each request must be what it said before.
-pub(super) fn each_lock<M: Machine>(
+pub(crate) fn each_lock<M: Machine>(
     instance: &Instance,
     book: &Book,
     machine: &M,
@@ -239,7 +239,7 @@ fn questions<M: Machine>(instance: &Instance, book: &Book, machine: &M) -> Resul
                 let claims = &instance.claim_sets[usize::from(request.claims)].claims;
                 claims
                     .iter()
-                    .any(|claim| super::instance::overlap(&claim.path, path))
+                    .any(|claim| crate::instance::overlap(&claim.path, path))
             })
             .map(|(id, request)| (request.arrival, id))
             .collect();

@@ -104,7 +104,7 @@ impl fmt::Display for Breach {
 }
 
 /// A breach, unless `holds`.
-pub(super) fn must(
+pub(crate) fn must(
     holds: bool,
     rule: Rule,
     message: impl FnOnce() -> String,

@@ -1,7 +1,7 @@
 //! What the checker must come across: a check that never meets a case says nothing about it.
 
-use super::book::{Book, Life};
-use super::instance::Instance;
+use crate::book::{Book, Life};
+use crate::instance::Instance;
 
 /// Something that must be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,14 +59,14 @@ pub enum Sight {
 
 /// A set of sights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Sights(u32);
+pub(crate) struct Sights(u32);
 
 impl Sights {
-    pub(super) fn add(&mut self, sight: Sight) {
+    pub(crate) fn add(&mut self, sight: Sight) {
         self.0 |= 1 << sight as u32;
     }
 
-    pub(super) fn has(self, sight: Sight) -> bool {
+    pub(crate) fn has(self, sight: Sight) -> bool {
         self.0 & (1 << sight as u32) != 0
     }
 }
@@ -132,7 +132,7 @@ impl Sight {
     }
 
     /// Whether a state shows it. `step` has what the latest step showed.
-    pub(super) fn is_in(self, instance: &Instance, book: &Book, step: Sights) -> bool {
+    pub(crate) fn is_in(self, instance: &Instance, book: &Book, step: Sights) -> bool {
         let depth = instance.size.depth;
         let goes_on = depth.is_none_or(|depth| book.steps < depth);
         match self {
