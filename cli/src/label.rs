@@ -2,7 +2,10 @@
 
 use lockwright_client::{LABEL_BYTES_MAX, Label, LabelError};
 use nix::unistd::{User, gethostname, getuid};
-use std::{ffi::OsString, process};
+use std::{
+    ffi::{OsStr, OsString},
+    process,
+};
 
 /// A label as it is given: that text, or for an empty one none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,18 +24,17 @@ pub(crate) fn given(text: &str) -> Result<Given, String> {
 }
 
 /// The label that was given, or what says the most of this process: user, host, number, and the
-/// command that it is for.
-pub(crate) fn label<'a>(
-    given: Option<&Given>,
-    command: impl IntoIterator<Item = &'a OsString>,
-) -> Option<Label> {
+/// program that it is for.
+///
+/// Not the program's arguments: a password among them would get to other hosts, disks and logs.
+pub(crate) fn label(given: Option<&Given>, program: Option<&OsStr>) -> Option<Label> {
     match given {
         Some(Given(label)) => label.clone(),
-        None => Label::lossy(&of_this_process(command)),
+        None => Label::lossy(&of_this_process(program)),
     }
 }
 
-fn of_this_process<'a>(command: impl IntoIterator<Item = &'a OsString>) -> String {
+fn of_this_process(program: Option<&OsStr>) -> String {
     let uid = getuid();
     let user = match User::from_uid(uid) {
         Ok(Some(user)) => user.name,
@@ -40,9 +42,9 @@ fn of_this_process<'a>(command: impl IntoIterator<Item = &'a OsString>) -> Strin
     };
     let host = gethostname().unwrap_or_else(|_| OsString::from("?"));
     let mut label = format!("{user}@{}[{}]", host.to_string_lossy(), process::id());
-    for word in command {
+    if let Some(program) = program {
         label.push(' ');
-        label.push_str(&word.to_string_lossy());
+        label.push_str(&program.to_string_lossy());
     }
     label
 }
@@ -53,12 +55,12 @@ mod tests {
 
     #[test]
     fn what_is_given_counts_and_may_be_nothing() {
-        let command = [OsString::from("make"), OsString::from("-j\n4")];
-        let text = |given: Option<&Given>| label(given, &command).map(String::from);
+        let program = Some(OsStr::new("make\nit"));
+        let text = |given: Option<&Given>| label(given, program).map(String::from);
         assert_eq!(text(Some(&given("a b").unwrap())).as_deref(), Some("a b"));
         assert_eq!(text(Some(&given("").unwrap())), None);
         let own = text(None).unwrap();
-        let end = format!("[{}] make -j 4", process::id());
+        let end = format!("[{}] make it", process::id());
         assert!(own.contains('@') && own.ends_with(&end), "{own}");
         assert!(given("a\u{1b}[2J").unwrap_err().contains("control"));
         let long = given(&"x".repeat(257)).unwrap_err();
@@ -66,7 +68,7 @@ mod tests {
             long.contains("label_bytes") && long.contains("256"),
             "{long}"
         );
-        let long = [OsString::from("x".repeat(1000))];
-        assert_eq!(label(None, &long).unwrap().as_str().len(), LABEL_BYTES_MAX);
+        let long = label(None, Some(OsStr::new(&"x".repeat(1000)))).unwrap();
+        assert_eq!(long.as_str().len(), LABEL_BYTES_MAX);
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 use lockwright_client::{DurationMs, Name};
 use serde_json::{Map, Value, json};
-use std::{ffi::OsString, io};
+use std::{ffi::OsStr, io};
 
 /// Take a lock by hand, and print its token.
 ///
@@ -107,9 +107,8 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
         }
         None => {}
     }
-    let ours = std::iter::once(OsString::from("lockwright"));
-    let command: Vec<OsString> = ours.chain(std::env::args_os().skip(1)).collect();
-    if let Some(label) = label::label(args.label.as_ref(), &command) {
+    let program = Some(OsStr::new("lockwright acquire"));
+    if let Some(label) = label::label(args.label.as_ref(), program) {
         body.insert("label".to_owned(), json!(label.as_str()));
     }
     if let Some(id) = &args.request_id {

@@ -28,7 +28,11 @@ use lockwright_client::{
 };
 use lockwright_env::{Env, TokioEnv};
 use nix::sys::signal::SigSet;
-use std::{ffi::OsString, process::Command, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    process::Command,
+    time::Duration,
+};
 use timing::Timing;
 use work::Work;
 
@@ -261,12 +265,9 @@ fn config(args: &Args, work: &Work) -> ClientConfig {
     let mut config = ClientConfig::with_addresses(&args.target.servers);
     config.namespace = args.target.namespace.clone();
     config.abandon = args.abandon;
-    let bare = [OsString::from("lockwright"), OsString::from("lock")];
-    let command = match work.command.as_slice() {
-        [] => &bare,
-        command => command,
-    };
-    config.label = label::label(args.label.as_ref(), command);
+    let bare = OsStr::new("lockwright lock");
+    let program = work.command.first().map_or(bare, OsString::as_os_str);
+    config.label = label::label(args.label.as_ref(), Some(program));
     // Often enough that one that gets lost does no harm.
     config.keep_alive = config
         .keep_alive
