@@ -47,7 +47,11 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::REFUSED, "no session was ended"));
     }
     let session = in_path(args.session.as_str()).replace('/', "%2F");
-    let answer = api.end(&format!("/v1/sessions/{session}"))?;
+    let told = api.try_end(&format!("/v1/sessions/{session}"))?;
+    if told.is_done_before(&["unknown_session"], "ended the session", args.format.json)? {
+        return Ok(Exit::DONE);
+    }
+    let answer = api.accept(told)?;
     said(args, &answer).map_err(|failure| failure.but_done("the session was ended"))?;
     Ok(Exit::DONE)
 }

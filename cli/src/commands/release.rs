@@ -47,14 +47,9 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     }
     let api = Api::new(&args.target, args.format.json);
     let told = api.try_post("/v1/release", body, Asked::Again, Patience::default())?;
-    if told.before && told.answer["error"] == "not_held" {
-        output::tell(
-            "lockwright: the lock is no longer held: a server that was asked before, and whose \
-             answer got lost, may have released it",
-        );
-        if args.format.json {
-            said(&told.answer)?;
-        }
+    // It may be another's lock by now.
+    let over = ["not_held", "stale_token"];
+    if told.is_done_before(&over, "released the lock", args.format.json)? {
         return Ok(Exit::DONE);
     }
     let answer = api.accept(told)?;

@@ -57,6 +57,34 @@ pub(crate) struct Told {
     pub(crate) before: bool,
 }
 
+impl Told {
+    /// Whether what was asked is refused with one of `errors` because, it seems, a server that was
+    /// asked before has done it, and its answer got lost. Says so, and prints the answer as JSON for
+    /// a program. `done` is what may have been done, as "released the lock".
+    ///
+    /// Only for what leaves nothing to be done where these are the errors.
+    pub(crate) fn is_done_before(
+        &self,
+        errors: &[&str],
+        done: &str,
+        as_json: bool,
+    ) -> Result<bool, Failure> {
+        let refused = self.answer["error"].as_str();
+        if !self.before || !refused.is_some_and(|error| errors.contains(&error)) {
+            return Ok(false);
+        }
+        output::tell(&format!(
+            "lockwright: nothing is left to do: a server that was asked before, and whose answer got \
+             lost, may have {done}"
+        ));
+        if as_json {
+            let said = output::say(&self.answer.to_string());
+            said.map_err(|failure| failure.but_done(done))?;
+        }
+        Ok(true)
+    }
+}
+
 /// How the lines of a server ended.
 #[derive(Debug)]
 pub(crate) struct LinesEnd {
@@ -213,12 +241,11 @@ impl Api {
     }
 
     /// Asks to have something ended in the namespace.
-    pub(crate) fn end(&self, path: &str) -> Result<Value, Failure> {
+    pub(crate) fn try_end(&self, path: &str) -> Result<Told, Failure> {
         let path = self.with_query(path, &[]);
         // Nobody makes again what has ended.
         let (method, asked) = (&Method::DELETE, Asked::Again);
-        let told = self.ask(method, &path, None, asked, Patience::default())?;
-        self.accept(told)
+        self.ask(method, &path, None, asked, Patience::default())
     }
 
     /// Asks to have something removed from the cluster.

@@ -1,9 +1,9 @@
 //! Several servers in `--server`: going on to the next, and not doing twice what must be done once.
 
 use crate::played::Played;
-use crate::support::{Dir, Server, code, lockwright, run, stderr, stdout};
+use crate::support::{Dir, Server, code, eventually, json, lockwright, run, stderr, stdout};
 use nix::sys::signal::Signal;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 /// Where nobody listens.
 const NOBODY: &str = "127.0.0.1:1";
@@ -127,7 +127,7 @@ fn what_does_no_harm_is_asked_again_until_it_is_answered() {
     let released = ask(&servers, &["release", "a", "--token", token.trim()]);
     assert_eq!(code(&released), 0, "{}", stderr(&released));
     assert!(
-        stderr(&released).contains("may have released it"),
+        stderr(&released).contains("may have released the lock"),
         "{}",
         stderr(&released)
     );
@@ -138,6 +138,98 @@ fn what_does_no_harm_is_asked_again_until_it_is_answered() {
         &["release", "a", "--token", token.trim()],
     );
     assert_eq!(code(&never), 1);
+}
+
+#[test]
+fn what_was_ended_before_its_answer_got_lost_is_done() {
+    let server = Server::in_memory();
+    let lossy = Played::loses_answers_of(&server.address);
+    let servers = [lossy.address.as_str(), &server.address];
+    let alone = [server.address.as_str()];
+    let mut asked = 0;
+    let mut ends = |args: &[&str], done: &str| {
+        let output = ask(&servers, args);
+        let text = stderr(&output);
+        assert_eq!(code(&output), 0, "{args:?}: {text}");
+        assert!(
+            text.contains(&format!("may have {done}")),
+            "{args:?}: {text}"
+        );
+        asked += 1;
+        assert_eq!(lossy.asked(), asked, "{args:?}");
+        // Where no answer got lost, nothing was done.
+        assert_eq!(code(&ask(&alone, args)), 1, "{args:?}");
+    };
+    let token = || said(&alone, &["acquire", "a", "--holder", "alice"]);
+    let next = || {
+        let held = token();
+        let mut waits = lockwright(&["acquire", "a", "--server", &server.address, "--wait", "1m"]);
+        let waits = waits
+            .args(["--holder", "bob"])
+            .stdout(Stdio::null())
+            .spawn();
+        eventually("it waits", || {
+            said(&alone, &["ls", "--queued", "--json"]).contains("queued")
+        });
+        (held.trim().to_owned(), waits.unwrap())
+    };
+    let clear = || said(&alone, &["break", "a", "--yes"]);
+
+    let (held, mut waits) = next();
+    ends(
+        &["release", "a", "--holder", "alice", "--token", &held],
+        "released the lock",
+    );
+    assert!(waits.wait().unwrap().success());
+    clear();
+    let held = token();
+    ends(
+        &["break", "a", "--yes", "--token", held.trim()],
+        "broken the lock",
+    );
+    let (held, mut waits) = next();
+    ends(
+        &["break", "a", "--yes", "--token", &held],
+        "broken the lock",
+    );
+    assert!(waits.wait().unwrap().success());
+    clear();
+    let named = [
+        "acquire",
+        "a",
+        "--holder",
+        "alice",
+        "--request-id",
+        "7",
+        "--ttl",
+        "60s",
+    ];
+    said(&alone, &named);
+    let broken = ["break", "a", "--yes", "--owner", "alice", "--id", "7"];
+    ends(&broken, "broken the lock");
+
+    let mut child = lockwright(&[
+        "lock",
+        "--server",
+        &server.address,
+        "s",
+        "--",
+        "sleep",
+        "60",
+    ])
+    .spawn()
+    .unwrap();
+    let session = || {
+        let all = said(&alone, &["sessions", "--json"]);
+        let first = all.lines().next().map(json);
+        first.map(|session| session["session"].as_str().unwrap().to_owned())
+    };
+    eventually("it has a session", || session().is_some());
+    ends(
+        &["end-session", &session().unwrap(), "--yes"],
+        "ended the session",
+    );
+    assert!(!child.wait().unwrap().success());
 }
 
 #[test]
