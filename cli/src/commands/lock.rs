@@ -182,8 +182,7 @@ async fn run(args: &Args, work: &Work, timing: &Timing, mask: SigSet) -> Result<
     let acquired = tokio::select! {
         biased;
         signal = signals.next() => {
-            // The session ends by itself if the server cannot be told.
-            let _ = lockwright_env::timeout(&TokioEnv, timing.call_timeout, client.close()).await;
+            acquire::leave(&client, timing.call_timeout).await;
             return Ok(Exit::by_signal(signal));
         }
         acquired = acquire::acquire(&client, &wanted) => acquired?,
@@ -232,7 +231,15 @@ async fn hold(
                 .command
                 .first()
                 .map_or_else(Default::default, |name| name.display().to_string());
-            Err(Failure::new(exit, format!("cannot run `{name}`: {error}")))
+            // What flock -c and others take as one argument.
+            let hint = match exit == Exit::NO_SUCH_COMMAND && name.contains(char::is_whitespace) {
+                true => "; a line for the shell stands behind `-- sh -c`, as one argument",
+                false => "",
+            };
+            Err(Failure::new(
+                exit,
+                format!("cannot run `{name}`: {error}{hint}"),
+            ))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `lockwright lock`: who runs when, what they find, and how they end.
 
 use crate::support::{
-    Dir, LinesInTime, Server, code, eventually, lockwright, pid, run, stderr, stdout,
+    Dir, LinesInTime, Server, code, eventually, lockwright, pid, run, said, stderr, stdout,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -63,7 +63,10 @@ fn the_exit_code_is_that_of_the_command() {
         code == 127 && message.contains("/no/such/command"),
         "{message}"
     );
+    assert!(!message.contains("sh -c"), "{message}");
     assert_eq!(exit(&["/dev/null"]).0, 126);
+    let (code, message) = exit(&["echo hi; ls /"]);
+    assert!(code == 127 && message.contains("sh -c"), "{message}");
 }
 
 #[test]
@@ -377,6 +380,34 @@ fn whoever_is_told_to_end_while_waiting_leaves_the_queue() {
     first.kill().unwrap();
     first.wait().unwrap();
     assert!(!dir.has("ran"));
+}
+
+#[test]
+fn a_lock_that_is_not_to_be_had_leaves_no_session_behind() {
+    let server = Server::start(&["--memory", "--claims-per-request", "2"]);
+    let dir = Dir::new();
+    let mut first = holder(&server, &dir, &["a"]);
+    let sessions = || said(&server, &["sessions", "--json"]).lines().count();
+    assert_eq!(sessions(), 1);
+    for (args, exit) in [
+        (&["--try", "a"][..], 124),
+        (&["--try", "--abandon", "1d", "a/b"], 124),
+        (&["--wait", "50ms", "a"], 124),
+        (&["--wait", "0s", "a"], 124),
+        (&["--try", "-E", "0", "a"], 0),
+        (&["x", "y", "z"], 125),
+    ] {
+        let output = server.lock(args).args(["--", "true"]).output().unwrap();
+        assert_eq!(code(&output), exit, "{args:?}: {}", stderr(&output));
+        assert_eq!(sessions(), 1, "{args:?}");
+    }
+    for (command, exit) in [("/no/such/command", 127), ("/dev/null", 126)] {
+        let output = server.lock(&["b", "--", command]).output().unwrap();
+        assert_eq!(code(&output), exit);
+        assert_eq!(sessions(), 1, "{command}");
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
 }
 
 #[test]

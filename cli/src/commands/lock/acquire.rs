@@ -37,24 +37,43 @@ enum Asked {
     Granted(Token),
     /// The server has lost the session; it can be asked for another.
     SessionLost,
+    /// No server could be asked.
+    NoServer,
 }
 
-/// Asks until there is an answer that counts, and says who is in the way if it is not to be had.
+/// Asks until there is an answer that counts, and says who is in the way if it is not to be had. A
+/// session that has not got the lock is closed.
 pub(super) async fn acquire(
     client: &Client<TokioEnv>,
     wanted: &Wanted,
 ) -> Result<Acquired, Failure> {
-    match ask_again(client, wanted).await {
+    let failure = match ask_again(client, wanted).await {
+        Ok(Some(acquired)) => return Ok(acquired),
+        // There is no session, and nothing that could be told.
+        Ok(None) => return Err(no_server(client, wanted).await),
         Err(Failure::Told { exit, message }) if exit == Exit::NOT_ACQUIRED => {
             let others = others::in_the_way(client, &wanted.target, &wanted.claims).await;
             let lines: String = others.iter().map(|line| format!("\n  {line}")).collect();
-            Err(Failure::new(exit, format!("{message}{lines}")))
+            Failure::new(exit, format!("{message}{lines}"))
         }
-        other => other,
-    }
+        Err(failure) => failure,
+    };
+    leave(client, wanted.call_timeout).await;
+    Err(failure)
 }
 
-async fn ask_again(client: &Client<TokioEnv>, wanted: &Wanted) -> Result<Acquired, Failure> {
+/// Ends the session, and what it waits for. Abandoned, it would count among the server's sessions for
+/// the whole abandon timeout, and one is left behind by each call of a job that tries again and again.
+pub(super) async fn leave(client: &Client<TokioEnv>, call_timeout: Duration) {
+    // It ends by itself if the server cannot be told.
+    let _ = timeout(&TokioEnv, call_timeout, client.close()).await;
+}
+
+/// `None` when no server could be asked.
+async fn ask_again(
+    client: &Client<TokioEnv>,
+    wanted: &Wanted,
+) -> Result<Option<Acquired>, Failure> {
     let start = TokioEnv.monotonic();
     loop {
         let waited = TokioEnv.monotonic().saturating_sub(start);
@@ -66,7 +85,8 @@ async fn ask_again(client: &Client<TokioEnv>, wanted: &Wanted) -> Result<Acquire
         request.ttl = wanted.ttl;
         let mut lock = client.request(request);
         match ask(client, &mut lock, wait, wanted).await? {
-            Asked::Granted(token) => return Ok(Acquired { lock, token }),
+            Asked::Granted(token) => return Ok(Some(Acquired { lock, token })),
+            Asked::NoServer => return Ok(None),
             Asked::SessionLost => output::tell(
                 "lockwright: the server has forgotten this session; the lock is asked for again",
             ),
@@ -87,7 +107,7 @@ async fn ask(
 ) -> Result<Asked, Failure> {
     let first = timeout(&TokioEnv, wanted.connect_timeout, lock.next()).await;
     let Ok(mut notice) = first else {
-        return Err(no_server(client, wanted).await);
+        return Ok(Asked::NoServer);
     };
     // The server counts the time; if it cannot be reached it is counted here.
     let patience = match wait {
