@@ -306,6 +306,13 @@ fn values(arg: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, String> {
     let values = match (value, flag) {
         (DeValue::Boolean(on), true) => vec![on.to_string()],
         (DeValue::String(_) | DeValue::Integer(_), false) => vec![scalar(value)?],
+        // It would count as if it had been given, and say nothing.
+        (DeValue::Array(all), false) if list && all.is_empty() => {
+            let key = key_of(arg);
+            return Err(format!(
+                "`{key}` is an empty list: leave it out, or name one"
+            ));
+        }
         (DeValue::Array(all), false) if list => {
             let all = all.iter().map(|value| scalar(value.get_ref()));
             all.collect::<Result<_, _>>()?

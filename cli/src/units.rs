@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) fn duration(text: &str) -> Result<DurationMs, String> {
     let refusal = || format!("`{text}` is no duration: write it as in 500ms, 10s, 2m, 1h30m or 2d");
     let mut rest = text;
-    let mut total_ms: u64 = 0;
+    let (mut total_ms, mut unit_before) = (0_u64, u64::MAX);
     if rest.is_empty() {
         return Err(refusal());
     }
@@ -27,6 +27,11 @@ pub(crate) fn duration(text: &str) -> Result<DurationMs, String> {
             "d" => 86_400_000,
             _ => return Err(refusal()),
         };
+        // As in 30m1h or 10d10d, where something was meant to be deleted.
+        if unit_ms >= unit_before {
+            return Err(refusal());
+        }
+        unit_before = unit_ms;
         let number: u64 = number.parse().map_err(|_| refusal())?;
         total_ms = number
             .checked_mul(unit_ms)
@@ -108,6 +113,9 @@ mod tests {
             "5 m",
             "-5s",
             "5x",
+            "10d10d",
+            "30m1h",
+            "1s1s1s",
             "1.5h",
             "99999999999999999999s",
             "999999999999d",

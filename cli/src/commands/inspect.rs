@@ -62,13 +62,17 @@ pub(crate) fn say_if_cut(answer: &Value) -> Result<(), Failure> {
     }
 }
 
+const EMPTY_PATH: &str = "invalid_path: `` is no path: a path must not be empty: write `/` for the whole \
+                          namespace";
+
 /// What overlaps a path.
 pub(crate) fn look(api: &Api, path: &str) -> Result<Value, Failure> {
-    // The whole namespace is a path too, and must not look like none.
-    let path = if path == "/" {
-        "%2F".to_owned()
-    } else {
-        in_path(path)
+    let path = match path {
+        // The whole namespace is a path too, and must not look like none.
+        "/" => "%2F".to_owned(),
+        // What stands for no path is asked for at another route, which is not there.
+        "" => return Err(Failure::new(Exit::REFUSED, EMPTY_PATH)),
+        path => in_path(path),
     };
     api.get(&format!("/v1/locks/{path}"), &[])
 }

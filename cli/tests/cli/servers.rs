@@ -46,6 +46,22 @@ fn a_server_that_is_not_there_is_passed_over() {
         stderr(&output)
     );
     let dir = Dir::new();
+    // None at all is a mistake in the file.
+    let file = dir.write("none.toml", "server = []");
+    for (command, exit) in [(&["ls"][..], 2), (&["lock", "a", "--", "true"], 125)] {
+        let output = run(&[
+            command[..1].to_vec(),
+            vec!["--config", &file],
+            command[1..].to_vec(),
+        ]
+        .concat());
+        assert_eq!(code(&output), exit, "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("none.toml:1: `server` is an empty list"),
+            "{}",
+            stderr(&output)
+        );
+    }
     for list in [
         format!("server = '{},{}'", NOBODY, server.address),
         format!("server = ['{}', '{}']", NOBODY, server.address),
