@@ -153,11 +153,14 @@ impl HeldBy {
     }
 }
 
+/// What tells a session from a holder where an owner is shown in one word: no holder's name begins so.
+pub(crate) const SESSION_PREFIX: &str = "session:";
+
 /// An owner in one word: its name, or `session:` and the name of its session.
 pub(crate) fn in_one_word(owner: &Owner) -> String {
     match owner {
         Owner::Named(name) => name.to_string(),
-        Owner::Session(name) => format!("session:{name}"),
+        Owner::Session(name) => format!("{SESSION_PREFIX}{name}"),
     }
 }
 
@@ -166,10 +169,17 @@ pub(crate) fn in_one_word(owner: &Owner) -> String {
 pub(crate) struct Unavailable {
     /// False when it has not done it.
     pub(crate) done: Option<bool>,
-    /// Where clients reach the leader, if it is known and another node.
+    /// Where clients reach the leader, if it is another node that was heard of lately.
     pub(crate) leader: Option<String>,
     /// Whether that is because the server stops, and grants nothing new.
     pub(crate) stops: bool,
+}
+
+impl Unavailable {
+    /// After something else was done for the same request.
+    pub(crate) fn after_a_change(self) -> Unavailable {
+        Unavailable { done: None, ..self }
+    }
 }
 
 /// How present the state must be that is read.
@@ -250,9 +260,14 @@ impl<E: Env> Gate<E> {
             let _ = reply.send(look(machine, now));
         });
         let stale = consistency == Consistency::Stale;
+        // Who only looks changes nothing.
+        let unavailable = || Unavailable {
+            done: Some(false),
+            ..self.unavailable()
+        };
         let sent = self.inputs().send(Input::Look { look, stale }).await;
-        sent.map_err(|_| self.unavailable())?;
-        answer.await.map_err(|_| self.unavailable())
+        sent.map_err(|_| unavailable())?;
+        answer.await.map_err(|_| unavailable())
     }
 
     async fn ask(&self, caller: CallerId, request: Request) -> Result<CallAnswer, Unavailable> {

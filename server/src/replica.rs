@@ -4,6 +4,8 @@ mod drain;
 mod log;
 mod outcomes;
 
+pub(crate) use log::in_words;
+
 use crate::{
     Drain, Probe, ServerConfig, ServerError, StoreError,
     call::{Call, CallAnswer, CallerId, Request as CallRequest},

@@ -153,7 +153,9 @@ impl<E: Env> Gate<E> {
 
     /// Nothing can be done here now.
     pub(crate) fn unavailable(&self) -> Unavailable {
+        // Nobody is sent to a leader that this node has not heard of: it is as good as none.
         let leader = self.leader.borrow().clone();
+        let leader = leader.filter(|_| self.members.hears_leader());
         Unavailable {
             done: None,
             leader,

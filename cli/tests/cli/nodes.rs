@@ -2,7 +2,8 @@
 
 use crate::support::{Dir, Server, code, eventually, lockwright, run, stderr, stdout};
 use serde_json::Value;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -28,6 +29,20 @@ fn free_addresses(count: usize) -> Vec<String> {
         .filter(|address| TcpListener::bind(address).is_ok())
         .take(count)
         .collect()
+}
+
+/// Asks one node over HTTP: the status, and the JSON of the answer.
+fn http(node: &str, method: &str, target: &str, body: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(node).unwrap();
+    let length = body.len();
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: {node}\r\nConnection: close\r\n");
+    let request = format!("{head}Content-Length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap())
 }
 
 impl Nodes {
@@ -238,6 +253,22 @@ fn without_a_majority_nothing_is_granted() {
     });
     let refused = nodes.ask(&["acquire", "a", "--request-id", "a"]);
     assert_eq!(code(&refused), 69, "{}", stderr(&refused));
+    // Nobody is sent to the leader that is gone, and who only looks is told that nothing was done.
+    for (method, target, body) in [
+        ("GET", "/v1/locks", ""),
+        ("GET", "/readyz", ""),
+        ("GET", "/v1/fence?key=a", ""),
+        ("POST", "/v1/acquire", r#"{"key":"b","holder":"h"}"#),
+        ("POST", "/lock/b", ""),
+        ("POST", "/v1/cluster/leader", r#"{"id":1}"#),
+    ] {
+        let (status, answer) = http(&nodes.addresses[2], method, target, body);
+        assert_eq!(status, 503, "{target}: {answer}");
+        assert_eq!(answer["leader"], Value::Null, "{target}: {answer}");
+        if method == "GET" {
+            assert_eq!(answer["done"], false, "{target}: {answer}");
+        }
+    }
     nodes.start(1);
     // It may have been granted then, and is not twice.
     let token = nodes.acquired("a");

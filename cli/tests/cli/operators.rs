@@ -345,6 +345,16 @@ fn refusals_are_told_in_the_words_of_the_command_line() {
             "--holder",
         ),
         (&["acquire", "x//y"], "`x//y` is no path"),
+        (&["acquire", ""], "`` is no path"),
+        (&["ls", ""], "`` is no path"),
+        (&["watch", ""], "`` is no path"),
+        (&["inspect", ""], "`` is no path"),
+        (&["break", "", "--yes"], "`` is no path"),
+        (&["release", "", "--token", "1"], "`` is no path"),
+        (
+            &["acquire", "x", "--holder", "session:a"],
+            "names of sessions",
+        ),
     ] {
         let output = ask(&server, args);
         let text = stderr(&output);

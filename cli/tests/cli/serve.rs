@@ -1,6 +1,8 @@
 //! `lockwright serve`: starting, ending, and what is wrong told plainly.
 
-use crate::support::{Dir, PATIENCE, Server, code, eventually, lockwright, run, stderr, stdout};
+use crate::support::{
+    Dir, PATIENCE, Server, code, eventually, json, lockwright, run, stderr, stdout,
+};
 use nix::sys::signal::Signal;
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -303,6 +305,32 @@ fn the_use_and_each_life_are_logged_when_asked_for() {
             .any(|line| line["sessions"] == 1 && line["connections"] == 1),
         "{log}"
     );
+}
+
+#[test]
+fn what_an_operator_breaks_is_logged_for_people() {
+    let server = Logged::start(&["--log-format", "json"]);
+    let output = server.ask(&["acquire", "a/b", "--holder", "al", "--label", "it"]);
+    let token: u64 = stdout(&output).trim().parse().unwrap();
+    assert_eq!(code(&server.ask(&["break", "a/b", "--yes"])), 0);
+    server.0.signal(Signal::SIGTERM);
+    let (_, log) = server.ended();
+    let lines = log.lines().map(json);
+    let said: Vec<_> = lines
+        .filter(|line| line["message"] == "an operator broke a lock")
+        .collect();
+    let [said] = said.as_slice() else {
+        panic!("{log}");
+    };
+    assert_eq!(
+        (&said["owner"], &said["token"]),
+        (&"al".into(), &token.into())
+    );
+    assert_eq!(
+        (&said["paths"], &said["label"]),
+        (&"w a/b".into(), &"it".into())
+    );
+    assert_eq!(said["namespace"], "default");
 }
 
 #[test]

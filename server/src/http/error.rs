@@ -196,11 +196,12 @@ impl From<Unavailable> for ApiError {
                                        again later, with another `request_id`, or ask another server"
                 .to_owned(),
             Some(leader) => format!(
-                "{why}: ask again, with the same `request_id`, the leader, {leader}, or this node"
+                "{why}: ask again, with the same `request_id` if there is one, the leader, {leader}, or \
+                 this node"
             ),
             None => format!(
-                "{why}: it stops, or knows of no majority. Ask again, with the same `request_id`, \
-                 this node or another"
+                "{why}: it stops, or knows of no leader that a majority follows. Ask again, with the same \
+                 `request_id` if there is one, this node or another"
             ),
         };
         let mut error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);

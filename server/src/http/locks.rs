@@ -2,7 +2,7 @@
 
 use super::{body::Object, delivery::Delivered, error::ApiError, namespace, path};
 use crate::{
-    call::{Acquire, CallAnswer, Expiry, Found},
+    call::{Acquire, CallAnswer, Expiry, Found, SESSION_PREFIX},
     machine::Labelled,
     proposal::{Action, Purpose},
     session_endpoint::Gate,
@@ -29,6 +29,13 @@ pub(super) async fn lock<E: Env>(
     body: AcquireBody,
 ) -> Result<Delivered<Acquired>, ApiError> {
     let claims = claims(&body)?;
+    if body.holder.as_str().starts_with(SESSION_PREFIX) {
+        return Err(ApiError::invalid(format!(
+            "`holder` is `{}`, and `{SESSION_PREFIX}` begins the names of sessions, as they are shown: \
+             choose another name",
+            body.holder
+        )));
+    }
     let label = translate::label(body.label)?;
     let namespace = namespace(body.namespace);
     let is_known = body.request_id.is_some();

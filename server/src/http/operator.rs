@@ -8,15 +8,19 @@ use super::{
     view::{lock_view, owner},
 };
 use crate::{
-    call::CallAnswer,
+    call::{CallAnswer, Unavailable, in_one_word},
     machine::{EndedSession, Labelled},
     proposal::{Action, Right},
+    replica::in_words,
     session_endpoint::Gate,
 };
 use axum::{Json, extract::State};
-use lockwright_engine::{Name, Refusal, SessionKey};
+use lockwright_engine::{LockInfo, LockState, Name, Refusal, SessionKey};
 use lockwright_env::Env;
-use lockwright_protocol::http::{BreakBody, Broken, SessionEnded};
+use lockwright_protocol::{
+    Label,
+    http::{BreakBody, Broken, SessionEnded},
+};
 use serde::Deserialize;
 use std::sync::Arc;
 use tracing::info;
@@ -49,9 +53,10 @@ pub(super) async fn break_lock<E: Env>(
     match gate.call(action).await? {
         CallAnswer::Done { locks, more, .. } => {
             let wall = gate.env().wall_unix_ms();
-            let now = gate.look(|_, now| now).await?;
+            let now = gate.look(|_, now| now).await;
+            let now = now.map_err(Unavailable::after_a_change)?;
             for Labelled { lock, label } in &locks {
-                info!(?lock, ?label, "an operator broke a lock");
+                log_broken(lock, label.as_ref());
             }
             let broken = locks.iter().map(|lock| lock_view(lock, now, wall));
             Ok(Json(Broken {
@@ -79,6 +84,20 @@ pub(super) async fn break_lock<E: Env>(
         }
         answer => panic!("{answer:?} is no answer to a break"),
     }
+}
+
+fn log_broken(lock: &LockInfo, label: Option<&Label>) {
+    let (namespace, owner, id) = (
+        &lock.key.namespace,
+        in_one_word(&lock.key.owner),
+        &lock.key.id,
+    );
+    let (paths, label) = (in_words(&lock.claims), label.map(ToString::to_string));
+    let token = match lock.state {
+        LockState::Held { token, .. } => Some(token.0),
+        LockState::Queued { .. } | LockState::Ended { .. } => None,
+    };
+    info!(%namespace, owner, %id, paths, token, label, "an operator broke a lock");
 }
 
 #[derive(Deserialize)]
@@ -109,7 +128,8 @@ pub(super) async fn end_session<E: Env>(
             ..
         } => {
             let wall = gate.env().wall_unix_ms();
-            let now = gate.look(|_, now| now).await?;
+            let now = gate.look(|_, now| now).await;
+            let now = now.map_err(Unavailable::after_a_change)?;
             let label = label.map(String::from);
             info!(%namespace, %session, ?label, requests, "an operator ended a session");
             let locks = locks.iter().map(|lock| lock_view(lock, now, wall));

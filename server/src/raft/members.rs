@@ -112,6 +112,13 @@ impl Members {
         }
     }
 
+    /// Whether another node leads that was heard of lately: one that was not may be gone.
+    pub(crate) fn hears_leader(&self) -> bool {
+        let metrics = self.metrics();
+        let other = metrics.current_leader.filter(|id| *id != metrics.id);
+        other.is_some_and(|leader| self.readiness.hears(leader))
+    }
+
     /// Whether this node has heard of a majority lately: one that leads and does not may long have been
     /// replaced.
     fn is_followed(&self, metrics: &RaftMetrics<Types>) -> bool {

@@ -255,7 +255,7 @@ pub(super) fn acquired(action: &Action) -> Option<(&LockKey, &[Claim])> {
 const CLAIMS_BYTES_MAX: usize = 1024;
 
 /// Claims as people write them.
-pub(super) fn in_words(claims: &[Claim]) -> String {
+pub(crate) fn in_words(claims: &[Claim]) -> String {
     let mut text = String::new();
     for (place, claim) in claims.iter().enumerate() {
         if text.len() > CLAIMS_BYTES_MAX {
