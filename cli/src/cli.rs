@@ -6,11 +6,9 @@ use crate::commands::{
 };
 use clap::{Parser, Subcommand};
 use lockwright_client::Name;
+use lockwright_protocol::cluster::{address_fault, reachable_fault};
 use lockwright_server::Member;
-use std::{
-    net::{Ipv6Addr, SocketAddrV6},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 /// A lock service: who may do what, one at a time, on many machines.
 ///
@@ -91,7 +89,7 @@ pub(crate) struct Target {
     /// Where the server listens, as host:port; of a cluster any nodes, each asked when those before
     /// it cannot be
     #[arg(id = "server", long = "server", value_name = "ADDR,..", value_delimiter = ',',
-          default_value = "127.0.0.1:9009", value_parser = address)]
+          default_value = "127.0.0.1:9009", value_parser = reachable)]
     pub(crate) servers: Vec<String>,
 
     /// The namespace
@@ -121,10 +119,8 @@ pub(crate) fn name(text: &str) -> Result<Name, String> {
 
 /// Reads `host:port`, with or without `http://` in front and blanks around it.
 pub(crate) fn address(text: &str) -> Result<String, String> {
-    let bare = text.trim();
-    let bare = bare.strip_prefix("http://").unwrap_or(bare);
-    let bare = bare.strip_suffix('/').unwrap_or(bare);
-    match fault(bare) {
+    let bare = bare(text);
+    match address_fault(bare) {
         None => Ok(bare.to_owned()),
         Some(fault) => Err(format!(
             "`{text}` is no address: {fault}; write host:port, as in 127.0.0.1:9009 or [::1]:9009, \
@@ -133,41 +129,21 @@ pub(crate) fn address(text: &str) -> Result<String, String> {
     }
 }
 
-/// What is wrong with an address, if anything is.
-fn fault(bare: &str) -> Option<&'static str> {
-    if bare.is_empty() {
-        return Some("there is nothing");
-    }
-    if bare.contains(char::is_whitespace) {
-        return Some("it has a blank");
-    }
-    if bare.contains('/') {
-        return Some("it has a `/`, and no other scheme than http:// is known");
-    }
-    let Some((host, port)) = bare.rsplit_once(':') else {
-        return Some("the port is missing");
-    };
-    if let Some(inside) = host.strip_prefix('[') {
-        // One of the link has a number of its interface behind it.
-        let is_whole = format!("[{inside}:0").parse::<SocketAddrV6>().is_ok();
-        if !is_whole {
-            return Some("what is in brackets is no IPv6 address");
-        }
-    } else if host.contains(':') || bare.parse::<Ipv6Addr>().is_ok() {
-        return Some("an IPv6 address stands in brackets");
-    } else if host.is_empty() {
-        return Some("the host is missing");
-    } else if !host.bytes().all(is_of_name) {
-        return Some("the host has a character that no name has");
-    }
-    match port.parse::<u16>() {
-        Ok(_) => None,
-        Err(_) => Some("the port is no number up to 65535"),
+/// Reads where a server is reached, which port 0 never is: `--listen` alone takes it.
+pub(crate) fn reachable(text: &str) -> Result<String, String> {
+    let address = address(text)?;
+    match reachable_fault(&address) {
+        None => Ok(address),
+        Some(fault) => Err(format!(
+            "`{text}` is no address to reach a server at: {fault}"
+        )),
     }
 }
 
-fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
+fn bare(text: &str) -> &str {
+    let bare = text.trim();
+    let bare = bare.strip_prefix("http://").unwrap_or(bare);
+    bare.strip_suffix('/').unwrap_or(bare)
 }
 
 /// Reads `1=host:7401/host:7301`.
@@ -181,10 +157,15 @@ pub(crate) fn member(text: &str) -> Result<Member, String> {
     let (id, addresses) = text.split_once('=').ok_or_else(shape)?;
     let (nodes, clients) = addresses.split_once('/').ok_or_else(shape)?;
     let id = id.trim().parse::<u64>().ok().filter(|id| *id > 0);
+    // The whole shape is said unless one of the addresses alone is wrong.
+    let part = |part: &str| match reachable(part) {
+        Err(why) if address(part).is_ok() => Err(why),
+        other => other.map_err(|_| shape()),
+    };
     Ok(Member {
         id: id.ok_or_else(shape)?,
-        address: address(nodes).map_err(|_| shape())?,
-        client_address: address(clients).map_err(|_| shape())?,
+        address: part(nodes)?,
+        client_address: part(clients)?,
     })
 }
 
@@ -207,6 +188,14 @@ mod tests {
             address("not_found..name:0").as_deref(),
             Ok("not_found..name:0")
         );
+        assert_eq!(reachable(" http://a:1/").as_deref(), Ok("a:1"));
+        for text in ["a:0", "[::1]:0", "a:000", " http://a:0/"] {
+            assert!(reachable(text).unwrap_err().contains("port 0"), "{text}");
+            let node = format!("1=a:1/{}", text.trim());
+            assert!(member(&node).is_err(), "{node}");
+        }
+        assert!(member("1=a:0/a:1").unwrap_err().contains("port 0"));
+        assert!(member("1=a/a:1").unwrap_err().contains("is no node"));
         for (text, what) in [
             ("", "nothing"),
             (" ", "nothing"),

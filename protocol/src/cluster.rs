@@ -6,6 +6,7 @@
 //! hands leadership over. Each is answered with [`ClusterView`] as it is after the change.
 
 use serde::{Deserialize, Serialize};
+use std::net::{Ipv6Addr, SocketAddrV6};
 
 /// A cluster as one of its nodes sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +160,54 @@ pub struct NewLeader {
     pub id: u64,
 }
 
+/// What is wrong with a text as `host:port`, if anything is.
+#[must_use]
+pub fn address_fault(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        return Some("there is nothing");
+    }
+    if text.contains(char::is_whitespace) {
+        return Some("it has a blank");
+    }
+    if text.contains('/') {
+        return Some("it has a `/`, and no other scheme than http:// is known");
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Some("the port is missing");
+    };
+    if let Some(inside) = host.strip_prefix('[') {
+        // One of the link has a number of its interface behind it.
+        let is_whole = format!("[{inside}:0").parse::<SocketAddrV6>().is_ok();
+        if !is_whole {
+            return Some("what is in brackets is no IPv6 address");
+        }
+    } else if host.contains(':') || text.parse::<Ipv6Addr>().is_ok() {
+        return Some("an IPv6 address stands in brackets");
+    } else if host.is_empty() {
+        return Some("the host is missing");
+    } else if !host.bytes().all(is_of_name) {
+        return Some("the host has a character that no name has");
+    }
+    match port.parse::<u16>() {
+        Ok(_) => None,
+        Err(_) => Some("the port is no number up to 65535"),
+    }
+}
+
+/// What is wrong with a text as an address at which a server is reached, if anything is.
+#[must_use]
+pub fn reachable_fault(text: &str) -> Option<&'static str> {
+    let port = || text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match address_fault(text) {
+        None if port() == Some(Ok(0)) => Some("nothing is ever reached at port 0"),
+        fault => fault,
+    }
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,5 +259,22 @@ mod tests {
     fn a_misspelt_body_is_refused() {
         assert!(serde_json::from_str::<NewLeader>(r#"{"id":1,"force":true}"#).is_err());
         assert!(serde_json::from_str::<NewNode>(r#"{"id":1,"address":"h:1"}"#).is_err());
+    }
+
+    #[test]
+    fn an_address_that_is_reached_is_one_with_a_port() {
+        for address in ["h:1", "h:65535", "[::1]:9009", "10.0.0.1:7401", "a_b-c.d:1"] {
+            assert_eq!(reachable_fault(address), None, "{address}");
+        }
+        for address in ["h:0", "[::1]:0", "h:00"] {
+            assert_eq!(address_fault(address), None, "{address}");
+            let fault = reachable_fault(address).unwrap_or_default();
+            assert!(fault.contains("port 0"), "{address}: {fault}");
+        }
+        for address in [
+            "", "h", "h:", ":1", "h:65536", "h:-1", "h :1", "h:1/", "::1:1", "[h]:1",
+        ] {
+            assert!(reachable_fault(address).is_some(), "{address}");
+        }
     }
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Args {
     /// Where nodes listen for clients, as host:port; each is asked when those before it cannot be
     #[arg(id = "server", long = "server", value_name = "ADDR,..", value_delimiter = ',',
-          default_value = "127.0.0.1:9009", value_parser = cli::address, global = true)]
+          default_value = "127.0.0.1:9009", value_parser = cli::reachable, global = true)]
     servers: Vec<String>,
 
     /// Print JSON, an object a line

@@ -218,6 +218,47 @@ fn nodes_are_added_promoted_and_removed_and_hand_over() {
     assert_eq!(code(&unheard), 1, "{text}");
     let told = format!("node 5 has not been heard of at {away}");
     assert!(text.contains(&told) && !text.contains("behind"), "{text}");
+    let leader = &nodes.addresses[nodes.leader_is(|_| true) - 1];
+    for (node, status, what) in [
+        (
+            format!(r#"{{"id":6,"address":"","client_address":"{nowhere}"}}"#),
+            400,
+            "`address`",
+        ),
+        (
+            format!(r#"{{"id":6,"address":"a","client_address":"{nowhere}"}}"#),
+            400,
+            "port is missing",
+        ),
+        (
+            format!(r#"{{"id":6,"address":"a:0","client_address":"{nowhere}"}}"#),
+            400,
+            "port 0",
+        ),
+        (
+            r#"{"id":6,"address":"a:1","client_address":"b:0"}"#.to_owned(),
+            400,
+            "`client_address`",
+        ),
+        (
+            format!(r#"{{"id":6,"address":"a:1","client_address":"{nowhere}"}}"#),
+            409,
+            "node 5",
+        ),
+        (
+            format!(r#"{{"id":5,"address":"{away}","client_address":"b:1"}}"#),
+            409,
+            nowhere.as_str(),
+        ),
+    ] {
+        let (got, answer) = http(leader, "POST", "/v1/cluster/nodes", &node);
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert!(
+            got == status && message.contains(what),
+            "{node}: {got} {answer}"
+        );
+    }
+    nodes.view(&["add", &format!("5={away}/{nowhere}")]);
     nodes.view(&["remove", "5"]);
     let promoted = nodes.view(&["promote", "4"]);
     assert_eq!(roles(&promoted)[3], "4 voter");

@@ -13,7 +13,7 @@ use crate::{
 };
 use axum::{Json, extract::State, http::StatusCode};
 use lockwright_env::Env;
-use lockwright_protocol::cluster::{ClusterView, NewLeader, NewNode};
+use lockwright_protocol::cluster::{ClusterView, NewLeader, NewNode, reachable_fault};
 use std::sync::Arc;
 use tracing::info;
 
@@ -30,6 +30,16 @@ pub(super) async fn add<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
     Object(new): Object<NewNode>,
 ) -> Answer {
+    for (field, address) in [
+        ("address", &new.address),
+        ("client_address", &new.client_address),
+    ] {
+        if let Some(fault) = reachable_fault(address) {
+            return Err(ApiError::invalid(format!(
+                "`{field}` is `{address}`, expected `host:port`: {fault}"
+            )));
+        }
+    }
     let member = Member {
         id: new.id,
         address: new.address,

@@ -189,6 +189,19 @@ impl Members {
             if node.id != member.id && is_same {
                 return conflict(format!("node {} is at {} already", node.id, node.address));
             }
+            let is_same = node.client_address == member.client_address;
+            if node.id == member.id && !is_same {
+                return conflict(format!(
+                    "there is a node {} whose clients reach it at {}",
+                    node.id, node.client_address
+                ));
+            }
+            if node.id != member.id && is_same {
+                return conflict(format!(
+                    "clients reach node {} at {} already",
+                    node.id, node.client_address
+                ));
+            }
         }
         let learner = Change::AddNodes(BTreeMap::from([(member.id, member)]));
         self.reconfiguration.change(learner, entry).await
