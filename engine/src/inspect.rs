@@ -88,6 +88,14 @@ impl Engine {
         self.find(key).map(|id| self.info(id))
     }
 
+    /// A number that grows from each request to the next one to arrive, for ordering those of the
+    /// same millisecond; none for a request that is over.
+    #[must_use]
+    pub fn arrival(&self, key: &LockKey) -> Option<u64> {
+        let request = &self.requests[self.find(key)?];
+        request.is_live().then_some(request.arrival.0)
+    }
+
     /// The live requests, held or queued, with a claim that overlaps `path`, in arrival order.
     /// Cost: that of what is found.
     #[must_use]

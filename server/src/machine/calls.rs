@@ -4,7 +4,7 @@ use super::{EndedSession, InTheWay, Labelled, Machine, Step};
 use crate::proposal::{Purpose, Right};
 use lockwright_engine::{
     Claim, Command, LockInfo, LockKey, LockState, Name, Owner, Path, Refusal, Reply, SessionKey,
-    TimeMs, Token,
+    Token,
 };
 use std::collections::BTreeMap;
 
@@ -53,11 +53,14 @@ impl Share {
     }
 }
 
-/// What a lock takes in memory, nearly.
+/// What a lock takes in memory, nearly: on each machine the same, since it decides which locks are ended,
+/// and so what an entry of the log means.
 fn bytes(Labelled { lock, label }: &Labelled) -> usize {
-    let claim = |claim: &Claim| size_of::<Claim>() + claim.path.as_str().len();
+    const LOCK: usize = 256;
+    const CLAIM: usize = 64;
+    let claim = |claim: &Claim| CLAIM + claim.path.as_str().len();
     let claims: usize = lock.claims.iter().map(claim).sum();
-    size_of::<Labelled>() + claims + label.as_ref().map_or(0, |label| label.as_str().len())
+    LOCK + claims + label.as_ref().map_or(0, |label| label.as_str().len())
 }
 
 /// A refusal, and what is held there instead.
@@ -124,7 +127,7 @@ impl Step<'_> {
         };
         let found = engine.held_at(namespace, path).filter(is_meant);
         let Ended { locks: found, more } = Share::of(found.map(|lock| self.machine.labelled(lock)));
-        let is_ambiguous = *right != Right::Operator && found.len() > 1;
+        let is_ambiguous = *right != Right::Operator && (found.len() > 1 || more);
         if found.is_empty() || is_ambiguous {
             return Err(self.nothing_with(namespace, path, token));
         }
@@ -161,11 +164,9 @@ impl Step<'_> {
         let mut more = false;
         let mut is_there = false;
         // The latest ones, in the order of arrival.
-        let mut found: BTreeMap<(TimeMs, usize), LockKey> = BTreeMap::new();
+        let mut found: BTreeMap<u64, LockKey> = BTreeMap::new();
         let machine = &*self.machine;
-        let mut place = 0;
         machine.each_request(namespace, owner, id, |lock| {
-            place += 1;
             if !lock.claims.iter().any(|claim| claim.path == *path) {
                 return;
             }
@@ -173,7 +174,8 @@ impl Step<'_> {
             let has_it =
                 |token| matches!(lock.state, LockState::Held { token: held, .. } if held == token);
             if token.is_none_or(has_it) {
-                found.insert((lock.arrived_at, place), lock.key);
+                let arrival = machine.engine.arrival(&lock.key);
+                found.insert(arrival.expect("it lives"), lock.key);
             }
             if found.len() > END_MAX {
                 found.pop_first();
@@ -316,5 +318,151 @@ impl Right {
             (Right::Holder(Some(holder)), Owner::Named(name)) => holder == name,
             (Right::Holder(_), Owner::Session(_)) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        machine::Outcome,
+        probe::NoProbe,
+        proposal::{Action, DiskId, Origin, Proposal},
+    };
+    use lockwright_engine::{Limits, TimeMs, Wait};
+    use std::sync::Arc;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn path(text: &str) -> Path {
+        Path::parse(text).unwrap()
+    }
+
+    /// A state, and what was applied to it.
+    struct World {
+        machine: Machine,
+        index: u64,
+    }
+
+    impl World {
+        fn new(limits: Limits) -> World {
+            let machine = Machine::new(Arc::new(NoProbe));
+            let mut world = World { machine, index: 0 };
+            world.apply(Action::Begin {
+                limits,
+                first_token: Token(1),
+            });
+            world.apply(Action::Join { disk: DiskId(1) });
+            world
+        }
+
+        fn apply(&mut self, action: Action) -> Outcome {
+            let is_own = matches!(action, Action::Begin { .. });
+            let origin = (!is_own).then_some(Origin {
+                node: 1,
+                incarnation: 1,
+                number: self.index.saturating_sub(1),
+            });
+            let proposal = Proposal {
+                at: TimeMs::ZERO,
+                term: 1,
+                origin,
+                action: Arc::new(action),
+            };
+            self.index += 1;
+            self.machine
+                .apply(self.index, 1, &proposal)
+                .unwrap()
+                .unwrap()
+        }
+
+        /// A request of the holder `h`, at the one millisecond that there is.
+        fn acquire(&mut self, id: &str, claims: Vec<Claim>) {
+            let lock = LockKey {
+                namespace: name("n"),
+                owner: Owner::Named(name("h")),
+                id: name(id),
+            };
+            let wait = Wait::Forever;
+            let command = Command::Acquire {
+                lock,
+                claims,
+                ttl: None,
+                wait,
+            };
+            let label = None;
+            assert!(
+                self.apply(Action::Call { command, label }).result.is_ok(),
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
+    fn those_of_one_millisecond_end_latest_first_whatever_their_ids() {
+        let mut world = World::new(Limits::default());
+        for id in ["b", "a", "c"] {
+            world.acquire(id, vec![Claim::write(path("p"))]);
+        }
+        let ended = world.apply(Action::EndRequests {
+            namespace: name("n"),
+            path: path("p"),
+            owner: Owner::Named(name("h")),
+            id: None,
+            token: None,
+        });
+        let ids = ended.locks.iter().map(|lock| lock.lock.key.id.as_str());
+        assert_eq!(ids.collect::<Vec<_>>(), ["b", "a", "c"]);
+        assert_eq!(world.machine.usage().live_requests, 0);
+        let next = world.machine.engine.next_token();
+        assert_eq!(next, Token(2), "none was granted on the way");
+    }
+
+    #[test]
+    fn a_holder_that_may_mean_more_than_can_be_told_ends_nothing() {
+        let limits = Limits {
+            claims_per_request: 30_000,
+            ..Limits::default()
+        };
+        let mut world = World::new(limits);
+        for id in ["one", "two"] {
+            let long = |n| Claim::read(path(&format!("{id}-{n}-{}", "x".repeat(240))));
+            let claims = (0..30_000 - 1).map(long);
+            let here = [Claim::read(path("here"))];
+            world.acquire(id, claims.chain(here).collect());
+        }
+        let mut end = |right| {
+            world.apply(Action::EndAt {
+                namespace: name("n"),
+                path: path("here"),
+                token: None,
+                right,
+            })
+        };
+        let refused = end(Right::Holder(Some(name("h"))));
+        assert!(refused.result.is_err());
+        let first = end(Right::Operator);
+        assert!(first.locks.len() == 1 && first.more);
+        let second = end(Right::Holder(Some(name("h"))));
+        assert!(second.result.is_ok() && second.locks.len() == 1);
+    }
+
+    /// What an entry of the log does must not hang on the machine that applies it.
+    #[test]
+    fn what_a_lock_takes_is_the_same_on_each_machine() {
+        let key = LockKey {
+            namespace: name("n"),
+            owner: Owner::Named(name("h")),
+            id: name("L"),
+        };
+        let lock = LockInfo {
+            key,
+            claims: vec![Claim::read(path("abc")), Claim::write(path("d/e"))],
+            state: LockState::Queued { deadline: None },
+            arrived_at: TimeMs::ZERO,
+        };
+        assert_eq!(bytes(&Labelled { lock, label: None }), 256 + 2 * (64 + 3));
     }
 }
