@@ -223,6 +223,12 @@ impl Engine {
         self.next_token
     }
 
+    /// Grants take no smaller token than `first` from now on, nor than 2^62 if it is larger. Nothing else
+    /// changes.
+    pub fn tokens_from(&mut self, first: Token) {
+        self.next_token = self.next_token.max(Token(first.0.min(COUNTER_MAX)));
+    }
+
     /// Everything due at or before `now` happens, one after the other, each at its own time, and
     /// what each sets free is granted within it (SEMANTICS section 3).
     fn run_due(&mut self, now: TimeMs, events: &mut Vec<Event>) {

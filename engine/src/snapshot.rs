@@ -112,13 +112,6 @@ impl Snapshot {
     pub fn with_limits(self, limits: Limits) -> Snapshot {
         Snapshot { limits, ..self }
     }
-
-    /// The same state, of which no grant takes a smaller token than `first`.
-    #[must_use]
-    pub fn with_tokens_from(self, first: Token) -> Snapshot {
-        let next_token = self.next_token.max(first);
-        Snapshot { next_token, ..self }
-    }
 }
 
 impl PartialEq for Engine {

@@ -13,8 +13,8 @@ pub enum Storage {
     #[default]
     Memory,
     /// In a directory, which is created if it is not there. Nothing is acknowledged before it is on
-    /// the disk, and a server that starts with what another one left goes on from there. With
-    /// nothing in hand tokens go on at least as [`first_token`](crate::first_token) says, but for a cluster's.
+    /// the disk, and a server that starts with what another one left goes on from there. Its
+    /// tokens go on at least as [`first_token`](crate::first_token) says, but for a cluster's.
     Directory(PathBuf),
 }
 

@@ -50,10 +50,9 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// one after a larger one. It starts at the number of milliseconds of uptime times 2^16: what it
 /// grants until it stops stays below what the next one on the same machine starts with, as long as
 /// it grants fewer than 65,536 locks a millisecond on average. A reboot of the machine starts anew:
-/// tokens that increase over reboots need a server with a disk. A directory with nothing in hand goes on
-/// above the tokens of a server that kept its state in memory on the same machine, and counts by itself
-/// while there is something in hand. The nodes of a cluster are on machines of different uptimes: its first
-/// token is 1.
+/// tokens that increase over reboots need a server with a disk. A directory goes on from here at each start
+/// if its own tokens are smaller, and so above those of a server that kept its state in memory on the same
+/// machine. The nodes of a cluster are on machines of different uptimes: its first token is 1.
 #[must_use]
 pub fn first_token(uptime: Duration) -> Token {
     let ms = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
@@ -418,14 +417,14 @@ impl<E: Env, C> Ledger<E, C> {
         self.node.notes()
     }
 
-    /// Whether all is up to this node: it leads, and there is no other.
-    pub(crate) fn is_the_only_node(&self) -> bool {
-        self.node.is_alone() || (self.leads() && !self.has_other_nodes())
+    /// Whether all is up to this node: it leads, and no other could.
+    pub(crate) fn is_the_only_voter(&self) -> bool {
+        self.node.is_alone() || (self.leads() && !self.has_other_voters())
     }
 
-    /// Whether the cluster has another node, learners included.
-    pub(crate) fn has_other_nodes(&self) -> bool {
-        !self.node.is_alone() && !self.node.is_only_member()
+    /// Whether the cluster has another node that can lead: a learner keeps no lock going.
+    pub(crate) fn has_other_voters(&self) -> bool {
+        !self.node.is_alone() && !self.node.is_only_voter()
     }
 
     /// How links are opened, if there are other nodes.

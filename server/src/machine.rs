@@ -361,16 +361,6 @@ impl Machine {
                 limits,
                 first_token,
             } => {
-                let next = step.machine.engine.next_token();
-                // Where tokens begin is decided once, also when nothing happens before the next start.
-                let is_new = next == Token(1) && step.machine.engine.now() == TimeMs::ZERO;
-                step.begin(limits, if is_new { *first_token } else { next });
-                Ok(Reply::Done)
-            }
-            Action::BeginAlone {
-                limits,
-                first_token,
-            } => {
                 step.begin(limits, *first_token);
                 Ok(Reply::Done)
             }
@@ -592,23 +582,20 @@ impl Step<'_> {
         result
     }
 
-    /// A server begins to lead. While nothing is in hand, tokens go on from `first_token` at least: others
-    /// may have given those before meanwhile. What is in hand goes on with the tokens that follow its own.
+    /// A server begins to lead. Its tokens go on from `first_token` at least: others on its machine may have
+    /// given those before meanwhile.
     fn begin(&mut self, limits: &Limits, first_token: Token) {
         let machine = &mut *self.machine;
         self.at = machine.engine.now();
-        let next = machine.engine.next_token();
-        let first = match machine.engine.usage().is_zero() {
-            true => next.max(first_token),
-            false => next,
-        };
-        if first != next || machine.engine.limits() != limits {
+        if machine.engine.limits() != limits {
             let snapshot = machine.engine.snapshot().with_limits(limits.clone());
-            let snapshot = snapshot.with_tokens_from(first);
             machine.engine = Engine::restore(&snapshot, random_hash_key())
-                .expect("an engine with other limits and later tokens is one too");
+                .expect("an engine with other limits is one too");
         }
-        machine.probe.began(self.index, &machine.engine, first);
+        machine.engine.tokens_from(first_token);
+        machine
+            .probe
+            .began(self.index, &machine.engine, first_token);
     }
 
     fn open(

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 /// goes through its log again: what it applied before comes again with the same index.
 pub trait Probe: Send + Sync + 'static {
     /// The entry `index` says that a server begins to lead, with this engine: the entries before are
-    /// applied. The next grant takes this token.
+    /// applied. No grant takes a smaller
+    /// token than this from then on.
     fn began(&self, index: u64, engine: &Engine, first_token: Token) {
         let _ = (index, engine, first_token);
     }

@@ -37,12 +37,11 @@ pub(crate) struct Origin {
 /// What is to be done. The order of the variants is part of the format of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Action {
-    /// A node of a cluster begins to lead; in the logs of before, a server that is alone, too. Its time does
-    /// not count.
+    /// A node begins to lead. Its time does not count.
     Begin {
         /// The limits from now on.
         limits: Limits,
-        /// The first token, if none was given yet.
+        /// No grant takes a smaller token from now on.
         first_token: Token,
     },
     /// A connection opens a session, or comes back to it.
@@ -172,13 +171,26 @@ pub(crate) enum Action {
     /// An `acquire` of a session or of a named holder that counts only if its request is known already:
     /// a server that stops grants nothing new.
     Again(#[serde(deserialize_with = "asked_again")] Box<Action>),
-    /// A server that is alone begins to lead. Its time does not count.
-    BeginAlone {
-        /// The limits from now on.
-        limits: Limits,
-        /// No token is smaller from now on, if nothing is in hand.
-        first_token: Token,
-    },
+}
+
+impl Action {
+    /// The same for what is known already, and nothing for an `acquire` that would be new.
+    pub(crate) fn known_only(self) -> Action {
+        let is_acquire = matches!(
+            self,
+            Action::Ask {
+                command: Command::Acquire { .. },
+                ..
+            } | Action::Call {
+                command: Command::Acquire { .. },
+                ..
+            }
+        );
+        match is_acquire {
+            true => Action::Again(Box::new(self)),
+            false => self,
+        }
+    }
 }
 
 /// Reads what is asked again, which is not asked again itself: however deep another node nests it, one level is

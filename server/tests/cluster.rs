@@ -196,7 +196,7 @@ fn members(count: u64) -> Vec<Member> {
     let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
     let process = u64::from(std::process::id());
     let (high, low) = (process / 200 % 200, process % 200);
-    let host = |id| format!("127.{}.{}.{}", 20 + high, low, 20 * cluster + id);
+    let host = |id| format!("127.{}.{}.{}", 20 + high, low, 10 * cluster + id);
     let member = |id| Member {
         id,
         address: format!("{}:7401", host(id)),
@@ -456,6 +456,49 @@ async fn the_only_node_of_a_cluster_adds_none_while_it_waits_for_its_locks_to_en
     let back = cluster.node(1).await;
     cluster.nodes[0] = Some(back);
     cluster.change("POST", "/v1/cluster/nodes", &new).await;
+}
+
+/// A learner elects nobody, so without the voter no lock could be renewed or released.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_voter_waits_for_its_locks_to_end_though_there_is_a_learner() {
+    let mut cluster = Cluster::start("draining-voter", 1).await;
+    let held = cluster
+        .surely(0, "/v1/acquire", &acquire("a", "alice", "1"))
+        .await;
+    let id = cluster.newcomer().await;
+    let member = &cluster.members[1];
+    let new = json!({
+        "id": id, "address": member.address, "client_address": member.client_address,
+    });
+    cluster.change("POST", "/v1/cluster/nodes", &new).await;
+    let seen = cluster.surely(1, "/lock/a", &Value::Null).await;
+    assert_eq!(token(&seen), token(&held));
+    let node = cluster.nodes[0].as_ref().unwrap();
+    node.handle.shutdown_with(Drain::Locks);
+    within(async {
+        while cluster.ask(0, "/readyz", &Value::Null).await.unwrap().0 == 200 {
+            sleep(&TokioEnv, Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let promote = format!("/v1/cluster/nodes/{id}/promote");
+    let leader = &cluster.members[0].client_address;
+    let (status, answer) = request(leader, "POST", &promote, &Value::Null)
+        .await
+        .unwrap();
+    assert_eq!((status, &answer["error"]), (409, &json!("conflict")));
+    // Nor is anything granted to those that ask the learner.
+    let newcomer = acquire("b", "bob", "2");
+    let (status, answer) = cluster.ask(1, "/v1/acquire", &newcomer).await.unwrap();
+    assert_eq!(status, 503, "{answer}");
+    assert!(!within(async { cluster.nodes[0].as_ref().unwrap().task.is_finished() }).await);
+
+    let release = json!({"key": "a", "holder": "alice", "token": held["token"]});
+    let (status, released) = cluster.ask(0, "/v1/release", &release).await.unwrap();
+    assert_eq!(status, 200, "{released}");
+    let node = cluster.nodes[0].take().unwrap();
+    within(node.task).await.unwrap();
+    stop(node.runtime).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -52,8 +52,7 @@ pub trait Oracle: Send {
         Ok(())
     }
 
-    /// The engine has nothing in hand, and grants from now on with tokens from `first` on, which is none of
-    /// before.
+    /// The engine grants no smaller token than `first` from now on.
     fn tokens_from(&mut self, first: u64) {
         let _ = first;
     }
@@ -136,7 +135,7 @@ impl Panel {
         &self.ledger
     }
 
-    /// The server has begun again with nothing in hand, and its next grant takes the token `first`.
+    /// The server has begun again, and grants no smaller token than `first`.
     pub fn tokens_from(&mut self, first: u64) {
         for oracle in &mut self.oracles {
             oracle.tokens_from(first);

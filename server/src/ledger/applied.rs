@@ -94,7 +94,7 @@ impl<E: Env, C> Ledger<E, C> {
     /// Follows what a leader proposed by itself. Whether this life of the node is over.
     fn concerns(&mut self, action: &Action, term: u64, outcome: &Outcome) -> bool {
         match action {
-            Action::Begin { .. } | Action::BeginAlone { .. } => {
+            Action::Begin { .. } => {
                 if let Route::Preparing { term: own } = self.route
                     && own == term
                 {

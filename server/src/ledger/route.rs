@@ -39,15 +39,9 @@ impl<E: Env, C> Ledger<E, C> {
             self.route = Route::Preparing { term };
             self.probe.raft(crate::RaftEvent::Leads { term });
             let (limits, first_token) = (self.limits.clone(), self.first_token);
-            let begin = match self.node.is_alone() {
-                true => Action::BeginAlone {
-                    limits,
-                    first_token,
-                },
-                false => Action::Begin {
-                    limits,
-                    first_token,
-                },
+            let begin = Action::Begin {
+                limits,
+                first_token,
             };
             let proposal = Proposal {
                 at: TimeMs::ZERO,
@@ -161,7 +155,13 @@ impl<E: Env, C> Ledger<E, C> {
                 let at = self.now();
                 match message {
                     ToLeader::Propose(proposals) => {
+                        let waits_for_locks = self.notes().waits_for_locks();
                         for (origin, action) in proposals {
+                            // A stop that waits for locks grants nothing new to others either.
+                            let action = match waits_for_locks {
+                                true => Arc::new(Arc::unwrap_or_clone(action).known_only()),
+                                false => action,
+                            };
                             self.stamp(at, term, Some(origin), action, Maker::Link(link));
                         }
                     }

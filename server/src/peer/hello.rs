@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const MAGIC: [u8; 4] = *b"LWPL";
 
 /// The version of what nodes say to each other.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// What a link is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -173,14 +173,7 @@ impl Members {
             return conflict("the id of a node is 1 or more");
         }
         let Seen { view, entry } = self.leading(env).await?;
-        if self.readiness.notes().waits_for_locks() {
-            // What is asked for at the new node would be granted, and the stop might never come to its end.
-            return conflict(format!(
-                "not now: node {} stops, grants nothing new, and waits for the end of what is held: add the \
-                 node when it is back, or have it stop without waiting for locks",
-                view.id
-            ));
-        }
+        self.refuse_while_it_waits_for_locks(&view)?;
         for node in &view.nodes {
             let is_same = node.address == member.address;
             if node.id == member.id && !is_same {
@@ -207,6 +200,19 @@ impl Members {
         self.reconfiguration.change(learner, entry).await
     }
 
+    /// A leader that waits for the end of locks is the only one that votes, and stays so: what waited was
+    /// given up already.
+    fn refuse_while_it_waits_for_locks(&self, view: &ClusterView) -> Result<(), NotChanged> {
+        if !self.readiness.notes().waits_for_locks() {
+            return Ok(());
+        }
+        conflict(format!(
+            "not now: node {} stops, grants nothing new, and waits for the end of what is held: change the \
+             cluster when it is back, or have it stop without waiting for locks",
+            view.id
+        ))
+    }
+
     /// Makes a learner a voter, if it has joined: before it has, it takes no part in elections.
     pub(crate) async fn promote<E: Env>(
         &self,
@@ -219,6 +225,7 @@ impl Members {
         if node.role == NodeRole::Voter {
             return Ok(());
         }
+        self.refuse_while_it_waits_for_locks(&view)?;
         let behind = view.last_applied.saturating_sub(node.matched.unwrap_or(0));
         if node.matched.is_some() && !has_joined {
             return conflict(format!(

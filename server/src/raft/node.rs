@@ -203,12 +203,12 @@ impl Node {
         self.is_alone
     }
 
-    /// Whether the cluster has this node and no other, learners included.
-    pub(crate) fn is_only_member(&self) -> bool {
+    /// Whether no other node votes, nor is about to.
+    pub(crate) fn is_only_voter(&self) -> bool {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let mut nodes = metrics.membership_config.membership().nodes();
-        nodes.all(|(id, _)| *id == self.owner.node)
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        voters.all(|id| id == self.owner.node)
     }
 
     /// Serves the calls of other replicas.

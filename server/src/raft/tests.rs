@@ -197,10 +197,6 @@ async fn rows_are_written_as_ever() {
             },
         },
         Action::Again(Box::new(Action::Tick)),
-        Action::BeginAlone {
-            limits: Limits::default(),
-            first_token: Token(1),
-        },
     ];
     let rows = (4..).zip(actions);
     let rows: Vec<Vec<u8>> = rows

@@ -58,7 +58,7 @@ const NO_LOCKS_PATIENCE: Duration = Duration::from_secs(10);
 impl<E: Env> Replica<E> {
     /// Begins to wait for locks; false when there is nothing to wait for, since others keep them.
     pub(super) fn begin_to_drain(&mut self) -> bool {
-        if !self.ledger.is_the_only_node() {
+        if !self.ledger.is_the_only_voter() {
             info!("the server stops, and waits for no locks: the other nodes keep them");
             self.drain_timeout = self.drain_timeout.min(NO_LOCKS_PATIENCE);
             return false;
@@ -68,7 +68,7 @@ impl<E: Env> Replica<E> {
             timeout_ms = self.drain_timeout.as_millis(),
             "the server stops: it grants nothing new, and waits until no locks are held"
         );
-        // From here on no node is added.
+        // From here on no node is added, and none gets a vote.
         let live = self.ledger.with_machine(Machine::usage).live_requests;
         self.ledger.notes().stops(Some(live));
         self.probe.drains(DrainEvent::Begins);
@@ -91,10 +91,10 @@ impl<E: Env> Replica<E> {
             info!("no locks are held any more");
             return true;
         }
-        if self.ledger.has_other_nodes() {
+        if self.ledger.has_other_voters() {
             // The change was under way when the stop began.
             self.probe.drains(DrainEvent::Over);
-            info!("the server waits for locks no longer: a node was added, and keeps them");
+            info!("the server waits for locks no longer: another node votes now, and keeps them");
             return true;
         }
         if self.env.monotonic() < draining.until {
@@ -131,8 +131,8 @@ impl<E: Env> Replica<E> {
     /// A request, as it is proposed.
     pub(super) fn admitted(&self, action: Action) -> Action {
         match &self.draining {
-            Some(_) if log::acquired(&action).is_some() => Action::Again(Box::new(action)),
-            _ => action,
+            Some(_) => action.known_only(),
+            None => action,
         }
     }
 

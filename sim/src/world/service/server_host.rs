@@ -262,6 +262,7 @@ async fn serve_once(
     env: SimEnv,
     config: ServerConfig,
 ) -> Result<(), Ended> {
+    stage.nodes[node].starts();
     let server = Server::bind(env, config).await;
     let disk = stage.nodes[node].disk.as_ref();
     let has_lost = disk.is_some_and(Disk::has_lost_end_of_log);

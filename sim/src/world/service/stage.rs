@@ -24,10 +24,9 @@ use crate::{
 };
 use lockwright_client::{Belief, core::CoreUsage};
 use lockwright_engine::{
-    Command, Engine, Event, EventKind, HashKey, LockKey, Refusal, Reply, SessionChange, TimeMs,
-    Token,
+    Command, Engine, Event, EventKind, LockKey, Refusal, Reply, SessionChange, TimeMs, Token,
 };
-use lockwright_server::{RaftEvent, StateReader, Usage};
+use lockwright_server::{RaftEvent, StateReader, Usage, first_token};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Write as _},
@@ -101,6 +100,30 @@ pub(super) struct Node {
     is_stopped: AtomicBool,
     /// Tells what its server waits for, while one runs.
     server: Mutex<Option<StateReader>>,
+    starts: Mutex<Starts>,
+}
+
+/// Where tokens may begin at the next entry that says so.
+#[derive(Debug, Default)]
+struct Starts {
+    /// The smallest token of each server that has started, and has not begun to lead yet.
+    at_least: Vec<u64>,
+    /// That of the last one that has.
+    begun: Option<u64>,
+}
+
+impl Starts {
+    /// Whether a server of those that have started may say that tokens go on from `first`; it is
+    /// [`first_token`] of the moment now when `latest` is.
+    fn may_begin_at(&mut self, first: u64, latest: u64) -> bool {
+        if self.begun == Some(first) {
+            return true;
+        }
+        let of_one = self.at_least.iter().any(|least| *least <= first);
+        self.at_least.retain(|least| *least > first);
+        self.begun = Some(first);
+        of_one && first <= latest
+    }
 }
 
 /// The end of a log is lost.
@@ -111,6 +134,29 @@ pub(super) struct LogLoss {
 }
 
 impl Node {
+    /// A server starts.
+    pub(super) fn starts(&self) {
+        self.of_starts().at_least.push(self.first_token_now());
+    }
+
+    fn of_starts(&self) -> MutexGuard<'_, Starts> {
+        let locked = self.starts.lock();
+        locked.unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Where the tokens of a server that starts now begin: it waits for the next millisecond.
+    fn first_token_now(&self) -> u64 {
+        let ms = self.host.local().as_millis();
+        let ms = u64::try_from(ms).expect("hosts are young");
+        first_token(Duration::from_millis(ms + 1)).0
+    }
+
+    /// Whether a server of its own may say that tokens go on from `first`.
+    fn may_begin_at(&self, first: u64) -> bool {
+        let latest = self.first_token_now();
+        self.of_starts().may_begin_at(first, latest)
+    }
+
     /// It is told to stop, and then loses the end of its log.
     pub(super) fn stop_and_lose(&self, kept: Option<u32>) {
         *self.log_loss() = Some(LogLoss { kept });
@@ -189,6 +235,7 @@ impl Node {
             stops: watch::Sender::new(0),
             drains: watch::Sender::new(0),
             log_loss: Mutex::new(None),
+            starts: Mutex::default(),
             is_newcomer: AtomicBool::new(
                 plan.cluster
                     .as_ref()
@@ -450,16 +497,12 @@ impl Stage {
             let last = std::mem::replace(&mut inner.applied.last, index);
             inner.applied.fresh = true;
             if let Some(shadow) = &mut inner.applied.shadow {
-                // With nothing in hand tokens go on above those that others may have given meanwhile.
-                if shadow.usage().is_zero() && Token(first_token) > shadow.next_token() {
-                    let snapshot = shadow.snapshot().with_tokens_from(Token(first_token));
-                    *shadow = Engine::restore(&snapshot, HashKey::default())
-                        .expect("an engine with later tokens is one too");
-                    if let Some(panel) = &mut inner.panel {
-                        panel.tokens_from(first_token);
-                    }
+                // Tokens go on above those that others on its machine may have given meanwhile.
+                shadow.tokens_from(Token(first_token));
+                if let Some(panel) = &mut inner.panel {
+                    panel.tokens_from(first_token);
                 }
-                let is_same = shadow == engine;
+                let is_same = shadow == engine && self.nodes[node].may_begin_at(first_token);
                 let entries = index;
                 Happening::ServerBack {
                     entries,
@@ -467,6 +510,13 @@ impl Stage {
                     is_same,
                 }
             } else {
+                let next = Token(first_token);
+                let is_right =
+                    engine.next_token() == next && self.nodes[node].may_begin_at(first_token);
+                assert!(
+                    is_right,
+                    "a server with nothing begins at the token of its start"
+                );
                 inner.start(&self.plan, engine, first_token)
             }
         };
@@ -483,6 +533,10 @@ impl Stage {
         first_token: u64,
     ) {
         self.come_to(now, node, index);
+        assert_eq!(
+            first_token, 1,
+            "the machines of a cluster have no common uptime"
+        );
         let happening = {
             let inner = &mut *self.inner();
             let replicas = inner.replicas.as_mut().expect("it is a cluster");
