@@ -138,6 +138,7 @@ fn parting(frame: &CloseFrame) -> Parting {
     let why = Trouble::CannotServe(frame.reason.to_string());
     let gone = match u16::from(frame.code) {
         close_code::NO_LEADER | close_code::SHUTDOWN => Gone::Elsewhere,
+        close_code::SESSION_ENDED => Gone::SessionEnded,
         _ => Gone::Failed,
     };
     Parting { gone, why }

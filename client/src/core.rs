@@ -57,6 +57,8 @@ pub enum Gone {
     Failed,
     /// The server closed it and said that it cannot serve, and that others may.
     Elsewhere,
+    /// The server closed it and said that an operator has ended the session.
+    SessionEnded,
 }
 
 /// What is to be done. In the order in which they come.

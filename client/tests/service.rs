@@ -20,7 +20,11 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
 use tokio_tungstenite::{accept_async, tungstenite::protocol::CloseFrame};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -379,6 +383,33 @@ async fn only_a_server_that_sends_elsewhere_is_left_without_a_wait() {
         drop((lock, client));
         service.until(|usage| usage.engine.live_requests == 0).await;
     }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn each_lock_of_a_session_that_an_operator_ends_is_told_so() {
+    // More than the connection has room for: the close alone tells of most of them.
+    const LOCKS: usize = 300;
+    let mut config = ServerConfig::new("127.0.0.1:0");
+    config.outgoing_max = 16;
+    let service = Service::start(config).await;
+    let client = service.client();
+    let mut locks = Vec::new();
+    for place in 0..LOCKS {
+        let request = AcquireRequest::write(&place.to_string()).unwrap();
+        locks.push(within(client.acquire(request)).await.unwrap());
+    }
+    let session = client.session().await.unwrap();
+    let mut operator = TcpStream::connect(&service.address).await.unwrap();
+    let end = format!("DELETE /v1/sessions/{session} HTTP/1.1\r\nhost: x\r\n\r\n");
+    operator.write_all(end.as_bytes()).await.unwrap();
+    for lock in &mut locks {
+        assert_eq!(next(lock).await, Notice::Ended(EndReason::SessionEnded));
+        assert!(!lock.believes_held());
+    }
+    // The next one is asked for in another session.
+    within(client.acquire(write("0"))).await.unwrap();
+    drop(operator);
     service.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! `lockwright lock`: who runs when, what they find, and how they end.
 
+use crate::played;
 use crate::support::{
     Dir, LinesInTime, Server, code, eventually, lockwright, pid, run, said, stderr, stdout,
 };
@@ -309,6 +310,19 @@ fn a_server_that_forgets_ends_the_command() {
     assert_eq!(code(&child.wait_with_output().unwrap()), 123);
     // It did not wait for its own deadline.
     assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_command_whose_session_an_operator_ends_is_ended_and_told_so() {
+    let dir = Dir::new();
+    let mark = format!("touch {}; exec sleep 60", dir.path("held"));
+    let held = dir.path("held");
+    let ending = move || eventually("the command runs", || Path::new(&held).exists());
+    let server = played::grants_and_ends_the_session(ending);
+    let output = run(&["lock", "--server", &server, "a", "--", "sh", "-c", &mark]);
+    let text = stderr(&output);
+    assert_eq!(code(&output), 123, "{text}");
+    assert!(text.contains("an operator ended the session"), "{text}");
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! Servers that are played, for what no real one does on demand.
 
+use crate::support::json;
+use lockwright_protocol::close_code;
+use serde_json::json;
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
 };
+use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
 /// A server that is played: it is given the head of each request and the connection.
 pub(crate) struct Played {
@@ -73,6 +77,39 @@ impl Played {
     pub(crate) fn heard(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
+}
+
+/// A server that grants what is asked for in its first session and then, after `wait`, ends the session as
+/// an operator would, without a push. It says nothing to those that come later.
+pub(crate) fn grants_and_ends_the_session(wait: impl FnOnce() + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let mut socket = tungstenite::accept(listener.accept().unwrap().0).unwrap();
+        loop {
+            let asked = socket.read().unwrap();
+            let asked = json(asked.to_text().unwrap());
+            let mut answer = match asked["type"].as_str().unwrap() {
+                "open" => json!({"type": "opened", "idle_timeout_ms": 60_000}),
+                _ => json!({"type": "granted", "id": asked["id"], "token": 1, "waited_ms": 0}),
+            };
+            answer["seq"] = asked["seq"].clone();
+            socket.send(Message::text(answer.to_string())).unwrap();
+            if asked["type"] == "acquire" {
+                break;
+            }
+        }
+        wait();
+        let ended = CloseFrame {
+            code: close_code::SESSION_ENDED.into(),
+            reason: "".into(),
+        };
+        socket.close(Some(ended)).unwrap();
+        // Until the client has closed it, too.
+        while socket.read().is_ok() {}
+        let _open: Vec<_> = listener.incoming().collect();
+    });
+    address
 }
 
 fn read_request(stream: &mut TcpStream) -> String {

@@ -47,7 +47,7 @@ impl SessionCore {
                 ..
             } => {
                 self.unanswered.insert(seq, pending);
-                self.lose_session();
+                self.lose_session(&Notice::Lost(Lost::SessionOver));
                 if self.closing.is_some() {
                     return self.finish(&Ok(Outcome::Done));
                 }

@@ -2,7 +2,7 @@
 
 use super::{Ask, Gone, Outcome, Output, Phase, Session, SessionCore};
 use crate::{CallError, Credentials, Lost, Notice, Refused, deadline::Anchor};
-use lockwright_engine::{DurationMs, ErrorCode};
+use lockwright_engine::{DurationMs, EndReason, ErrorCode};
 use lockwright_protocol::{ClientFrame, Message, Request, Seq, ServerFrame};
 use std::time::Duration;
 
@@ -48,9 +48,17 @@ impl SessionCore {
     /// The connection is gone, or could not be made.
     pub fn disconnected(&mut self, now: Duration, gone: Gone) {
         self.pass_deadlines(now);
-        if !matches!(self.link, Link::Closed) {
-            self.go_down(now, gone);
+        if matches!(self.link, Link::Closed) {
+            return;
         }
+        if gone == Gone::SessionEnded {
+            // Its pushes may have been left out.
+            self.lose_session(&Notice::Ended(EndReason::SessionEnded));
+            if self.closing.is_some() {
+                return self.finish(&Ok(Outcome::Done));
+            }
+        }
+        self.go_down(now, gone);
     }
 
     /// A message came.
@@ -190,7 +198,7 @@ impl SessionCore {
                 error: ErrorCode::UnknownSession,
                 ..
             } => {
-                self.lose_session();
+                self.lose_session(&Notice::Lost(Lost::SessionOver));
                 if self.closing.is_some() {
                     self.finish(&Ok(Outcome::Done));
                 } else if self.spare.is_some() {
@@ -329,7 +337,7 @@ impl SessionCore {
         self.failed += 1;
         if self.failed < addresses {
             return match gone {
-                Gone::Failed => self.config.reconnect_min,
+                Gone::Failed | Gone::SessionEnded => self.config.reconnect_min,
                 Gone::Elsewhere => Duration::ZERO,
             };
         }
@@ -339,9 +347,9 @@ impl SessionCore {
         wait
     }
 
-    /// The session is over. All that was asked within it is lost; what was not sent yet waits for
-    /// the next session.
-    pub(super) fn lose_session(&mut self) {
+    /// The session is over. All that was asked within it is told `last`; what was not sent yet waits
+    /// for the next session.
+    pub(super) fn lose_session(&mut self, last: &Notice) {
         self.session = None;
         self.belief.set(Duration::ZERO);
         let lost: Vec<_> = self
@@ -351,7 +359,7 @@ impl SessionCore {
             .map(|(lock, _)| *lock)
             .collect();
         for lock in lost {
-            self.end_lock(lock, Notice::Lost(Lost::SessionOver));
+            self.end_lock(lock, last.clone());
         }
         let unanswered = std::mem::take(&mut self.unanswered);
         for (seq, pending) in unanswered {
@@ -364,7 +372,7 @@ impl SessionCore {
                     } else {
                         Err(CallError::Lost(Lost::SessionOver))
                     };
-                    self.released(lock, call, Notice::Lost(Lost::SessionOver), outcome);
+                    self.released(lock, call, last.clone(), outcome);
                 }
                 Ask::Cancel { call, .. } => {
                     self.reply(call, Err(CallError::Lost(Lost::SessionOver)));

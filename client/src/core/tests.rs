@@ -564,6 +564,69 @@ fn a_lost_session_loses_all_its_locks_and_another_is_opened_on_the_same_connecti
 }
 
 #[test]
+fn a_session_that_an_operator_ends_is_over_at_once_whatever_was_pushed() {
+    let mut script = Script::open();
+    let told = script.hold(100, 1, None);
+    let held = script.hold(110, 2, None);
+    let waiting = script.request(150, 3, None);
+    let seq = script.expect_sent().seq;
+    script.answer(160, seq, queued("#3"));
+    let asked = script.request(170, 4, None);
+    script.expect_sent();
+    let renewed = script.hold(180, 5, Some(5000));
+    script.core.renew(at(190), renewed, ms(5000), CallId(1));
+    script.take();
+    script.expect_sent();
+    let released = script.hold(191, 6, None);
+    script.core.release(at(197), released, CallId(2));
+    script.take();
+    script.expect_sent();
+    script.told.clear();
+    // There was room for one push.
+    script.push(200, ended("#1", EndReason::SessionEnded));
+    script.leave(200, Gone::SessionEnded);
+    let over = || Notice::Ended(EndReason::SessionEnded);
+    script.told(&[
+        tell(told, over()),
+        tell(held, over()),
+        tell(waiting, over()),
+        tell(asked, over()),
+        tell(renewed, over()),
+        reply(1, Err(CallError::Lost(Lost::SessionOver))),
+        tell(released, over()),
+        reply(2, Ok(Outcome::Done)),
+    ]);
+    for lock in [told, held, waiting, asked, renewed, released] {
+        assert!(!script.holds(lock, 200), "{lock:?}");
+    }
+    script.nothing_left();
+    // The next one has another name.
+    script.pass(210);
+    script.told(&[connect_to("nowhere:1")]);
+    script.connect(210);
+    let open = script.expect_sent().request;
+    let Request::Open { session, .. } = open else {
+        panic!("got {open:?}");
+    };
+    assert_eq!(session, name("s2"));
+}
+
+#[test]
+fn a_session_that_an_operator_ends_while_it_is_closed_is_closed() {
+    let mut script = Script::open();
+    let lock = script.hold(100, 1, None);
+    script.core.close(at(200), Some(CallId(1)));
+    script.take();
+    script.leave(210, Gone::SessionEnded);
+    script.told(&[
+        tell(lock, Notice::Lost(Lost::Closed)),
+        reply(1, Ok(Outcome::Done)),
+        Output::Disconnect,
+        Output::Finished,
+    ]);
+}
+
+#[test]
 fn opening_is_asked_again_with_the_same_name_and_secret() {
     let mut script = Script::new();
     script.connect(0);
