@@ -2,6 +2,7 @@
 
 mod queue;
 
+use crate::stderr;
 use clap::ValueEnum;
 pub(crate) use queue::Flush;
 use queue::Queue;
@@ -53,19 +54,25 @@ impl From<LogLevel> for LevelFilter {
 /// Starts to log. Once per process; what waits when the result is dropped is given a moment to be written.
 pub(crate) fn start(format: LogFormat, level: LogLevel) -> io::Result<Flush> {
     let queue = Queue::default();
-    // The thread that writes may wait for stderr.
-    let direct = subscriber(format, level, io::stderr);
-    let flush = queue.write_to(io::stderr(), move |lost| {
+    let flush = queue.write_to(stderr::Patient, notices(format))?;
+    let all = subscriber(format, level, queue);
+    dispatcher::set_global_default(all).expect("it is set once");
+    Ok(flush)
+}
+
+/// The line that says how many lines are lost, whatever is logged else. Its time is that of writing it.
+fn notices(format: LogFormat) -> impl Fn(u64) -> Vec<u8> + Send + 'static {
+    let line = Queue::default();
+    let direct = subscriber(format, LogLevel::Warn, line.clone());
+    move |lost| {
         dispatcher::with_default(&direct, || {
             warn!(
                 lost,
                 "lines of the log are lost: stderr is not read fast enough"
             );
         });
-    })?;
-    let all = subscriber(format, level, move || queue.clone());
-    dispatcher::set_global_default(all).expect("it is set once");
-    Ok(flush)
+        line.drain()
+    }
 }
 
 fn subscriber<W>(format: LogFormat, level: LogLevel, to: W) -> Dispatch
@@ -97,4 +104,21 @@ where
         .with_default(libraries)
         .with_target("lockwright", level);
     Dispatch::new(registry().with(lines.with_filter(wanted)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_told_whatever_is_logged_else() {
+        for (format, expected) in [(LogFormat::Text, "lost=7"), (LogFormat::Json, "\"lost\":7")] {
+            let line = Queue::default();
+            let all = subscriber(format, LogLevel::Error, line.clone());
+            let told = dispatcher::with_default(&all, || notices(format)(7));
+            let told = String::from_utf8(told).unwrap();
+            assert!(told.contains(expected) && told.ends_with('\n'), "{told}");
+            assert!(line.drain().is_empty());
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod os;
 mod output;
 mod panics;
 mod settings;
+mod stderr;
 mod units;
 
 use exit::{Exit, Failure};

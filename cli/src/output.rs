@@ -1,9 +1,9 @@
 //! Stdout is data: what cannot be written there is never taken for written. Stderr is for people.
 
-use crate::{exit::Failure, os};
+use crate::{exit::Failure, os, stderr};
 use lockwright_client::is_hidden;
 use nix::{errno::Errno, unistd};
-use std::io::{self, Write};
+use std::io;
 
 /// Writes a line to stdout, at once.
 pub(crate) fn say(line: &str) -> Result<(), Failure> {
@@ -20,9 +20,10 @@ pub(crate) fn write_line(line: &str) -> io::Result<()> {
 }
 
 /// Says a line to people, on stderr, in one piece. A stderr that takes nothing is no reason to do
-/// anything else than otherwise: the exit code says what there is to say.
+/// anything else than otherwise, nor to wait for it longer than a second: the exit code says what there is
+/// to say.
 pub(crate) fn tell(line: &str) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+    let _ = stderr::say(format!("{line}\n").as_bytes());
 }
 
 /// A text that others have chosen, for a terminal: with an escape for each character that a terminal

@@ -1,12 +1,20 @@
 //! `lockwright serve`: starting, ending, and what is wrong told plainly.
 
 use crate::support::{
-    Dir, PATIENCE, Server, code, eventually, json, lockwright, run, stderr, stdout,
+    Dir, PATIENCE, Server, ask, code, eventually, json, lockwright, run, stderr, stdout,
 };
-use nix::sys::signal::Signal;
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::signal::Signal,
+    unistd::{pipe, write},
+};
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
+    process::Child,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 #[test]
@@ -422,7 +430,7 @@ fn help_and_version_are_no_mistakes() {
 
 #[test]
 fn a_reader_of_the_log_that_is_stuck_holds_up_nothing_and_learns_what_it_has_lost() {
-    // More than the pipe and the server keep.
+    // With a path of 7 KiB in each line, more than the pipe and the server keep.
     const LOCKS: usize = 1_500;
     let args = [
         "serve",
@@ -439,7 +447,7 @@ fn a_reader_of_the_log_that_is_stuck_holds_up_nothing_and_learns_what_it_has_los
     let mut log = child.stderr.take().unwrap();
     let mut server = Server { address, child };
 
-    let path = vec!["x".repeat(200); 5].join("%2F");
+    let path = vec!["x".repeat(250); 30].join("%2F");
     let requests: String = (0..LOCKS)
         .flat_map(|_| ["POST", "DELETE"])
         .map(|method| {
@@ -479,4 +487,76 @@ fn a_reader_of_the_log_that_is_stuck_holds_up_nothing_and_learns_what_it_has_los
         (2 * LOCKS..2 * LOCKS + 3).contains(&(of_locks + lost)),
         "{of_locks}, {lost}"
     );
+}
+
+/// A pipe that takes nothing more, and its reader, which reads nothing.
+fn full_pipe() -> (OwnedFd, OwnedFd) {
+    let (reader, writer) = pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while write(&writer, &[b'x'; 4096]).is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    (reader, writer)
+}
+
+/// The exit code of a process that ends in time; one that does not is killed.
+fn ends(child: &mut Child) -> Option<i32> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("it has not ended: {}", child.wait().unwrap());
+        }
+        sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_reader_of_stderr_that_is_stuck_does_not_hold_up_the_end() {
+    // It fails at once, and it fails when it has logged something.
+    let dir = Dir::new();
+    let data = dir.path("data");
+    let wide = std::fs::Permissions::from_mode(0o777);
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, wide).unwrap();
+    let nowhere = "no..where:1";
+    for args in [["--memory"].as_slice(), &["--data", &data]] {
+        let (_reader, writer) = full_pipe();
+        let mut command = lockwright(&["serve", "--log-level", "trace", "--listen", nowhere]);
+        let mut child = command.args(args).stderr(writer).spawn().unwrap();
+        assert_eq!(ends(&mut child), Some(1), "{args:?}");
+    }
+
+    // It is told to end, once or twice.
+    for expected in [0, 143] {
+        let (_reader, writer) = full_pipe();
+        let mut command = lockwright(&["serve", "--memory", "--listen", "127.0.0.1:0"]);
+        command.args(["--log-level", "trace", "--drain", "locks"]);
+        command.args(["--drain-timeout", "1h"]);
+        let mut child = command.stderr(writer).spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let address = line.trim().rsplit(' ').next().unwrap().to_owned();
+        let mut server = Server { address, child };
+        if expected == 143 {
+            let held = ask(&server, &["acquire", "a", "--holder", "h"]);
+            assert_eq!(code(&held), 0, "{}", stderr(&held));
+            server.signal(Signal::SIGTERM);
+            eventually("it drains", || is_draining(&server));
+        }
+        server.signal(Signal::SIGTERM);
+        assert_eq!(ends(&mut server.child), Some(expected));
+    }
+}
+
+fn is_draining(server: &Server) -> bool {
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let ready = "GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(ready.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.contains("draining")
 }
