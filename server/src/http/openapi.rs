@@ -12,7 +12,10 @@ use lockwright_protocol::http::{
     ReleaseBody, Released, RenewBody, Renewed, ResourceView, SessionEnded, SessionPage, Stats,
     WatchLine,
 };
-use utoipa::OpenApi;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{RefOr, Schema},
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -48,9 +51,23 @@ use utoipa::OpenApi;
         readyz,
         openapi_json,
         session
-    )
+    ),
+    modifiers(&AlwaysThere)
 )]
 struct Description;
+
+/// What answers always have, though clients read those of servers that do not know it.
+struct AlwaysThere;
+
+impl Modify for AlwaysThere {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let schemas = description.components.as_mut();
+        let schema = schemas.and_then(|of| of.schemas.get_mut("SessionEnded"));
+        if let Some(RefOr::T(Schema::Object(answer))) = schema {
+            answer.required.push("requests".to_owned());
+        }
+    }
+}
 
 /// The description.
 pub(super) async fn describe(
@@ -276,7 +293,8 @@ fn stats() {}
 fn watch() {}
 
 /// An operator ends what is held at exactly one path, by any owner; or with `owner` the requests of
-/// that one, those that wait too.
+/// that one, those that wait too. At once it ends at most 10,000 requests, and no more than 16 MiB of them:
+/// then `more` is true in the answer, and asking again ends the next ones. Without `more` all are ended.
 #[utoipa::path(post, path = "/v1/break", request_body = BreakBody, responses(
     (status = 200, description = "It is broken", body = Broken),
     (status = 400, description = "`invalid_request` or `invalid_path`", body = ErrorBody),
@@ -285,7 +303,8 @@ fn watch() {}
 ))]
 fn break_lock() {}
 
-/// An operator ends a session, and with it all its requests. Its client is told.
+/// An operator ends a session, and with it all its requests, however many. Its client is told. `requests`
+/// counts them; `locks` tells of the first 10,000 at most, and of no more than 16 MiB.
 #[utoipa::path(delete, path = "/v1/sessions/{session}",
     params(
         ("session" = String, Path, description = "Its name"),
@@ -325,3 +344,32 @@ fn openapi_json() {}
 #[utoipa::path(get, path = "/v1/session",
     responses((status = 101, description = "It is a WebSocket from now on")))]
 fn session() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_bounded_and_what_is_always_there_is_described() {
+        let description = serde_json::to_value(description()).unwrap();
+        let answer = &description["components"]["schemas"]["SessionEnded"];
+        let required = answer["required"].as_array().unwrap();
+        for (name, property) in answer["properties"].as_object().unwrap() {
+            let is_optional = !required.contains(&json!(name));
+            assert_eq!(is_optional, name == "label", "{name}: {property}");
+        }
+        for (path, method, field) in [
+            ("/v1/break", "post", "`more`"),
+            ("/v1/sessions/{session}", "delete", "`requests`"),
+        ] {
+            let operation = &description["paths"][path][method];
+            let summary = operation["summary"].as_str().unwrap_or_default();
+            let text = operation["description"].as_str().unwrap_or_default();
+            let text = format!("{summary} {text}").replace('\n', " ");
+            for expected in ["10,000", "16 MiB", field] {
+                assert!(text.contains(expected), "{path}: {text}");
+            }
+        }
+    }
+}
