@@ -536,9 +536,17 @@ impl Directory for SimDirectory {
         if state.full > 0 {
             return Err(ErrorKind::StorageFull.into());
         }
-        let file = state.seen.next_file;
-        let name = name.to_owned();
-        state.act(self.start, Deed::Create { name, file })?;
+        // As a file system truncates one that is there: it is the same file, and its name needs no sync.
+        let there = state.seen.names.get(name).copied();
+        let file = there.unwrap_or(state.seen.next_file);
+        let deed = match there {
+            Some(file) => Deed::SetLen { file, len: 0 },
+            None => Deed::Create {
+                name: name.to_owned(),
+                file,
+            },
+        };
+        state.act(self.start, deed)?;
         Ok(SimFile {
             disk: self.disk.clone(),
             start: self.start,
@@ -747,6 +755,37 @@ mod tests {
             }
         }
         assert_eq!(left, [(false, false), (false, true), (true, false)].into());
+    }
+
+    #[test]
+    fn what_is_created_in_the_place_of_another_has_nothing_of_it_under_its_next_name() {
+        let mut left = BTreeSet::new();
+        for luck in 0..200 {
+            let disk = disk(0);
+            let directory = disk.open_directory().unwrap();
+            disk.state().draw = Draw::new(Profile::Service, luck, Stream::ServiceDisk);
+            directory
+                .create("new")
+                .unwrap()
+                .write(0, b"before")
+                .unwrap();
+            disk.kill(Duration::ZERO);
+            drop(directory);
+            let directory = SimDirectory {
+                disk: disk.clone(),
+                start: 1,
+            };
+            let file = directory.create("new").unwrap();
+            file.write(0, b"now").unwrap();
+            file.sync().unwrap();
+            disk.state().plan.sync_us_min = 1;
+            disk.state().plan.sync_us_max = 1;
+            directory.rename("new", "f").unwrap();
+            disk.lose_power(Duration::ZERO);
+            drop(directory);
+            left.insert(text(&disk, "f"));
+        }
+        assert_eq!(left, [None, Some("now".to_owned())].into());
     }
 
     #[test]
