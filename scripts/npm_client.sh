@@ -34,6 +34,8 @@ fi
 cargo build --locked -q -p lockwright
 binary="${CARGO_TARGET_DIR:-target}/debug/lockwright"
 # An idle timeout that is short enough to be waited for.
+# It is read at once, perhaps before the server's process makes it.
+: >"$dir/out"
 "$binary" serve --memory --listen 127.0.0.1:0 --idle-timeout 1s >"$dir/out" 2>"$dir/err" &
 server=$!
 address=
