@@ -52,6 +52,18 @@ impl Cluster {
         cluster
     }
 
+    /// Tells a node to stop when no locks are held, and waits until it has heard of it.
+    async fn begin_to_drain(&self, place: usize) {
+        let node = self.nodes[place].as_ref().unwrap();
+        node.handle.shutdown_with(Drain::Locks);
+        within(async {
+            while self.ask(place, "/readyz", &Value::Null).await.unwrap().0 == 200 {
+                sleep(&TokioEnv, Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+
     /// A node that waits to be added.
     async fn newcomer(&mut self) -> u64 {
         let id = self.members.len() as u64 + 1;
@@ -90,10 +102,7 @@ impl Cluster {
 
     /// Adds a node that was removed, and makes it a voter.
     async fn add_again(&self, id: u64) {
-        let member = &self.members[usize::try_from(id).unwrap() - 1];
-        let again = json!({
-            "id": id, "address": member.address, "client_address": member.client_address,
-        });
+        let again = new_node(&self.members[usize::try_from(id).unwrap() - 1]);
         self.change("POST", "/v1/cluster/nodes", &again).await;
         let promote = format!("/v1/cluster/nodes/{id}/promote");
         let view = self.change("POST", &promote, &Value::Null).await;
@@ -203,6 +212,15 @@ fn members(count: u64) -> Vec<Member> {
         client_address: format!("{}:7301", host(id)),
     };
     (1..=count).map(member).collect()
+}
+
+/// A node, as one asks to have it added.
+fn new_node(member: &Member) -> Value {
+    json!({
+        "id": member.id,
+        "address": member.address,
+        "client_address": member.client_address,
+    })
 }
 
 async fn post(address: &str, path: &str, body: &Value) -> std::io::Result<(u16, Value)> {
@@ -424,19 +442,9 @@ async fn the_only_node_of_a_cluster_adds_none_while_it_waits_for_its_locks_to_en
     let mut cluster = Cluster::start("draining", 1).await;
     let ask = acquire("a", "alice", "1");
     let held = cluster.surely(0, "/v1/acquire", &ask).await;
-    let id = cluster.newcomer().await;
-    let node = cluster.nodes[0].as_ref().unwrap();
-    node.handle.shutdown_with(Drain::Locks);
-    within(async {
-        while cluster.ask(0, "/readyz", &Value::Null).await.unwrap().0 == 200 {
-            sleep(&TokioEnv, Duration::from_millis(2)).await;
-        }
-    })
-    .await;
-    let member = &cluster.members[1];
-    let new = json!({
-        "id": id, "address": member.address, "client_address": member.client_address,
-    });
+    cluster.newcomer().await;
+    cluster.begin_to_drain(0).await;
+    let new = new_node(&cluster.members[1]);
     let (status, answer) = cluster.ask(0, "/v1/cluster/nodes", &new).await.unwrap();
     assert_eq!((status, &answer["error"]), (409, &json!("conflict")));
     let message = answer["message"].as_str().unwrap();
@@ -466,21 +474,11 @@ async fn the_only_voter_waits_for_its_locks_to_end_though_there_is_a_learner() {
         .surely(0, "/v1/acquire", &acquire("a", "alice", "1"))
         .await;
     let id = cluster.newcomer().await;
-    let member = &cluster.members[1];
-    let new = json!({
-        "id": id, "address": member.address, "client_address": member.client_address,
-    });
+    let new = new_node(&cluster.members[1]);
     cluster.change("POST", "/v1/cluster/nodes", &new).await;
     let seen = cluster.surely(1, "/lock/a", &Value::Null).await;
     assert_eq!(token(&seen), token(&held));
-    let node = cluster.nodes[0].as_ref().unwrap();
-    node.handle.shutdown_with(Drain::Locks);
-    within(async {
-        while cluster.ask(0, "/readyz", &Value::Null).await.unwrap().0 == 200 {
-            sleep(&TokioEnv, Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    cluster.begin_to_drain(0).await;
     let promote = format!("/v1/cluster/nodes/{id}/promote");
     let leader = &cluster.members[0].client_address;
     let (status, answer) = request(leader, "POST", &promote, &Value::Null)
@@ -507,10 +505,7 @@ async fn a_cluster_grows_and_shrinks_while_it_serves() {
     let ask = acquire("a", "alice", "1");
     let held = cluster.surely(0, "/v1/acquire", &ask).await;
     let id = cluster.newcomer().await;
-    let member = &cluster.members[3];
-    let new = json!({
-        "id": id, "address": member.address, "client_address": member.client_address,
-    });
+    let new = new_node(&cluster.members[3]);
     let view = cluster.change("POST", "/v1/cluster/nodes", &new).await;
     assert_eq!(voters(&view), [1, 2, 3]);
     let promote = format!("/v1/cluster/nodes/{id}/promote");
@@ -606,10 +601,7 @@ async fn a_node_says_what_it_waits_for_until_it_serves() {
     let id = cluster.newcomer().await;
     let text = cluster.waits(3, "not_member").await;
     assert!(text.contains("waits to be added"), "{text}");
-    let member = &cluster.members[3];
-    let new = json!({
-        "id": id, "address": member.address, "client_address": member.client_address,
-    });
+    let new = new_node(&cluster.members[3]);
     cluster.change("POST", "/v1/cluster/nodes", &new).await;
     let view = cluster.is_ready(3).await;
     let text = view["state"]["text"].as_str().unwrap();
