@@ -542,7 +542,9 @@ pub struct SessionEnded {
     /// True.
     pub ended: bool,
     /// How many requests it had, held and queued: all of them have ended with it.
+    // Servers of before do not say it.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub requests: u32,
     /// These requests as they were before: the first ten thousand, and less of long ones.
     pub locks: Vec<LockView>,

@@ -12,10 +12,7 @@ use lockwright_protocol::http::{
     ReleaseBody, Released, RenewBody, Renewed, ResourceView, SessionEnded, SessionPage, Stats,
     WatchLine,
 };
-use utoipa::{
-    Modify, OpenApi,
-    openapi::{RefOr, Schema},
-};
+use utoipa::OpenApi;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -51,23 +48,9 @@ use utoipa::{
         readyz,
         openapi_json,
         session
-    ),
-    modifiers(&AlwaysThere)
+    )
 )]
 struct Description;
-
-/// What answers always have, though clients read those of servers that do not know it.
-struct AlwaysThere;
-
-impl Modify for AlwaysThere {
-    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
-        let schemas = description.components.as_mut();
-        let schema = schemas.and_then(|of| of.schemas.get_mut("SessionEnded"));
-        if let Some(RefOr::T(Schema::Object(answer))) = schema {
-            answer.required.push("requests".to_owned());
-        }
-    }
-}
 
 /// The description.
 pub(super) async fn describe(
