@@ -534,15 +534,8 @@ impl Step<'_> {
         };
         // Its end may be forgotten by now, and then it would be granted anew.
         self.pass_time();
-        match &**asked {
-            Action::Ask {
-                command: Command::Acquire { lock, .. },
-                ..
-            }
-            | Action::Call {
-                command: Command::Acquire { lock, .. },
-                ..
-            } if self.machine.engine.lock(lock).is_some() => asked,
+        match asked.acquired() {
+            Some((lock, _)) if self.machine.engine.lock(lock).is_some() => asked,
             _ => action,
         }
     }

@@ -1,7 +1,7 @@
 //! What the log is made of.
 
 use lockwright_engine::{
-    Command, DurationMs, Limits, LockKey, Name, Owner, Path, SessionKey, TimeMs, Token,
+    Claim, Command, DurationMs, Limits, LockKey, Name, Owner, Path, SessionKey, TimeMs, Token,
 };
 use lockwright_protocol::{Label, Secret};
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -174,21 +174,28 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// The same for what is known already, and nothing for an `acquire` that would be new.
-    pub(crate) fn known_only(self) -> Action {
-        let is_acquire = matches!(
-            self,
+    /// What an `acquire` asks for.
+    pub(crate) fn acquired(&self) -> Option<(&LockKey, &[Claim])> {
+        match self {
+            Action::Again(asked) => asked.acquired(),
             Action::Ask {
-                command: Command::Acquire { .. },
-                ..
-            } | Action::Call {
-                command: Command::Acquire { .. },
+                command: Command::Acquire { lock, claims, .. },
                 ..
             }
-        );
-        match is_acquire {
-            true => Action::Again(Box::new(self)),
-            false => self,
+            | Action::Call {
+                command: Command::Acquire { lock, claims, .. },
+                ..
+            } => Some((lock, claims)),
+            _ => None,
+        }
+    }
+
+    /// The same for what is known already, and nothing for an `acquire` that would be new.
+    pub(crate) fn known_only(self) -> Action {
+        match self {
+            Action::Again(_) => self,
+            _ if self.acquired().is_some() => Action::Again(Box::new(self)),
+            _ => self,
         }
     }
 }

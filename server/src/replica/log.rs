@@ -10,8 +10,7 @@ use crate::{
     proposal::Action,
 };
 use lockwright_engine::{
-    Claim, Command, EventKind, LockInfo, LockKey, LockState, SessionChange, SessionKey, TimeMs,
-    Token,
+    Claim, EventKind, LockInfo, LockKey, LockState, SessionChange, SessionKey, TimeMs, Token,
 };
 use lockwright_env::Env;
 use std::{collections::BTreeMap, time::Duration};
@@ -184,7 +183,7 @@ impl<E: Env> Replica<E> {
             // It has what this entry has done, too, and may have what is yet to be handed out.
             self.log.fill(self.ledger.with_machine(Machine::live));
         }
-        let acquired = acquired(action);
+        let acquired = action.acquired();
         for happened in &outcome.happened {
             if let EventKind::Session { session, change } = &happened.event.kind {
                 self.log.session(session, *change);
@@ -232,22 +231,6 @@ impl<E: Env> Replica<E> {
     pub(super) fn log_connection(&self, id: ConnectionId, what: &str) {
         let connections = self.switchboard.connections();
         debug!(connection = id.0, connections, "{what}");
-    }
-}
-
-/// What an `acquire` asks for.
-pub(super) fn acquired(action: &Action) -> Option<(&LockKey, &[Claim])> {
-    match action {
-        Action::Again(asked) => acquired(asked),
-        Action::Ask {
-            command: Command::Acquire { lock, claims, .. },
-            ..
-        }
-        | Action::Call {
-            command: Command::Acquire { lock, claims, .. },
-            ..
-        } => Some((lock, claims)),
-        _ => None,
     }
 }
 
