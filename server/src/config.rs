@@ -24,8 +24,9 @@ pub enum Drain {
     /// It grants nothing new, and stays until what is held has been released or has ended, at most for
     /// the [`drain_timeout`](ServerConfig::drain_timeout). Renewals, releases, sessions and looking go on
     /// meanwhile. Requests that wait are given up, and connections that wait or ask for more are sent
-    /// away. A node of a cluster with other nodes has nothing to wait for, since they keep its locks: it
-    /// hands leadership over and stops as with [`Drain::Answers`].
+    /// away. A node of a cluster with other voters has nothing to wait for, since they keep its locks: it
+    /// hands leadership over and stops as with [`Drain::Answers`]. The only voter waits, and leaves the
+    /// learners without a leader.
     Locks,
     /// It answers what it was asked before.
     #[default]

@@ -476,12 +476,40 @@ async fn the_only_voter_waits_for_its_locks_to_end_though_there_is_a_learner() {
     let id = cluster.newcomer().await;
     let new = new_node(&cluster.members[1]);
     cluster.change("POST", "/v1/cluster/nodes", &new).await;
-    let seen = cluster.surely(1, "/lock/a", &Value::Null).await;
-    assert_eq!(token(&seen), token(&held));
+    // It looks before it has joined, and locks nothing.
+    let other = cluster
+        .surely(1, "/v1/acquire", &acquire("b", "alice", "2"))
+        .await;
+    let release =
+        |key: &str, lock: &Value| json!({"key": key, "holder": "alice", "token": lock["token"]});
+    cluster
+        .surely(1, "/v1/release", &release("b", &other))
+        .await;
+    let waits = json!({"key": "a", "holder": "bob", "request_id": "1", "wait_ms": "forever"});
+    let learner = cluster.members[1].client_address.clone();
+    let waiting = tokio::spawn(async move { post(&learner, "/v1/acquire", &waits).await });
+    let leader = cluster.members[0].client_address.clone();
+    within(async {
+        let queued = async || request(&leader, "GET", "/v1/locks/a", &Value::Null).await;
+        while queued().await.unwrap().1["queued"] == json!([]) {
+            sleep(&TokioEnv, Duration::from_millis(2)).await;
+        }
+    })
+    .await;
     cluster.begin_to_drain(0).await;
+    // What waits there is given up, and not again and again.
+    let (status, answer) = within(waiting).await.unwrap().unwrap();
+    assert_eq!(status, 503, "{answer}");
+    let applied = async |cluster: &Cluster| {
+        let (_, view) = cluster.ask(0, "/v1/cluster", &Value::Null).await.unwrap();
+        view["last_applied"].as_u64().unwrap()
+    };
+    let before = applied(&cluster).await;
+    sleep(&TokioEnv, Duration::from_millis(300)).await;
+    let after = applied(&cluster).await;
+    assert!(after - before < 20, "{} entries in 300 ms", after - before);
     let promote = format!("/v1/cluster/nodes/{id}/promote");
-    let leader = &cluster.members[0].client_address;
-    let (status, answer) = request(leader, "POST", &promote, &Value::Null)
+    let (status, answer) = request(&leader, "POST", &promote, &Value::Null)
         .await
         .unwrap();
     assert_eq!((status, &answer["error"]), (409, &json!("conflict")));
@@ -491,7 +519,7 @@ async fn the_only_voter_waits_for_its_locks_to_end_though_there_is_a_learner() {
     assert_eq!(status, 503, "{answer}");
     assert!(!within(async { cluster.nodes[0].as_ref().unwrap().task.is_finished() }).await);
 
-    let release = json!({"key": "a", "holder": "alice", "token": held["token"]});
+    let release = release("a", &held);
     let (status, released) = cluster.ask(0, "/v1/release", &release).await.unwrap();
     assert_eq!(status, 200, "{released}");
     let node = cluster.nodes[0].take().unwrap();

@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long)]
     memory: bool,
 
-    /// What a server that is told to end waits for; in a cluster the other nodes keep the locks, and
+    /// What a server that is told to end waits for; in a cluster the other voters keep the locks, and
     /// there is nothing to wait for but answers
     #[arg(long, value_name = "WHAT", default_value = "answers")]
     drain: DrainFor,

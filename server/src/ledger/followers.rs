@@ -50,6 +50,11 @@ impl Followers {
         self.links.remove(&node);
     }
 
+    /// Ends all links. What was said over them and is still on its way is not heard any more.
+    pub(super) fn close_all(&mut self) {
+        self.links.clear();
+    }
+
     /// Ends all links, and forgets who was heard of.
     pub(super) fn clear(&mut self) {
         self.links.clear();

@@ -126,6 +126,8 @@ impl<E: Env, C> Ledger<E, C> {
                 match self.route {
                     // Who was removed, and still runs, must not join again.
                     _ if self.node.member(node).is_none() => {}
+                    // A stop that waits for locks grants nothing, to others neither.
+                    _ if self.notes().waits_for_locks() => {}
                     Route::Leading { .. } => {
                         self.followers.open(node, link, out);
                         self.followers.hear(node, now);
@@ -155,13 +157,7 @@ impl<E: Env, C> Ledger<E, C> {
                 let at = self.now();
                 match message {
                     ToLeader::Propose(proposals) => {
-                        let waits_for_locks = self.notes().waits_for_locks();
                         for (origin, action) in proposals {
-                            // A stop that waits for locks grants nothing new to others either.
-                            let action = match waits_for_locks {
-                                true => Arc::new(Arc::unwrap_or_clone(action).known_only()),
-                                false => action,
-                            };
                             self.stamp(at, term, Some(origin), action, Maker::Link(link));
                         }
                     }

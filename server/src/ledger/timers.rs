@@ -158,6 +158,23 @@ impl<E: Env, C> Ledger<E, C> {
         }
     }
 
+    /// Leaves the other nodes alone, for a stop that waits for locks: their connections do not count any
+    /// more, as if they had not been heard of for too long, and no link of theirs is taken again. So their
+    /// clients come to this node, or wait until it is back.
+    pub(crate) fn part_from_others(&mut self) {
+        self.followers.close_all();
+        let me = self.node.id();
+        let others = |machine: &Machine| lives_of_others(machine, me).collect();
+        let others: Vec<(u64, u64)> = self.node.with_machine(others);
+        for (node, incarnation) in others {
+            self.decree(Action::Gone {
+                node,
+                incarnation,
+                forget: false,
+            });
+        }
+    }
+
     /// Forgets the nodes that were removed, so that they may come back with another disk. A request to remove
     /// a node does so too, unless its leader dies or its caller goes between the two steps.
     pub(super) fn forget_removed(&mut self) {

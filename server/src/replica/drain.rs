@@ -3,7 +3,8 @@
 //! From its beginning on an `acquire` counts only if its request is known already
 //! ([`Action::Again`]), and what waits is given up, the latest first, so that nothing is granted in
 //! place of it. When that is applied nothing is left that could be granted, and the server stays until
-//! what is held has ended.
+//! what is held has ended. A node of a cluster waits only if no other one votes, and does so alone: clients
+//! of learners are those of nodes without a leader.
 
 use super::{Replica, Waiter, log};
 use crate::{
@@ -59,7 +60,7 @@ impl<E: Env> Replica<E> {
     /// Begins to wait for locks; false when there is nothing to wait for, since others keep them.
     pub(super) fn begin_to_drain(&mut self) -> bool {
         if !self.ledger.is_the_only_voter() {
-            info!("the server stops, and waits for no locks: the other nodes keep them");
+            info!("the server stops, and waits for no locks: the other voters keep them");
             self.drain_timeout = self.drain_timeout.min(NO_LOCKS_PATIENCE);
             return false;
         }
@@ -162,6 +163,8 @@ impl<E: Env> Replica<E> {
         if let Some(draining) = &mut self.draining {
             draining.sweep = Sweep::UnderWay;
         }
+        // What is waited for at another node could not be given up here.
+        self.ledger.part_from_others();
         let queued = self.ledger.with_machine(Machine::latest_queued);
         for lock in queued.into_iter().take(SWEPT_AT_ONCE) {
             let action = match translate::session_of(&lock) {

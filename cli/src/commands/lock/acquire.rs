@@ -49,8 +49,14 @@ pub(super) async fn acquire(
 ) -> Result<Acquired, Failure> {
     let failure = match ask_again(client, wanted).await {
         Ok(Some(acquired)) => return Ok(acquired),
-        // There is no session, and nothing that could be told.
-        Ok(None) => return Err(no_server(client, wanted).await),
+        Ok(None) => {
+            let failure = no_server(client, wanted).await;
+            if client.session().await.is_none() {
+                return Err(failure);
+            }
+            // A server was asked, and has not answered: the lock may still be granted.
+            failure
+        }
         Err(Failure::Told { exit, message }) if exit == Exit::NOT_ACQUIRED => {
             let others = others::in_the_way(client, &wanted.target, &wanted.claims).await;
             let lines: String = others.iter().map(|line| format!("\n  {line}")).collect();
