@@ -265,11 +265,11 @@ impl Connection for SimStream {
         }
         let mut byte = [0; 1];
         let mut byte = ReadBuf::new(&mut byte);
-        let mut nobody = Context::from_waker(Waker::noop());
-        let peeked = self.stream.poll_peek(&mut nobody, &mut byte);
-        // What comes next would wake no task.
-        self.reader.iter().for_each(Waker::wake_by_ref);
-        match peeked {
+        // A connection knows one task that it wakes: that is still the one that reads. It is not woken now:
+        // as the one that asks it would run again, and ask again, for ever while a pause keeps it from writing.
+        let reader = self.reader.as_ref().unwrap_or(Waker::noop());
+        let mut context = Context::from_waker(reader);
+        match self.stream.poll_peek(&mut context, &mut byte) {
             Poll::Pending => false,
             Poll::Ready(Ok(count)) => count == 0,
             Poll::Ready(Err(_)) => true,
