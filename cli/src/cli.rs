@@ -50,7 +50,7 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Run a command while holding a lock
     Lock(lock::Args),
     /// Take a lock by hand, and print its token
@@ -102,6 +102,14 @@ impl Target {
     pub(crate) fn servers(&self) -> String {
         self.servers.join(",")
     }
+}
+
+/// What shows a server that an operator asks.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Operator {
+    /// The file that has the servers' admin token, for servers that ask for one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) admin_token_file: Option<PathBuf>,
 }
 
 /// How results are printed.
@@ -167,6 +175,40 @@ pub(crate) fn member(text: &str) -> Result<Member, String> {
         address: part(nodes)?,
         client_address: part(clients)?,
     })
+}
+
+/// Reads the name of a host, or `*`, or all names below one as `*.example.com`.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    match is_name || text == "*" {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "`{text}` is no host name: expected one without a port, as locks.example.net, all below one as \
+             *.example.net, or *"
+        )),
+    }
+}
+
+/// Reads the origin of web pages, or `*`.
+pub(crate) fn origin(text: &str) -> Result<String, String> {
+    let rest = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    let is_origin = rest.is_some_and(|rest| {
+        let (name, port) = rest.split_once(':').unwrap_or((rest, "1"));
+        host(name).is_ok() && !name.contains('*') && port.parse::<u16>().is_ok()
+    });
+    match is_origin || text == "*" {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "`{text}` is no origin: expected scheme, host, and port if need be, as a browser sends it: \
+             https://example.net, http://localhost:8000; or *"
+        )),
+    }
 }
 
 #[cfg(test)]

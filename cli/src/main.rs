@@ -13,6 +13,7 @@ mod logging;
 mod os;
 mod output;
 mod panics;
+mod secrets;
 mod settings;
 mod stderr;
 mod units;

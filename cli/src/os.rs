@@ -128,3 +128,9 @@ pub(crate) fn allow_open_files(wanted: usize) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
     }
 }
+
+/// The name of this machine, if it has one that is a text.
+pub(crate) fn host_name() -> Option<String> {
+    let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
+    (!name.is_empty()).then_some(name)
+}

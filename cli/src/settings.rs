@@ -28,7 +28,14 @@ use toml::de::{DeTable, DeValue};
 
 /// Options that several commands share: their variables do not bear the name of a command, and
 /// they may stand above the tables of the file.
-const SHARED: [&str; 5] = ["server", "namespace", "holder", "label", "json"];
+const SHARED: [&str; 6] = [
+    "server",
+    "namespace",
+    "holder",
+    "label",
+    "json",
+    "admin-token-file",
+];
 
 /// The option that names the file; it cannot stand in it.
 const CONFIG: &str = "config";
@@ -229,9 +236,10 @@ fn read_table(command: &clap::Command, file: &DeTable<'_>) -> Result<Defaults, C
                 inside.insert((key.to_owned(), arg.get_id().to_string()), values);
             }
         } else {
+            let is_shared = SHARED.contains(&key.replace('_', "-").as_str()) && !key.contains('-');
             let having = command
                 .get_subcommands()
-                .filter(|_| SHARED.contains(&key))
+                .filter(|_| is_shared)
                 .filter_map(|sub| Some((sub, option_of(sub, key)?)));
             let mut known = false;
             for (sub, arg) in having {
@@ -243,9 +251,8 @@ fn read_table(command: &clap::Command, file: &DeTable<'_>) -> Result<Defaults, C
                 );
             }
             if !known {
-                let mut names: Vec<&str> = SHARED.to_vec();
-                let tables = names_of_tables(command);
-                names.extend(tables.iter().map(String::as_str));
+                let mut names = SHARED.map(|name| name.replace('-', "_")).to_vec();
+                names.extend(names_of_tables(command));
                 return Err((at, unknown(key, &names)));
             }
         }

@@ -3,7 +3,7 @@
 use crate::{Trouble, core::Gone};
 use futures_util::{SinkExt, StreamExt};
 use lockwright_env::Env;
-use lockwright_protocol::{SESSION_PATH, close_code};
+use lockwright_protocol::{SESSION_PATH, close_code, http::ErrorBody};
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
@@ -58,10 +58,24 @@ fn refused(error: Error) -> Trouble {
         Error::Http(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
             Trouble::CannotServe(response.status().to_string())
         }
+        Error::Http(response) if response.status() == StatusCode::FORBIDDEN => {
+            match message_of(response.body().as_deref()) {
+                Some(message) => Trouble::Refused(message),
+                None => Trouble::NotOurs(response.status().to_string()),
+            }
+        }
         Error::Http(response) => Trouble::NotOurs(response.status().to_string()),
         Error::Io(error) => Trouble::Unreachable(error.to_string()),
         other => Trouble::NotOurs(other.to_string()),
     }
+}
+
+/// What a server of ours says of a refusal, as much as is fit for a line.
+fn message_of(body: Option<&[u8]>) -> Option<String> {
+    const SHOWN_MAX: usize = 500;
+    let body: ErrorBody = serde_json::from_slice(body?).ok()?;
+    let message = body.message.chars().filter(|one| !one.is_control());
+    Some(message.take(SHOWN_MAX).collect())
 }
 
 /// How a connection ended.

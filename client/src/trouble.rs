@@ -11,6 +11,8 @@ pub enum Trouble {
     NoAnswer,
     /// It says that it cannot serve now, and why.
     CannotServe(String),
+    /// It refuses this client, and why.
+    Refused(String),
     /// What answers there is no server of this kind: what it said instead.
     NotOurs(String),
 }
@@ -22,6 +24,7 @@ impl fmt::Display for Trouble {
             Trouble::NoAnswer => f.write_str("no answer in time"),
             Trouble::CannotServe(why) if why.is_empty() => f.write_str("it cannot serve now"),
             Trouble::CannotServe(why) => write!(f, "it cannot serve now: {why}"),
+            Trouble::Refused(why) => write!(f, "it refuses: {why}"),
             Trouble::NotOurs(why) => write!(f, "what answers there is no server of ours: {why}"),
         }
     }

@@ -401,7 +401,7 @@ async fn each_lock_of_a_session_that_an_operator_ends_is_told_so() {
     }
     let session = client.session().await.unwrap();
     let mut operator = TcpStream::connect(&service.address).await.unwrap();
-    let end = format!("DELETE /v1/sessions/{session} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let end = format!("DELETE /v1/sessions/{session} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     operator.write_all(end.as_bytes()).await.unwrap();
     for lock in &mut locks {
         assert_eq!(next(lock).await, Notice::Ended(EndReason::SessionEnded));

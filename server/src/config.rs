@@ -1,6 +1,6 @@
 //! How a server is set up.
 
-use crate::{Probe, probe::NoProbe};
+use crate::{Probe, Secret, probe::NoProbe};
 use lockwright_engine::Limits;
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -46,6 +46,9 @@ pub struct ClusterConfig {
     /// them are told the same. Empty for a node that waits until it is added to a cluster. What is
     /// stored counts more than this.
     pub members: Vec<Member>,
+    /// What only nodes of the cluster know. A link is taken and used only when both sides have proved that they
+    /// know it, before anything else is read. All nodes have the same, or none has one. Default: none.
+    pub secret: Option<Secret>,
     /// How often a leader says that it is there. At least 10 ms; default 100 ms.
     pub heartbeat: Duration,
     /// A node that hears of no leader for this long, or up to twice as long, tries to become one.
@@ -78,6 +81,7 @@ impl ClusterConfig {
             id,
             listen: listen.into(),
             members,
+            secret: None,
             heartbeat: Duration::from_millis(100),
             election_timeout: Duration::from_millis(400),
             node_timeout: Duration::from_secs(5),
@@ -127,6 +131,17 @@ pub struct ServerConfig {
     /// Whether the grant and the end of each lock, and the end of each request that was not granted, are
     /// logged at level info. Default: no.
     pub log_locks: bool,
+    /// Host names by which clients may ask it, without ports, beside `localhost`, addresses, the host of
+    /// `listen`, and where clients reach the nodes of its cluster; `*.example.com` is all names below it, and
+    /// `*` every name. Requests for another host are refused: a web page can have a browser ask any address
+    /// under a name of its own. Default: none.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of web pages that may use it, such as `https://example.com`, or `*` for all. What a browser
+    /// sends for other pages than its own is refused. Default: none.
+    pub allowed_origins: Vec<String>,
+    /// What operators send to break locks, end sessions, and change the cluster. Without it only a server that
+    /// listens on loopback does that, for everybody. Default: none.
+    pub admin_token: Option<Secret>,
     /// The cluster that it is a node of; alone without one. A node of a cluster keeps its state in
     /// a directory: one that forgot its vote could break the promises of all.
     pub cluster: Option<ClusterConfig>,
@@ -154,9 +169,19 @@ impl ServerConfig {
             stats_interval: None,
             log_clients: false,
             log_locks: false,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            admin_token: None,
             cluster: None,
             probe: Arc::new(NoProbe),
         }
+    }
+
+    /// Where clients reach this server and the nodes of its cluster, by what it is told.
+    pub(crate) fn client_addresses(&self) -> impl Iterator<Item = &str> {
+        let members = self.cluster.iter().flat_map(|cluster| &cluster.members);
+        let members = members.map(|member| member.client_address.as_str());
+        std::iter::once(self.listen.as_str()).chain(members)
     }
 }
 
@@ -178,6 +203,9 @@ impl fmt::Debug for ServerConfig {
             .field("stats_interval", &self.stats_interval)
             .field("log_clients", &self.log_clients)
             .field("log_locks", &self.log_locks)
+            .field("allowed_hosts", &self.allowed_hosts)
+            .field("allowed_origins", &self.allowed_origins)
+            .field("admin_token", &self.admin_token)
             .field("cluster", &self.cluster)
             .finish_non_exhaustive()
     }

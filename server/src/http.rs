@@ -1,5 +1,6 @@
 //! The HTTP API: routes, and who serves them.
 
+mod authority;
 mod body;
 mod cluster;
 mod connection;
@@ -10,14 +11,17 @@ mod inspect;
 mod locks;
 mod openapi;
 mod operator;
+mod origin;
 mod probes;
 mod shell;
 mod view;
 mod watch;
 
+pub(crate) use authority::Authority;
 pub(crate) use body::{NoBody, Nothing, Params};
 pub(crate) use connection::serve;
 pub(crate) use error::ApiError;
+pub(crate) use origin::Admitted;
 
 use crate::{
     locktopus::{self, LOCKTOPUS_PATH, LOCKTOPUS_STATS_PATH},
@@ -41,12 +45,16 @@ pub(crate) fn router<E: Env>(gate: Arc<Gate<E>>) -> Router {
     for (path, methods) in routes::<E>() {
         router = router.route(path, methods);
     }
-    router
+    let router = router
         .route(LOCKTOPUS_PATH, get(locktopus::upgrade::<E>))
         .route(LOCKTOPUS_STATS_PATH, get(locktopus::stats::<E>))
         .fallback(error::no_such_route)
-        .method_not_allowed_fallback(error::wrong_method)
-        .with_state(gate)
+        .method_not_allowed_fallback(error::wrong_method);
+    match gate.allowed_origins() {
+        [] => router,
+        origins => router.layer(origin::pages(origins)),
+    }
+    .with_state(gate.clone())
 }
 
 /// Every path, and what answers there. `openapi` describes the same.

@@ -35,6 +35,7 @@ mod proposal;
 mod raft;
 mod readiness;
 mod replica;
+mod secret;
 mod session_endpoint;
 mod sighting;
 mod store;
@@ -51,4 +52,5 @@ pub use lockwright_engine::Limits;
 /// What a node waits for, as [`StateReader`] tells it.
 pub use lockwright_protocol::cluster::{NodeState, Waiting};
 pub use probe::{DrainEvent, Probe, RaftEvent};
+pub use secret::{Secret, SecretError};
 pub use store::StoreError;

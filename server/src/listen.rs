@@ -84,10 +84,26 @@ impl<E: Env> Server<E> {
         let metrics = Arc::new(Metrics::default());
         let replica = Replica::start(env.clone(), &config, metrics.clone()).await?;
         let listener = listen(&env, &config.listen).await?;
+        let local = listener.local_address();
+        let address = local.map_err(|source| BindError::Listen {
+            address: config.listen.clone(),
+            source,
+        })?;
         let peers = match &config.cluster {
             Some(cluster) => Some(listen(&env, &cluster.listen).await?),
             None => None,
         };
+        if let (Some(peers), Some(cluster)) = (&peers, &config.cluster)
+            && cluster.secret.is_none()
+            && let Ok(address) = peers.local_address()
+            && !address.ip().to_canonical().is_loopback()
+        {
+            warn!(
+                %address,
+                "the cluster has no secret: whoever reaches this address can take part in it. Give all nodes \
+                 the same --cluster-secret-file"
+            );
+        }
         let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
         let (gone_in, gone) = mpsc::unbounded_channel();
         Ok(Server {
@@ -96,6 +112,7 @@ impl<E: Env> Server<E> {
             gate: Arc::new(Gate::new(
                 env.clone(),
                 &config,
+                address,
                 inputs_in,
                 gone_in,
                 metrics,

@@ -4,12 +4,13 @@ use crate::{
     ServerConfig,
     call::{CallerId, Unavailable},
     connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
-    http::{ApiError, Nothing, Params},
+    http::{Admitted, ApiError, Authority, Nothing, Params},
     idle::Idle,
     listen::CLOSE_GRACE,
     metrics::Metrics,
     raft::{Members, Readiness},
     replica::{Ask, Gone, Input, Owed},
+    secret::Guesses,
     sighting::Sighting,
     translate::Rejection,
 };
@@ -30,6 +31,7 @@ use lockwright_engine::Name;
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::{ClientFrame, Request, Seq};
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
@@ -78,6 +80,10 @@ pub(crate) struct Gate<E> {
     members: Members,
     readiness: Readiness,
     is_alone: bool,
+    /// Under which names, and by which pages, it may be asked.
+    admitted: Admitted,
+    allowed_origins: Vec<String>,
+    authority: Authority,
     next_id: AtomicU64,
     /// What the ids of requests begin with that come without one.
     id_prefix: OnceLock<String>,
@@ -87,6 +93,7 @@ impl<E: Env> Gate<E> {
     pub(crate) fn new(
         env: E,
         config: &ServerConfig,
+        address: SocketAddr,
         inputs: mpsc::Sender<Input>,
         gone: mpsc::UnboundedSender<Gone>,
         metrics: Arc<Metrics>,
@@ -105,6 +112,13 @@ impl<E: Env> Gate<E> {
             members: shown.members,
             readiness: shown.readiness,
             is_alone: config.cluster.is_none(),
+            admitted: Admitted::new(
+                &config.allowed_hosts,
+                &config.allowed_origins,
+                config.client_addresses(),
+            ),
+            allowed_origins: config.allowed_origins.clone(),
+            authority: Authority::new(config.admin_token.clone(), address, Guesses::new()),
             next_id: AtomicU64::new(0),
             id_prefix: OnceLock::new(),
         }
@@ -144,6 +158,21 @@ impl<E: Env> Gate<E> {
     /// What this node waits for.
     pub(crate) fn readiness(&self) -> &Readiness {
         &self.readiness
+    }
+
+    /// Whether a request may come from where it comes from.
+    pub(crate) fn admits<B>(&self, request: &axum::http::Request<B>) -> Result<(), ApiError> {
+        self.admitted.check(request, &self.members)
+    }
+
+    /// Pages of these may read what it answers.
+    pub(crate) fn allowed_origins(&self) -> &[String] {
+        &self.allowed_origins
+    }
+
+    /// What it asks of operators.
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// Whether this server is a cluster of one, for ever.

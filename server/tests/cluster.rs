@@ -6,7 +6,7 @@ mod common;
 use common::within;
 use lockwright_env::{Env, TokioEnv, sleep, timeout};
 use lockwright_server::{
-    BindError, ClusterConfig, Drain, Member, Server, ServerConfig, ServerHandle, Storage,
+    BindError, ClusterConfig, Drain, Member, Secret, Server, ServerConfig, ServerHandle, Storage,
     StoreError,
 };
 use serde_json::{Value, json};
@@ -26,6 +26,8 @@ struct Cluster {
     members: Vec<Member>,
     directory: PathBuf,
     nodes: Vec<Option<Node>>,
+    /// What its nodes know.
+    secret: Option<Secret>,
 }
 
 /// A node, in a runtime of its own: what it has started dies with it.
@@ -37,6 +39,10 @@ struct Node {
 
 impl Cluster {
     async fn start(name: &str, count: u64) -> Cluster {
+        Cluster::start_with(name, count, None).await
+    }
+
+    async fn start_with(name: &str, count: u64, secret: Option<Secret>) -> Cluster {
         let members = members(count);
         let directory =
             std::env::temp_dir().join(format!("lockwright-cluster-{name}-{}", std::process::id()));
@@ -44,6 +50,7 @@ impl Cluster {
             members,
             directory,
             nodes: Vec::new(),
+            secret,
         };
         for id in 1..=count {
             let node = cluster.node(id).await;
@@ -122,6 +129,7 @@ impl Cluster {
         let mut cluster = ClusterConfig::new(id, listen, members);
         cluster.heartbeat = Duration::from_millis(50);
         cluster.election_timeout = Duration::from_millis(300);
+        cluster.secret.clone_from(&self.secret);
         config.cluster = Some(cluster);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -240,7 +248,7 @@ async fn request(
         body => body.to_string(),
     };
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
@@ -370,7 +378,7 @@ async fn a_caller_that_hangs_up_before_its_answer_holds_nothing() {
                 let body = json!({"key": format!("{place}/{resets}/{number}"), "holder": "b"});
                 let body = body.to_string();
                 let request = format!(
-                    "POST /v1/acquire HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+                    "POST /v1/acquire HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
                     body.len()
                 );
                 let address = &cluster.members[place].client_address;
@@ -528,6 +536,31 @@ async fn the_only_voter_waits_for_its_locks_to_end_though_there_is_a_learner() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_do_not_know_the_secret_are_none() {
+    let secret = |text| Some(Secret::new(text).unwrap());
+    let ours = secret("that-of-these-nodes");
+    let mut cluster = Cluster::start_with("secret", 3, ours.clone()).await;
+    let held = cluster
+        .surely(2, "/v1/acquire", &acquire("a", "alice", "1"))
+        .await;
+    for other in [secret("that-of-other-nodes"), None] {
+        cluster.kill(2).await;
+        cluster.secret = other;
+        cluster.nodes[2] = Some(cluster.node(3).await);
+        cluster.waits(2, "no_leader").await;
+        // The others hear nothing of it, and go on.
+        cluster
+            .surely(0, "/v1/acquire", &acquire("b", "bob", "2"))
+            .await;
+    }
+    cluster.kill(2).await;
+    cluster.secret = ours;
+    cluster.nodes[2] = Some(cluster.node(3).await);
+    let seen = cluster.surely(2, "/lock/a", &Value::Null).await;
+    assert_eq!(token(&seen), token(&held));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_grows_and_shrinks_while_it_serves() {
     let mut cluster = Cluster::start("members", 3).await;
     let ask = acquire("a", "alice", "1");
@@ -612,6 +645,7 @@ async fn a_node_says_what_it_waits_for_until_it_serves() {
         directory: std::env::temp_dir()
             .join(format!("lockwright-cluster-waits-{}", std::process::id())),
         nodes: vec![None, None, None],
+        secret: None,
     };
     let first = cluster.node(1).await;
     cluster.nodes[0] = Some(first);
@@ -776,8 +810,9 @@ async fn remove_and_go(cluster: &Cluster, id: u64) {
                 let address = &member.client_address;
                 let asking = async {
                     let mut stream = TokioEnv.connect(address).await?;
-                    let asked =
-                        format!("DELETE /v1/cluster/nodes/{id} HTTP/1.1\r\nhost: x\r\n\r\n");
+                    let asked = format!(
+                        "DELETE /v1/cluster/nodes/{id} HTTP/1.1\r\nhost: localhost\r\n\r\n"
+                    );
                     stream.write_all(asked.as_bytes()).await?;
                     sleep(&TokioEnv, stay).await;
                     std::io::Result::Ok(())

@@ -26,7 +26,7 @@ impl Service {
                 false => "",
             };
             text.push_str(&format!(
-                "{method} {target} HTTP/1.1\r\nhost: x\r\n{close}content-length: {}\r\n\r\n{body}",
+                "{method} {target} HTTP/1.1\r\nhost: localhost\r\n{close}content-length: {}\r\n\r\n{body}",
                 body.len()
             ));
         }
@@ -123,7 +123,7 @@ async fn a_held_lock_is_seen_behind_many_that_wait_for_something_else() {
         let body = body.to_string();
         let mut stream = TokioEnv.connect(&service.address).await.unwrap();
         let request = format!(
-            "POST /v1/acquire HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST /v1/acquire HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -193,7 +193,7 @@ async fn the_end_of_any_lock_is_told_to_a_watcher_that_came_after_it() {
     let service = Service::start(|_| {}).await;
     let tokens = service.crowd().await;
     let mut stream = TokioEnv.connect(&service.address).await.unwrap();
-    let request = "GET /v1/watch?prefix=a HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = "GET /v1/watch?prefix=a HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut got = Vec::new();
     within(async {

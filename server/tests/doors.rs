@@ -8,6 +8,7 @@ mod common;
 
 use common::{Service, within};
 use lockwright_env::{Env, TokioEnv};
+use lockwright_server::Secret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -23,6 +24,8 @@ struct Door {
     required: Vec<String>,
     /// The schema of its body, if it takes one.
     body: Option<Value>,
+    /// Whether it is described as one for operators.
+    is_for_operators: bool,
 }
 
 /// Something right for each parameter and field, in JSON. In a query a text goes without its quotes.
@@ -129,6 +132,7 @@ async fn doors(service: &Service) -> (Vec<Door>, Value) {
                 params: named("query", false),
                 required: named("query", true),
                 body: (!schema.is_null()).then(|| resolved(&description, schema).clone()),
+                is_for_operators: !door["security"].is_null(),
             });
         }
     }
@@ -143,6 +147,7 @@ async fn doors(service: &Service) -> (Vec<Door>, Value) {
             params: params.into_iter().map(str::to_owned).collect(),
             required: vec!["namespace".to_owned()],
             body: None,
+            is_for_operators: false,
         });
     }
     (doors, description)
@@ -157,7 +162,18 @@ fn resolved<'a>(description: &'a Value, schema: &'a Value) -> &'a Value {
 
 /// Asks, and gives the status, the head and the body, of what goes on for ever only the head.
 async fn ask(service: &Service, method: &str, target: &str, body: &str) -> (u16, String, String) {
-    let mut head = format!("{method} {target} HTTP/1.1\r\nhost: x\r\n");
+    ask_as(service, "host: localhost\r\n", method, target, body).await
+}
+
+/// The same, with these lines about who asks.
+async fn ask_as(
+    service: &Service,
+    lines: &str,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> (u16, String, String) {
+    let mut head = format!("{method} {target} HTTP/1.1\r\n{lines}");
     if ["/v1", "/v1/session"].contains(&target.split('?').next().unwrap()) {
         head.push_str("connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n");
         head.push_str("sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n");
@@ -311,7 +327,9 @@ async fn a_body_where_none_is_read_is_refused_at_every_door() {
                 &door.method,
                 "connection: close\r\ntransfer-encoding: chunked",
             );
-            format!("{method} {target} HTTP/1.1\r\nhost: x\r\n{close}\r\n\r\n{chunks}0\r\n\r\n")
+            format!(
+                "{method} {target} HTTP/1.1\r\nhost: localhost\r\n{close}\r\n\r\n{chunks}0\r\n\r\n"
+            )
         };
         let got = raw(&service, &chunked("1\r\nx\r\n")).await;
         is_error(&format!("{} {target}", door.method), &got, 400, &[]);
@@ -509,7 +527,8 @@ async fn every_error_is_json_in_the_same_form() {
         let got = ask(&service, method, target, body).await;
         is_error(&format!("{method} {target}"), &got, status, &[]);
     }
-    let head = |lines: &str| format!("GET /v1/session HTTP/1.1\r\nhost: x\r\n{lines}\r\n\r\n");
+    let head =
+        |lines: &str| format!("GET /v1/session HTTP/1.1\r\nhost: localhost\r\n{lines}\r\n\r\n");
     for (lines, status) in [
         ("connection: close", 400),
         ("connection: upgrade\r\nupgrade: h2c", 400),
@@ -550,7 +569,7 @@ async fn a_body_is_read_whatever_its_content_type() {
     {
         let body = format!(r#"{{"key":"{n}","holder":"h"}}"#);
         let asked = format!(
-            "POST /v1/acquire HTTP/1.1\r\nhost: x\r\n{kind}content-length: {}\r\n\r\n{body}",
+            "POST /v1/acquire HTTP/1.1\r\nhost: localhost\r\n{kind}content-length: {}\r\n\r\n{body}",
             body.len()
         );
         assert_eq!(raw(&service, &asked).await.0, 200, "{kind}");
@@ -575,4 +594,124 @@ async fn the_front_door_says_what_this_is() {
     let (status, _, body) = ask(&service, "HEAD", "/", "").await;
     assert_eq!((status, body.as_str()), (200, ""));
     service.stop().await;
+}
+
+#[tokio::test]
+async fn pages_of_others_are_refused_at_every_door() {
+    let service = Service::start(|config| {
+        config.allowed_origins = vec!["https://ours.example".to_owned()];
+    })
+    .await;
+    for door in doors(&service).await.0 {
+        let (target, body) = (door.target(&[]), door.right_body());
+        for (lines, named) in [
+            ("host: elsewhere.example\r\n", "elsewhere.example"),
+            (
+                "host: elsewhere.example\r\norigin: http://elsewhere.example\r\n",
+                "elsewhere.example",
+            ),
+            (
+                "host: localhost\r\norigin: https://elsewhere.example\r\n",
+                "https://elsewhere.example",
+            ),
+            ("host: localhost\r\norigin: null\r\n", "null"),
+            (
+                "host: localhost\r\nsec-fetch-site: cross-site\r\nsec-fetch-mode: no-cors\r\n",
+                "another site",
+            ),
+        ] {
+            let got = ask_as(&service, lines, &door.method, &target, &body).await;
+            let asked = format!("{} {target} with {lines:?}", door.method);
+            is_error(&asked, &got, 403, &[named, "--allow-"]);
+        }
+        let ours = "host: localhost\r\norigin: https://ours.example\r\n";
+        let (status, _, body) = ask_as(&service, ours, &door.method, &target, &body).await;
+        assert_ne!(status, 403, "{door:?}: {body}");
+    }
+    // Nothing was done for them.
+    let stats = ask(&service, "GET", "/v1/stats", "").await.2;
+    let stats: Value = serde_json::from_str(&stats).unwrap();
+    assert_eq!(stats["sessions"], json!(0), "{stats}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_that_is_allowed_may_read_the_answers() {
+    let service = Service::start(|config| {
+        config.allowed_origins = vec!["https://ours.example".to_owned()];
+    })
+    .await;
+    let before = "host: localhost\r\norigin: https://ours.example\r\n\
+                  access-control-request-method: POST\r\naccess-control-request-headers: content-type\r\n";
+    let (status, head, _) = ask_as(&service, before, "OPTIONS", "/v1/acquire", "").await;
+    assert_eq!(status, 200, "{head}");
+    let ours = "host: localhost\r\norigin: https://ours.example\r\n";
+    let (_, answer, _) = ask_as(&service, ours, "GET", "/v1/stats", "").await;
+    for head in [head, answer] {
+        let head = head.to_lowercase();
+        let allowed = "\r\naccess-control-allow-origin: https://ours.example";
+        assert!(head.contains(allowed), "{head}");
+    }
+    let others = before.replace("ours", "elsewhere");
+    let (status, _, _) = ask_as(&service, &others, "OPTIONS", "/v1/acquire", "").await;
+    assert_eq!(status, 403);
+    let (_, head, _) = ask(&service, "GET", "/v1/stats", "").await;
+    assert!(
+        !head
+            .to_lowercase()
+            .contains("\r\naccess-control-allow-origin"),
+        "{head}"
+    );
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn what_operators_do_needs_their_token_at_every_door() {
+    const TOKEN: &str = "a-token-of-operators";
+    let with_token = Service::start(|config| {
+        config.admin_token = Some(Secret::new(TOKEN).unwrap());
+    })
+    .await;
+    let exposed = Service::start(|config| config.listen = "0.0.0.0:0".to_owned()).await;
+    let loopback = Service::start(|_| {}).await;
+    let ours = format!("host: localhost\r\nauthorization: Bearer {TOKEN}\r\n");
+    let mut for_operators = Vec::new();
+    for door in doors(&loopback).await.0 {
+        let (method, target, body) = (&door.method, door.target(&[]), door.right_body());
+        let asked = format!("{method} {target}");
+        let without = ask(&with_token, method, &target, &body).await;
+        let on_all = ask(&exposed, method, &target, &body).await;
+        if door.is_for_operators {
+            is_error(&asked, &without, 401, &["--admin-token-file"]);
+            let head = without.1.to_lowercase();
+            assert!(head.contains("\r\nwww-authenticate: bearer"), "{head}");
+            is_error(&asked, &on_all, 403, &["--admin-token-file"]);
+            for_operators.push(asked.clone());
+        } else {
+            assert!(![401, 403].contains(&without.0), "{asked}: {}", without.2);
+            assert!(![401, 403].contains(&on_all.0), "{asked}: {}", on_all.2);
+        }
+        let (status, _, body) = ask_as(&with_token, &ours, method, &target, &body).await;
+        assert!(![401, 403].contains(&status), "{asked}: {body}");
+        let (status, _, body) = ask(&loopback, method, &target, &door.right_body()).await;
+        assert!(![401, 403].contains(&status), "{asked}: {body}");
+    }
+    assert_eq!(
+        for_operators,
+        [
+            "POST /v1/break",
+            "POST /v1/cluster/leader",
+            "POST /v1/cluster/nodes",
+            "DELETE /v1/cluster/nodes/9",
+            "POST /v1/cluster/nodes/9/promote",
+            "DELETE /v1/sessions/x",
+        ]
+    );
+    let wrong = "host: localhost\r\nauthorization: Bearer a-token-of-somebody\r\n";
+    let got = ask_as(&with_token, wrong, "DELETE", "/v1/sessions/x", "").await;
+    is_error("a wrong token", &got, 401, &["is another one"]);
+    assert!(!got.2.contains(TOKEN));
+    for service in [with_token, exposed, loopback] {
+        service.stop().await;
+    }
 }

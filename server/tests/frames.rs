@@ -531,7 +531,7 @@ async fn health_is_plain_http() {
     let service = Service::start(|_| {}).await;
     let mut stream = TokioEnv.connect(&service.address).await.unwrap();
     stream
-        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         .await
         .unwrap();
     let mut text = String::new();

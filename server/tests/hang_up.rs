@@ -55,7 +55,8 @@ impl Service {
     }
 
     async fn get(&self, target: &str) -> Value {
-        let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         let (status, body) = answer(&mut caller(self.send(&request))).await;
         assert_eq!(status, 200, "{body}");
         body
@@ -85,7 +86,8 @@ impl Service {
         let line = format!("requests_granted_total {grants}\n");
         within(async {
             loop {
-                let request = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+                let request =
+                    "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
                 let mut text = String::new();
                 let mut stream = caller(self.send(request));
                 stream.read_to_string(&mut text).await.unwrap();
@@ -123,7 +125,7 @@ fn hang_up(stream: StdStream, end: End) -> Option<StdStream> {
 
 fn acquire(version: &str, body: &str) -> String {
     format!(
-        "POST /v1/acquire HTTP/{version}\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /v1/acquire HTTP/{version}\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
 }
@@ -151,17 +153,17 @@ fn requests() -> Vec<(&'static str, String, u64)> {
         ),
         (
             "by name",
-            "POST /lock/named HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(),
+            "POST /lock/named HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
             1,
         ),
         (
             "pipelined",
-            format!("{again}POST /lock/second HTTP/1.1\r\nhost: x\r\n\r\n"),
+            format!("{again}POST /lock/second HTTP/1.1\r\nhost: localhost\r\n\r\n"),
             2,
         ),
         (
             "behind another",
-            format!("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n{again}"),
+            format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n{again}"),
             1,
         ),
     ]
@@ -181,7 +183,8 @@ async fn who_hung_up_before_its_answer_holds_nothing() {
                     caller(service.send(&acquire("1.1", r#"{"key":"next","holder":"b"}"#)));
                 let (status, body) = answer(&mut next).await;
                 assert_eq!(status, 200, "{what}: {body}");
-                let unlock = "DELETE /lock/next HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+                let unlock =
+                    "DELETE /lock/next HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
                 assert_eq!(answer(&mut caller(service.send(unlock))).await.0, 200);
                 service.until_free(&what).await;
                 if let Some(rest) = rest {
@@ -250,12 +253,13 @@ async fn who_hangs_up_as_it_is_granted_holds_nothing() {
         let service = Service::at(directory).await;
         for end in ENDS {
             for release_first in [true, false] {
-                let lock = "POST /lock/l HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+                let lock = "POST /lock/l HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
                 assert_eq!(answer(&mut caller(service.send(lock))).await.0, 200);
                 let body = r#"{"key":"l","holder":"b","wait_ms":"forever"}"#;
                 let waiting = service.send(&acquire("1.1", body));
                 service.until(|usage| usage.waiting_calls == 1).await;
-                let unlock = "DELETE /lock/l HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+                let unlock =
+                    "DELETE /lock/l HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
                 let (released, rest);
                 if release_first {
                     released = service.send(unlock);

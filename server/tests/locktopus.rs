@@ -36,7 +36,8 @@ impl Service {
     /// What plain HTTP gives for a path.
     async fn get(&self, path: &str, headers: &str) -> String {
         let mut stream = TokioEnv.connect(&self.address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: {headers}\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {headers}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         within(stream.read_to_string(&mut answer)).await.unwrap();

@@ -65,6 +65,8 @@ pub enum Stream {
     ClusterOperator = 106,
     /// What the clients of profile `cluster` do more of.
     ClusterCrowd = 107,
+    /// Whether the nodes of profile `cluster` have a secret.
+    ClusterSecret = 108,
     /// Those who come to the server of profile `service` over HTTP, without a session.
     ServiceHttp = 72,
     /// Which of them ask with the id of a request for something else.

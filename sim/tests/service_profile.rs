@@ -45,6 +45,11 @@ fn every_kind_of_trouble_is_drawn() {
             Knock::Acquire => "acquire",
             Knock::Garbage => "garbage",
             Knock::Silence => "silence",
+            Knock::Page => "page",
+            Knock::Rebound => "rebound",
+            Knock::Operator => "operator",
+            Knock::Guess => "guess",
+            Knock::Node => "node",
         }));
         let mut clocks = plan.hosts.iter().chain([&plan.server.clock]);
         drifts += usize::from(clocks.clone().any(|clock| clock.drift_ppm != 0));
@@ -73,7 +78,7 @@ fn every_kind_of_trouble_is_drawn() {
     // Three ways to cut, two places each to reset, crash and pause, a hold and a slow link; three
     // troubles of the disk, no power, two ways to lose the end of the log, and a stop that waits.
     assert_eq!(kinds.len(), 18, "{kinds:?}");
-    assert_eq!(knocks.len(), 4, "{knocks:?}");
+    assert_eq!(knocks.len(), 9, "{knocks:?}");
     let counts = [drifts, jumps, few_connections, shorter_renewals, disks];
     let over_http = [
         http, impatient, retries, twice, by_path, hangs_up, forgotten,

@@ -2,7 +2,7 @@
 
 use super::{agreement, inspect, ls};
 use crate::{
-    cli::{Format, Target, name},
+    cli::{Format, Operator, Target, name},
     exit::{Exit, Failure},
     http::{Api, Asked, LockFacts, Owner, Patience, owner, understood},
     output,
@@ -25,6 +25,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     format: Format,
+
+    #[command(flatten)]
+    operator: Operator,
 
     /// The path
     path: String,
@@ -53,12 +56,13 @@ Examples:
   lockwright break deploy/web --owner alice --id 7            # also when it waits
   lockwright break deploy/web --owner session:GxW0_NLPcLU
 
-Exit codes: 0 broken; 1 refused (not_held, stale_token, unknown_lock), or the answer was no; 2 usage;
+Exit codes: 0 broken; 1 refused (unauthorized, not_held, stale_token, unknown_lock), or the answer was no; 2 usage;
 69 no server.";
 
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
-    let api = Api::new(&args.target, args.format.json);
+    let token = args.operator.admin_token_file.as_deref();
+    let api = Api::new(&args.target, args.format.json).for_operator(token)?;
     if !args.yes && !confirmed(args, &api)? {
         return Err(Failure::new(Exit::REFUSED, "nothing was broken"));
     }

@@ -11,7 +11,10 @@ use lockwright_client::DurationMs;
 use lockwright_protocol::cluster::{ClusterView, NewLeader, NewNode, NodeRole};
 use lockwright_server::Member;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 /// Show the nodes of a cluster, add and remove some, and say who leads.
 ///
@@ -28,6 +31,10 @@ pub(crate) struct Args {
     /// Print JSON, an object a line
     #[arg(long, global = true)]
     json: bool,
+
+    /// The file that has the nodes' admin token, for nodes that ask for one; `status` needs none
+    #[arg(long, value_name = "FILE", global = true)]
+    admin_token_file: Option<PathBuf>,
 
     #[command(subcommand)]
     what: What,
@@ -93,6 +100,7 @@ Exit codes: 0 done; 1 refused (conflict, ...), or `status` knows of no leader th
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     let api = Api::of_cluster(args.servers.clone(), args.json);
+    let api = api.for_operator(args.admin_token_file.as_deref())?;
     let mut asked = None;
     let answer = match &args.what {
         What::Status => {

@@ -2,7 +2,7 @@
 
 use super::{agreement, ls};
 use crate::{
-    cli::{Format, Target, name},
+    cli::{Format, Operator, Target, name},
     exit::{Exit, Failure},
     http::{Api, LockFacts, Owner, in_path, pages, understood},
     output,
@@ -24,6 +24,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     format: Format,
 
+    #[command(flatten)]
+    operator: Operator,
+
     /// The session, as `lockwright sessions` shows it
     #[arg(value_parser = name)]
     session: Name,
@@ -38,11 +41,12 @@ Examples:
   lockwright sessions
   lockwright end-session GxW0_NLPcLU --yes
 
-Exit codes: 0 it has ended; 1 refused (unknown_session), or the answer was no; 2 usage; 69 no server.";
+Exit codes: 0 it has ended; 1 refused (unauthorized, unknown_session), or the answer was no; 2 usage; 69 no server.";
 
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
-    let api = Api::new(&args.target, args.format.json);
+    let token = args.operator.admin_token_file.as_deref();
+    let api = Api::new(&args.target, args.format.json).for_operator(token)?;
     if !args.yes && !confirmed(args, &api)? {
         return Err(Failure::new(Exit::REFUSED, "no session was ended"));
     }

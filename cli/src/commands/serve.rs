@@ -3,9 +3,10 @@
 mod cluster;
 
 use crate::{
+    cli,
     exit::{Exit, Failure},
     logging::{self, LogFormat, LogLevel},
-    os, output, units,
+    os, output, secrets, units,
 };
 use cluster::Cluster;
 use lockwright_client::DurationMs;
@@ -31,7 +32,7 @@ use tracing::{error, info, warn};
 pub(crate) struct Args {
     /// Where to listen, as host:port; port 0 takes a free one [default: 127.0.0.1:9009, or of a
     /// node of a cluster its client address in --peers]
-    #[arg(long, value_name = "ADDR", value_parser = crate::cli::address)]
+    #[arg(long, value_name = "ADDR", value_parser = cli::address)]
     listen: Option<String>,
 
     /// Keep locks, sessions and tokens in this directory; it is created if it is not there
@@ -63,6 +64,9 @@ pub(crate) struct Args {
     usage: UsageLog,
 
     #[command(flatten)]
+    access: Access,
+
+    #[command(flatten)]
     cluster: Cluster,
 
     #[command(flatten)]
@@ -88,6 +92,28 @@ struct UsageLog {
     /// was held, and how it ended
     #[arg(long)]
     log_locks: bool,
+}
+
+/// Who may ask the server.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Access")]
+struct Access {
+    /// Another name by which clients reach the server, without a port; *.example.net is all below one, * every
+    /// name. Addresses, localhost, this machine's name, and what --listen and --peers name, are known. Requests
+    /// for other names are refused: a web page may have been given the server's address
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = cli::host)]
+    allow_host: Vec<String>,
+
+    /// Origins of web pages that may use the server from a browser, such as https://example.net; * is all.
+    /// Those of others are refused
+    #[arg(long, value_name = "ORIGIN,..", value_delimiter = ',', value_parser = cli::origin)]
+    allow_origin: Vec<String>,
+
+    /// The file with a secret that operators must send to break locks, end sessions, and change the
+    /// cluster (as `Authorization: Bearer`, or with the same option of those commands). Without it only a server
+    /// that listens on loopback does that, for everybody
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
 }
 
 /// How much connections may do.
@@ -197,7 +223,8 @@ const STUCK: Duration = Duration::from_secs(5);
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     let storage = storage(args)?;
-    let config = config(args, storage)?;
+    let mut config = config(args, storage)?;
+    config.allowed_hosts.extend(os::host_name());
     // Its caller may have blocked them, and then it could not be ended.
     os::unblock([NixSignal::SIGTERM, NixSignal::SIGINT])
         .map_err(|error| Failure::new(Exit::REFUSED, format!("cannot start: {error}")))?;
@@ -256,6 +283,11 @@ fn config(args: &Args, storage: Storage) -> Result<ServerConfig, Failure> {
     config.stats_interval = args.usage.stats_interval.map(units::std);
     config.log_clients = args.usage.log_clients;
     config.log_locks = args.usage.log_locks;
+    config.allowed_hosts.clone_from(&args.access.allow_host);
+    config.allowed_origins.clone_from(&args.access.allow_origin);
+    let token = args.access.admin_token_file.as_deref();
+    let token = token.map(|file| secrets::read("--admin-token-file", file));
+    config.admin_token = token.transpose()?;
     config.drain = args.drain.into();
     config.drain_timeout = units::std(args.drain_timeout);
     let limits = &args.limits;

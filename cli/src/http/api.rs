@@ -8,11 +8,13 @@ use super::{
 use crate::{
     cli::Target,
     exit::{Exit, Failure},
-    output,
+    output, secrets,
 };
+use lockwright_server::Secret;
 use serde_json::{Map, Value};
 use std::{
     io::{self, Read},
+    path::Path,
     time::Duration,
 };
 use ureq::{
@@ -36,6 +38,8 @@ pub(crate) struct Api {
     /// None when what is asked for is not about locks.
     namespace: Option<String>,
     json: bool,
+    /// What an operator shows.
+    admin_token: Option<Secret>,
 }
 
 /// How long an answer may take.
@@ -126,7 +130,17 @@ impl Api {
             servers: Servers::new(servers),
             namespace,
             json,
+            admin_token: None,
         }
+    }
+
+    /// The same, asked by an operator.
+    pub(crate) fn for_operator(self, token_file: Option<&Path>) -> Result<Api, Failure> {
+        let read = |file| secrets::read("--admin-token-file", file);
+        Ok(Api {
+            admin_token: token_file.map(read).transpose()?,
+            ..self
+        })
     }
 
     /// Asks for something in the namespace.
@@ -295,9 +309,12 @@ impl Api {
             Patience::For(wait) => Some(wait.saturating_add(ANSWER)),
             Patience::Forever => None,
         };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("http://{server}{path}"));
+        if let Some(token) = &self.admin_token {
+            request = request.header("authorization", format!("Bearer {}", token.reveal()));
+        }
         let sent = match body {
             Some(body) => {
                 let request = request.header("content-type", "application/json");

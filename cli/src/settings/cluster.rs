@@ -18,10 +18,11 @@ const MEMBERS: &str = "members";
 const PEERS: &str = "peers";
 
 /// The other keys, and the options that they stand for.
-const KEYS: [(&str, &str); 6] = [
+const KEYS: [(&str, &str); 7] = [
     ("id", "id"),
     ("listen", "peer_listen"),
     ("name", "cluster_name"),
+    ("secret_file", "cluster_secret_file"),
     ("heartbeat", "heartbeat"),
     ("election_timeout", "election_timeout"),
     ("node_timeout", "node_timeout"),

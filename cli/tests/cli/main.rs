@@ -1,5 +1,6 @@
 //! The binary as people and programs use it.
 
+mod access;
 mod bench;
 mod cluster;
 mod labels;

@@ -464,11 +464,11 @@ fn a_reader_of_the_log_that_is_stuck_holds_up_nothing_and_learns_what_it_has_los
         .flat_map(|_| ["POST", "DELETE"])
         .map(|method| {
             format!(
-                "{method} /lock/{path}?holder=h HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+                "{method} /lock/{path}?holder=h HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"
             )
         })
         .collect();
-    let last = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let last = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let mut stream = TcpStream::connect(&server.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut writing = stream.try_clone().unwrap();
@@ -566,7 +566,7 @@ fn a_reader_of_stderr_that_is_stuck_does_not_hold_up_the_end() {
 
 fn is_draining(server: &Server) -> bool {
     let mut stream = TcpStream::connect(&server.address).unwrap();
-    let ready = "GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let ready = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(ready.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

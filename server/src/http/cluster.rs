@@ -1,6 +1,7 @@
 //! `/v1/cluster`: which nodes there are, for operators.
 
 use super::{
+    authority::Operator,
     body::{InPath, Nothing, Object, Params},
     error::ApiError,
 };
@@ -27,6 +28,7 @@ pub(super) async fn view<E: Env>(
 }
 
 pub(super) async fn add<E: Env>(
+    _: Operator,
     State(gate): State<Arc<Gate<E>>>,
     Object(new): Object<NewNode>,
 ) -> Answer {
@@ -50,6 +52,7 @@ pub(super) async fn add<E: Env>(
 }
 
 pub(super) async fn promote<E: Env>(
+    _: Operator,
     State(gate): State<Arc<Gate<E>>>,
     InPath(id): InPath<u64>,
     Params(Nothing {}): Params<Nothing>,
@@ -63,6 +66,7 @@ pub(super) async fn promote<E: Env>(
 }
 
 pub(super) async fn remove<E: Env>(
+    _: Operator,
     State(gate): State<Arc<Gate<E>>>,
     InPath(id): InPath<u64>,
     Params(Nothing {}): Params<Nothing>,
@@ -94,6 +98,7 @@ pub(super) async fn remove<E: Env>(
 }
 
 pub(super) async fn lead<E: Env>(
+    _: Operator,
     State(gate): State<Arc<Gate<E>>>,
     Object(new): Object<NewLeader>,
 ) -> Answer {

@@ -42,7 +42,9 @@ pub(crate) async fn serve<E: Env>(
         let busy = Busy::begin(of_activity.clone(), of_service.env().clone());
         let busy = Open(Arc::new(busy));
         request.extensions_mut().insert(busy.clone());
-        let refused = well_encoded(request.uri()).err();
+        let refused = well_encoded(request.uri())
+            .and_then(|()| of_service.admits(&request))
+            .err();
         let response = hyper::service::Service::call(&router, request);
         let (gate, owed) = (of_service.clone(), owed.clone());
         async move {

@@ -8,8 +8,8 @@ use crate::{
 use axum::{
     Json,
     extract::ws::rejection::WebSocketUpgradeRejection,
-    http::{Method, StatusCode, Uri},
-    response::{IntoResponse, Response},
+    http::{Method, StatusCode, Uri, header},
+    response::{AppendHeaders, IntoResponse, Response},
 };
 use lockwright_engine::{Claim, EndReason, ErrorCode, FirstRequest, Mode, PathError, Refusal};
 use lockwright_protocol::{
@@ -214,7 +214,10 @@ impl From<Unavailable> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(self.body)).into_response()
+        // HTTP says so of this status.
+        let challenge = (self.status == StatusCode::UNAUTHORIZED)
+            .then(|| AppendHeaders([(header::WWW_AUTHENTICATE, "Bearer")]));
+        (self.status, challenge, Json(self.body)).into_response()
     }
 }
 

@@ -12,7 +12,10 @@ use lockwright_protocol::http::{
     ReleaseBody, Released, RenewBody, Renewed, ResourceView, SessionEnded, SessionPage, Stats,
     WatchLine,
 };
-use utoipa::OpenApi;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -48,9 +51,27 @@ use utoipa::OpenApi;
         readyz,
         openapi_json,
         session
-    )
+    ),
+    modifiers(&Schemes)
 )]
 struct Description;
+
+/// How operators say who they are.
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let token = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some(
+                "What is in the server's `--admin-token-file`. A server that listens on loopback and has none \
+                 needs none; one that others reach and has none refuses what operators do.",
+            ))
+            .build();
+        let components = description.components.get_or_insert_default();
+        components.add_security_scheme("admin_token", SecurityScheme::Http(token));
+    }
+}
 
 /// The description.
 pub(super) async fn describe(
@@ -75,7 +96,8 @@ fn front() {}
 fn cluster() {}
 
 /// Adds a node, which gets a copy of all and does not vote. Only the leader does it.
-#[utoipa::path(post, path = "/v1/cluster/nodes", request_body = NewNode, responses(
+#[utoipa::path(post, path = "/v1/cluster/nodes",
+    security(("admin_token" = [])), request_body = NewNode, responses(
     (status = 200, description = "The nodes from now on", body = ClusterView),
     (status = 409, description = "`conflict`: it cannot be as the cluster is", body = ErrorBody),
     (status = 503, description = "`unavailable`: another node leads, or none", body = ErrorBody)
@@ -84,6 +106,7 @@ fn add_node() {}
 
 /// Removes a node. Only the leader does it, and not itself.
 #[utoipa::path(delete, path = "/v1/cluster/nodes/{id}",
+    security(("admin_token" = [])),
     params(("id" = u64, Path, description = "The node")),
     responses(
         (status = 200, description = "The nodes from now on", body = ClusterView),
@@ -95,6 +118,7 @@ fn remove_node() {}
 
 /// Has a node vote that has a copy of nearly all. Only the leader does it.
 #[utoipa::path(post, path = "/v1/cluster/nodes/{id}/promote",
+    security(("admin_token" = [])),
     params(("id" = u64, Path, description = "The node")),
     responses(
         (status = 200, description = "The nodes from now on", body = ClusterView),
@@ -105,7 +129,8 @@ fn remove_node() {}
 fn promote_node() {}
 
 /// Has a voter lead. Only the leader does it.
-#[utoipa::path(post, path = "/v1/cluster/leader", request_body = NewLeader, responses(
+#[utoipa::path(post, path = "/v1/cluster/leader",
+    security(("admin_token" = [])), request_body = NewLeader, responses(
     (status = 200, description = "It leads", body = ClusterView),
     (status = 409, description = "`conflict`: it cannot be as the cluster is", body = ErrorBody),
     (status = 503, description = "`unavailable`: another node leads, or none", body = ErrorBody)
@@ -278,7 +303,8 @@ fn watch() {}
 /// An operator ends what is held at exactly one path, by any owner; or with `owner` the requests of
 /// that one, those that wait too. At once it ends at most 10,000 requests, and no more than 16 MiB of them:
 /// then `more` is true in the answer, and asking again ends the next ones. Without `more` all are ended.
-#[utoipa::path(post, path = "/v1/break", request_body = BreakBody, responses(
+#[utoipa::path(post, path = "/v1/break",
+    security(("admin_token" = [])), request_body = BreakBody, responses(
     (status = 200, description = "It is broken", body = Broken),
     (status = 400, description = "`invalid_request` or `invalid_path`", body = ErrorBody),
     (status = 409, description = "`stale_token` or `not_held`; with `owner` also `unknown_lock`",
@@ -289,6 +315,7 @@ fn break_lock() {}
 /// An operator ends a session, and with it all its requests, however many. Its client is told. `requests`
 /// counts them; `locks` tells of the first 10,000 at most, and of no more than 16 MiB.
 #[utoipa::path(delete, path = "/v1/sessions/{session}",
+    security(("admin_token" = [])),
     params(
         ("session" = String, Path, description = "Its name"),
         ("namespace" = Option<String>, Query, description = "The lock space, if not `default`")

@@ -2,6 +2,7 @@
 //! sessions of others.
 
 use super::{
+    authority::Operator,
     body::{InPath, Object, Params},
     error::ApiError,
     namespace, path,
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use tracing::info;
 
 pub(super) async fn break_lock<E: Env>(
+    _: Operator,
     State(gate): State<Arc<Gate<E>>>,
     Object(body): Object<BreakBody>,
 ) -> Result<Json<Broken>, ApiError> {
@@ -108,6 +110,7 @@ pub(super) struct Where {
 
 /// Ends a session, and with it all its requests.
 pub(super) async fn end_session<E: Env>(
+    _: Operator,
     State(gate): State<Arc<Gate<E>>>,
     InPath(session): InPath<String>,
     Params(asked): Params<Where>,

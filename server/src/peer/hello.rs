@@ -1,8 +1,11 @@
 //! The handshake: who speaks, to whom, of which cluster, in which version, and from which disk.
 //!
 //! Before anything else both sides send eight bytes: four that say what this is, and the version. So
-//! every version can tell every other one that it does not understand it. Then the one that called
-//! says [`Hello`], and the other one answers.
+//! every version can tell every other one that it does not understand it. Then each says whether the
+//! cluster has a secret, and a number that it has drawn. With a secret both prove that they know it, the one
+//! that called first: by the HMAC (RFC 2104) of both numbers and of which side it is, so that no proof is of use
+//! on another link or in the other direction. Then the one that called says [`Hello`], and the other one answers.
+//! Nothing longer is read of a node that has not proved what it has to.
 //!
 //! A node whose disk is not the one that it joined with has forgotten its vote and its log: counted
 //! as itself it could break what was promised, so nobody listens to it. A node may have been given
@@ -12,7 +15,7 @@
 //! does not count: after a restart nothing may be, until these two have spoken with each other.
 
 use super::wire;
-use crate::{machine::NodeRecord, proposal::DiskId};
+use crate::{Secret, machine::NodeRecord, proposal::DiskId};
 use serde::{Deserialize, Serialize};
 use std::{fmt, io, sync::Arc};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -20,7 +23,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const MAGIC: [u8; 4] = *b"LWPL";
 
 /// The version of what nodes say to each other.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
+
+/// The longest hello and answer to one, in bytes: both are names and numbers.
+const HELLO_BYTES_MAX: usize = 4096;
+
+/// Bytes of a number that is drawn for each link.
+const NONCE_BYTES: usize = 32;
+
+/// A number that is drawn for a link.
+type Nonce = [u8; NONCE_BYTES];
 
 /// What a link is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +50,8 @@ pub(crate) enum Purpose {
 pub(crate) struct Identity {
     /// The name of its cluster.
     pub(crate) cluster: String,
+    /// What the nodes of the cluster know, if they must.
+    pub(crate) secret: Option<Secret>,
     /// Its id.
     pub(crate) node: u64,
     /// Its disk.
@@ -110,10 +124,29 @@ pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
         standing: Standing::of(identity),
         purpose,
     };
-    stream.write_all(&preface()).await?;
+    let ours = Opening::of(identity);
+    stream.write_all(&ours.bytes()).await?;
+    let theirs = Opening::read(stream).await?;
+    if let Some(secret) = ours.secret_with(&theirs, identity)? {
+        let parts = Proof::OfCaller.parts(&ours, &theirs);
+        stream.write_all(&secret.proof(&parts)).await?;
+        let mut proof = [0; PROOF_BYTES];
+        let read = stream.read_exact(&mut proof).await;
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => refused(format!(
+                "node {to} does not take the cluster secret of this node"
+            )),
+            _ => error,
+        })?;
+        let parts = Proof::OfCalled.parts(&ours, &theirs);
+        if !secret.is_proved(&parts, &proof) {
+            return Err(refused(format!(
+                "node {to} does not know the cluster secret"
+            )));
+        }
+    }
     wire::write(stream, &hello).await?;
-    check_preface(stream).await?;
-    match wire::read(stream).await? {
+    match wire::read_at_most(stream, HELLO_BYTES_MAX).await? {
         Answer::Welcome(standing) => {
             check_disk(identity, to, standing)?;
             Ok(Known {
@@ -130,9 +163,22 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     identity: &Identity,
 ) -> io::Result<(u64, Purpose)> {
-    stream.write_all(&preface()).await?;
-    check_preface(stream).await?;
-    let hello: Hello = wire::read(stream).await?;
+    let ours = Opening::of(identity);
+    stream.write_all(&ours.bytes()).await?;
+    let theirs = Opening::read(stream).await?;
+    if let Some(secret) = ours.secret_with(&theirs, identity)? {
+        let mut proof = [0; PROOF_BYTES];
+        stream.read_exact(&mut proof).await?;
+        if !secret.is_proved(&Proof::OfCaller.parts(&theirs, &ours), &proof) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it does not know the cluster secret",
+            ));
+        }
+        let parts = Proof::OfCalled.parts(&theirs, &ours);
+        stream.write_all(&secret.proof(&parts)).await?;
+    }
+    let hello: Hello = wire::read_at_most(stream, HELLO_BYTES_MAX).await?;
     if let Err(error) = check(identity, &hello) {
         wire::write(stream, &Answer::Refused(error.to_string())).await?;
         return Err(error);
@@ -198,11 +244,80 @@ fn check_disk(identity: &Identity, node: u64, standing: Standing) -> io::Result<
     )))
 }
 
-fn preface() -> [u8; 8] {
-    let mut preface = [0; 8];
-    preface[..4].copy_from_slice(&MAGIC);
-    preface[4..].copy_from_slice(&VERSION.to_le_bytes());
-    preface
+/// Bytes of a proof.
+const PROOF_BYTES: usize = 32;
+
+/// What both sides say first, behind the eight bytes that every version sends.
+struct Opening {
+    has_secret: bool,
+    nonce: Nonce,
+}
+
+impl Opening {
+    fn of(identity: &Identity) -> Opening {
+        let mut nonce = [0; NONCE_BYTES];
+        // Nothing is proved without a secret.
+        if identity.secret.is_some() {
+            getrandom::fill(&mut nonce).expect("the system has randomness to give");
+        }
+        Opening {
+            has_secret: identity.secret.is_some(),
+            nonce,
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.push(self.has_secret.into());
+        bytes.extend_from_slice(&self.nonce);
+        bytes
+    }
+
+    async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Opening> {
+        check_preface(stream).await?;
+        let mut has_secret = [0];
+        stream.read_exact(&mut has_secret).await?;
+        let mut nonce = [0; NONCE_BYTES];
+        stream.read_exact(&mut nonce).await?;
+        Ok(Opening {
+            has_secret: has_secret != [0],
+            nonce,
+        })
+    }
+
+    /// The secret, if both sides have one; an error if only one has.
+    fn secret_with<'a>(
+        &self,
+        theirs: &Opening,
+        identity: &'a Identity,
+    ) -> io::Result<Option<&'a Secret>> {
+        let why = match (self.has_secret, theirs.has_secret) {
+            (true, true) if self.nonce == theirs.nonce => "it says what this node says",
+            (true, true) | (false, false) => return Ok(identity.secret.as_ref()),
+            (true, false) => "it has no cluster secret, and this node has one",
+            (false, true) => "it has a cluster secret, and this node has none",
+        };
+        Err(refused(format!("{why} (--cluster-secret-file)")))
+    }
+}
+
+/// Which side proves something.
+#[derive(Clone, Copy)]
+enum Proof {
+    OfCaller,
+    OfCalled,
+}
+
+impl Proof {
+    /// What is proved to have been said.
+    fn parts<'a>(self, caller: &'a Opening, called: &'a Opening) -> [&'a [u8]; 3] {
+        let side: &[u8] = match self {
+            Proof::OfCaller => b"lockwright link: caller",
+            Proof::OfCalled => b"lockwright link: called",
+        };
+        [side, &caller.nonce, &called.nonce]
+    }
 }
 
 async fn check_preface<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<()> {
@@ -248,6 +363,7 @@ mod tests {
     fn identity(node: u64) -> Identity {
         Identity {
             cluster: "c".to_owned(),
+            secret: None,
             node,
             disk: DiskId(node),
             known: Arc::new(|_| None),
@@ -257,10 +373,10 @@ mod tests {
 
     async fn meet(caller: &Identity, to: u64, called: &Identity) -> (io::Result<Known>, bool) {
         let (mut here, mut there) = tokio::io::duplex(1024);
-        let (known, answered) = tokio::join!(
-            call(&mut here, caller, to, Purpose::Raft),
-            answer(&mut there, called)
-        );
+        // A side that gives up closes the link.
+        let calling = async move { call(&mut here, caller, to, Purpose::Raft).await };
+        let answering = async move { answer(&mut there, called).await };
+        let (known, answered) = tokio::join!(calling, answering);
         (known, answered.is_ok())
     }
 
@@ -285,6 +401,80 @@ mod tests {
         assert!(known.unwrap_err().to_string().contains("this is node 2"));
         let (known, _) = meet(&identity(2), 2, &identity(2)).await;
         assert!(known.unwrap_err().to_string().contains("as this one"));
+    }
+
+    #[tokio::test]
+    async fn with_a_secret_only_those_meet_that_know_it() {
+        let knows = |node, secret: Option<&str>| Identity {
+            secret: secret.map(|text| Secret::new(text).unwrap()),
+            ..identity(node)
+        };
+        let (ours, other) = (Some("0123456789abcdef"), Some("0123456789abcdeg"));
+        let (known, answered) = meet(&knows(1, ours), 2, &knows(2, ours)).await;
+        assert!(known.is_ok() && answered);
+        for (caller, called, expected) in [
+            (ours, other, "does not take the cluster secret"),
+            (ours, None, "it has no cluster secret"),
+            (None, ours, "it has a cluster secret"),
+        ] {
+            let (known, answered) = meet(&knows(1, caller), 2, &knows(2, called)).await;
+            let error = known.unwrap_err().to_string();
+            assert!(!answered && error.contains(expected), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_said_on_a_link_proves_nothing_on_another_one() {
+        let secret = Secret::new("0123456789abcdef").unwrap();
+        let knows = |node| Identity {
+            secret: Some(secret.clone()),
+            ..identity(node)
+        };
+        // All that node 1 said to node 2 once.
+        let (mut here, mut there) = tokio::io::duplex(1024);
+        let (node_1, node_2) = (knows(1), knows(2));
+        let calling = call(&mut here, &node_1, 2, Purpose::Look);
+        let overhearing = async {
+            let mut opening = vec![0; 41];
+            there.read_exact(&mut opening).await.unwrap();
+            there
+                .write_all(&Opening::of(&node_2).bytes())
+                .await
+                .unwrap();
+            let mut proof = vec![0; PROOF_BYTES];
+            there.read_exact(&mut proof).await.unwrap();
+            drop(there);
+            (opening, proof)
+        };
+        let (_, (opening, proof)) = tokio::join!(calling, overhearing);
+        let (mut here, mut there) = tokio::io::duplex(1024);
+        here.write_all(&[opening, proof].concat()).await.unwrap();
+        let error = answer(&mut there, &node_2).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        // Nor what the other side has said itself.
+        let (mut here, mut there) = tokio::io::duplex(1024);
+        let mirroring = async {
+            let mut said = [0; 41];
+            here.read_exact(&mut said).await.unwrap();
+            here.write_all(&said).await.unwrap();
+        };
+        let (answered, ()) = tokio::join!(answer(&mut there, &node_2), mirroring);
+        assert!(
+            answered
+                .unwrap_err()
+                .to_string()
+                .contains("says what this node says")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_long_hello_is_not_read() {
+        let (mut here, mut there) = tokio::io::duplex(1 << 16);
+        let called = identity(2);
+        here.write_all(&Opening::of(&called).bytes()).await.unwrap();
+        here.write_all(&(60_u32 << 20).to_le_bytes()).await.unwrap();
+        let error = answer(&mut there, &called).await.unwrap_err();
+        assert!(error.to_string().contains("a frame of"), "{error}");
     }
 
     #[tokio::test]

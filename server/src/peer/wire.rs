@@ -31,10 +31,18 @@ pub(crate) async fn write<T: Serialize, W: AsyncWrite + Unpin>(
 pub(crate) async fn read<T: DeserializeOwned, R: AsyncRead + Unpin>(
     stream: &mut R,
 ) -> io::Result<T> {
+    read_at_most(stream, FRAME_BYTES_MAX).await
+}
+
+/// Reads a frame that is no longer than this.
+pub(super) async fn read_at_most<T: DeserializeOwned, R: AsyncRead + Unpin>(
+    stream: &mut R,
+    bytes_max: usize,
+) -> io::Result<T> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;
     let length = u32::from_le_bytes(length);
-    if usize::try_from(length).map_or(true, |length| length > FRAME_BYTES_MAX) {
+    if usize::try_from(length).map_or(true, |length| length > bytes_max) {
         return Err(invalid(&format!("a frame of {length} bytes")));
     }
     // It grows as bytes come: a length alone takes no memory.

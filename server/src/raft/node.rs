@@ -15,7 +15,7 @@ use super::{
     types::{Raft, Stopped, Types},
 };
 use crate::{
-    Member, ServerConfig,
+    Member, Secret, ServerConfig,
     machine::{Machine, NodeRecord},
     peer::{Dialer, Identity, Link},
     proposal::{DiskId, Proposal},
@@ -114,7 +114,7 @@ impl Node {
         let cluster = config.cluster.as_ref();
         let dialer = cluster.map(|cluster| Dialer {
             env: env.clone(),
-            identity: identity(&owner, &state, &log),
+            identity: identity(&owner, cluster.secret.clone(), &state, &log),
             patience: cluster.election_timeout,
         });
         let lost = Lost::default();
@@ -470,10 +470,11 @@ async fn own(store: &Store, config: &ServerConfig) -> Result<Owner, StoreError> 
     Ok(owner)
 }
 
-fn identity(owner: &Owner, state: &State, log: &Log) -> Identity {
+fn identity(owner: &Owner, secret: Option<Secret>, state: &State, log: &Log) -> Identity {
     let (state, log) = (state.clone(), log.clone());
     Identity {
         cluster: owner.cluster.clone(),
+        secret,
         node: owner.node,
         disk: owner.disk,
         last_entry: {

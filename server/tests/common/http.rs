@@ -12,7 +12,7 @@ use tokio::{
 pub(crate) async fn send(address: &str, method: &str, target: &str, body: &str) -> TcpStream {
     let mut stream = TokioEnv.connect(address).await.unwrap();
     let request = format!(
-        "{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -237,6 +237,16 @@ pub enum Knock {
     Garbage,
     /// To connect and say nothing.
     Silence,
+    /// To lock something as a page of another site in a browser.
+    Page,
+    /// The same under a name that was made to mean the server.
+    Rebound,
+    /// To end somebody's session as an operator, without the token.
+    Operator,
+    /// The same with a token of its own.
+    Guess,
+    /// To open a link as a node, without the secret of the cluster.
+    Node,
 }
 
 impl fmt::Display for Knock {
@@ -246,6 +256,11 @@ impl fmt::Display for Knock {
             Knock::Acquire => "ask for a lock without a session",
             Knock::Garbage => "send what is no message",
             Knock::Silence => "connect and say nothing",
+            Knock::Page => "lock something as a page of another site",
+            Knock::Rebound => "lock something as a page whose name means the server",
+            Knock::Operator => "end a session without the admin token",
+            Knock::Guess => "end a session with a wrong admin token",
+            Knock::Node => "open a link without the cluster's secret",
         })
     }
 }

@@ -1,9 +1,9 @@
 //! What makes a server a node of a cluster.
 
-use crate::{cli, exit::Failure, units};
+use crate::{cli, exit::Failure, secrets, units};
 use lockwright_client::DurationMs;
 use lockwright_server::{ClusterConfig, Member, Storage};
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// The shortest time between two signs of life of a leader.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
@@ -34,6 +34,11 @@ pub(super) struct Cluster {
     /// The name of the cluster: nodes of another one are refused [default: lockwright]
     #[arg(long, value_name = "NAME")]
     cluster_name: Option<String>,
+
+    /// The file that has what only the nodes of this cluster know, the same at all of them: who does not is
+    /// no node. Without it whoever reaches the address for nodes can take part
+    #[arg(long, value_name = "FILE")]
+    cluster_secret_file: Option<PathBuf>,
 
     /// How often a leader says that it is there; at least 10ms [default: 100ms]
     #[arg(long, value_name = "D", value_parser = units::duration_above_zero)]
@@ -72,6 +77,9 @@ impl Cluster {
         if let Some(name) = &self.cluster_name {
             config.name.clone_from(name);
         }
+        let secret = self.cluster_secret_file.as_deref();
+        let secret = secret.map(|file| secrets::read("--cluster-secret-file", file));
+        config.secret = secret.transpose()?;
         let set = |to: &mut Duration, given: Option<DurationMs>| {
             if let Some(given) = given {
                 *to = units::std(given);
@@ -110,6 +118,7 @@ impl Cluster {
             ("--peers", !self.peers.is_empty()),
             ("--peer-listen", self.peer_listen.is_some()),
             ("--cluster-name", self.cluster_name.is_some()),
+            ("--cluster-secret-file", self.cluster_secret_file.is_some()),
             ("--heartbeat", self.heartbeat.is_some()),
             ("--election-timeout", self.election_timeout.is_some()),
             ("--node-timeout", self.node_timeout.is_some()),

@@ -2,7 +2,7 @@
 //! locks are its own).
 
 use super::{Happening, ServiceOracle};
-use crate::oracle::Verdict;
+use crate::{oracle::Verdict, plan::Knock};
 use std::time::Duration;
 
 /// The oracle.
@@ -26,8 +26,17 @@ impl ServiceOracle for Strangers {
         else {
             return Ok(());
         };
-        // All that a stranger may get is a refusal: not a session, not a list of locks.
-        if answer.contains("\"type\":\"error\"") {
+        // All that a stranger may get is a refusal: not a session, not a list of locks, not what was done.
+        let refusals: &[&str] = match what {
+            Knock::Page | Knock::Rebound => &["\"error\":\"forbidden\""],
+            Knock::Operator | Knock::Guess => &["\"error\":\"unauthorized\""],
+            // It may be told nothing at all.
+            Knock::Node => &[],
+            Knock::Resume | Knock::Acquire | Knock::Garbage | Knock::Silence => {
+                &["\"type\":\"error\""]
+            }
+        };
+        if refusals.iter().any(|refusal| answer.contains(refusal)) {
             return Ok(());
         }
         Err(format!(
@@ -39,8 +48,6 @@ impl ServiceOracle for Strangers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Knock;
-
     #[test]
     fn a_stranger_who_gets_in_is_seen() {
         let see = |answer: Option<&str>| {
@@ -55,5 +62,33 @@ mod tests {
         assert_eq!(see(Some(refused)), Ok(()));
         let resumed = r#"{"seq":1,"type":"resumed","idle_timeout_ms":500,"locks":[]}"#;
         assert!(see(Some(resumed)).is_err());
+    }
+
+    #[test]
+    fn each_is_refused_as_it_has_to_be() {
+        let see = |what: Knock, answer: &str| {
+            let answer = Some(answer.to_owned());
+            let knocked = Happening::Knocked { what, answer };
+            Strangers.see(Duration::ZERO, &knocked).is_ok()
+        };
+        for (what, code) in [
+            (Knock::Page, "forbidden"),
+            (Knock::Rebound, "forbidden"),
+            (Knock::Operator, "unauthorized"),
+            (Knock::Guess, "unauthorized"),
+        ] {
+            assert!(see(
+                what,
+                &format!(r#"{{"error":"{code}","message":"no"}}"#)
+            ));
+            for other in ["busy", "unavailable", "unknown_session", "invalid_request"] {
+                assert!(!see(
+                    what,
+                    &format!(r#"{{"error":"{other}","message":"no"}}"#)
+                ));
+            }
+            assert!(!see(what, r#"{"token":7}"#));
+        }
+        assert!(!see(Knock::Node, "32 bytes that prove who it is"));
     }
 }

@@ -17,6 +17,9 @@ pub struct ClusterPlan {
     pub election_timeout_ms: u64,
     /// After how long of silence a node is taken for dead, in ms by the leader's clock.
     pub node_timeout_ms: u64,
+    /// Whether the nodes have a secret, which links are opened with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secret: bool,
     /// What goes wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<ClusterFault>,
@@ -423,6 +426,7 @@ mod tests {
             heartbeat_ms: 20,
             election_timeout_ms: 60,
             node_timeout_ms: 60,
+            secret: false,
             faults: faults.into_iter().map(fault).collect(),
             readers: Vec::new(),
             operator: None,

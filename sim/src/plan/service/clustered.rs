@@ -30,7 +30,9 @@ impl ServicePlan {
         let mut drains = Draw::new(Profile::Cluster, seed, Stream::ServiceDrains);
         plan.server.drain_ms = drains.chance(1, 3).then_some(60_000);
         plan.faults.retain(is_of_the_clients);
-        let cluster = cluster(&shape, &plan, draw);
+        let mut cluster = cluster(&shape, &plan, draw);
+        let mut secrets = Draw::new(Profile::Cluster, seed, Stream::ClusterSecret);
+        cluster.secret = secrets.chance(1, 3);
         let nodes = cluster.nodes.len();
         let forwarding_ms = cluster.forwarding_ms(plan.latency.max_ms);
         plan.cluster = Some(cluster);
@@ -147,6 +149,7 @@ fn cluster(shape: &Shape, plan: &ServicePlan, draw: &mut Draw) -> ClusterPlan {
         heartbeat_ms,
         election_timeout_ms,
         node_timeout_ms: election_timeout_ms + u64::from(draw.between_skewed(1, 4_000)),
+        secret: false,
         faults: Vec::new(),
         readers: Vec::new(),
         operator: None,

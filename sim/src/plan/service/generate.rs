@@ -227,6 +227,11 @@ fn strangers(shape: &Shape, draw: &mut Draw) -> Vec<Stranger> {
                 Knock::Acquire,
                 Knock::Garbage,
                 Knock::Silence,
+                Knock::Page,
+                Knock::Rebound,
+                Knock::Operator,
+                Knock::Guess,
+                Knock::Node,
             ]),
         })
         .collect();

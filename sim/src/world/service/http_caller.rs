@@ -441,6 +441,7 @@ fn in_body(target: &str, body: Value) -> Question {
         method: "POST",
         target: target.to_owned(),
         body: Some(body),
+        headers: String::new(),
     }
 }
 
@@ -457,6 +458,7 @@ fn in_query(method: &'static str, path: &str, fields: &Value) -> Question {
         method,
         target: format!("/lock/{path}?{}", fields.join("&")),
         body: None,
+        headers: String::new(),
     }
 }
 

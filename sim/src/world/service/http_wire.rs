@@ -18,6 +18,8 @@ pub(super) struct Question {
     /// The path, and what follows a question mark.
     pub(super) target: String,
     pub(super) body: Option<Value>,
+    /// What else stands in its head, whole lines.
+    pub(super) headers: String,
 }
 
 /// Asks, and waits for the answer.
@@ -42,15 +44,17 @@ impl Question {
         let body = self.body.as_ref().map_or(String::new(), Value::to_string);
         format!(
             "{} {} HTTP/1.1\r\nHost: server\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
+             {}Content-Length: {}\r\n\r\n{body}",
             self.method,
             self.target,
+            self.headers,
             body.len()
         )
     }
 }
 
-async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer> {
+/// Waits for an answer.
+pub(super) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 2048];
     loop {
@@ -111,10 +115,11 @@ mod tests {
             method: "POST",
             target: "/v1/renew".to_owned(),
             body: Some(serde_json::json!({"token": 7})),
+            headers: "X: y\r\n".to_owned(),
         };
         let text = question.text();
         assert!(text.starts_with("POST /v1/renew HTTP/1.1\r\n"), "{text}");
-        let tail = "Content-Length: 11\r\n\r\n{\"token\":7}";
+        let tail = "X: y\r\nContent-Length: 11\r\n\r\n{\"token\":7}";
         assert!(text.ends_with(tail), "{text}");
     }
 

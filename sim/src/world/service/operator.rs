@@ -5,7 +5,7 @@ use super::{
     env::SimEnv,
     host::{Host, simulated},
     http_wire::{self, Answer, Question},
-    server_host::{address_of, id_of, member},
+    server_host::{ADMIN_TOKEN, address_of, id_of, member},
     stage::{Busy, Stage, Worker},
 };
 use crate::{
@@ -198,6 +198,7 @@ impl Operator {
             method: "GET",
             target: "/v1/cluster".to_owned(),
             body: None,
+            headers: String::new(),
         };
         let answer = self.ask(self.asked, &question, until).await?;
         (answer.status == 200).then(|| viewed(&answer))
@@ -233,6 +234,7 @@ impl Operator {
             method,
             target: format!("/v1/cluster/{target}"),
             body,
+            headers: format!("Authorization: Bearer {ADMIN_TOKEN}\r\n"),
         }
     }
 

@@ -80,6 +80,7 @@ impl Reader {
             method: "GET",
             target: format!("/v1/locks?limit=1000&state=held&namespace={namespace}"),
             body: None,
+            headers: String::new(),
         };
         let answer = http_wire::ask(&mut stream, &question).await?;
         let locks = answer.body["locks"].as_array();

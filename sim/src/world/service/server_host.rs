@@ -17,8 +17,8 @@ use crate::{
 use lockwright_engine::{Command, Engine, Event, Refusal, Reply, TimeMs, Token};
 use lockwright_env::sleep;
 use lockwright_server::{
-    BindError, ClusterConfig, Drain, DrainEvent, Member, Probe, RaftEvent, Server, ServerConfig,
-    ServerError, Storage, StoreError,
+    BindError, ClusterConfig, Drain, DrainEvent, Member, Probe, RaftEvent, Secret, Server,
+    ServerConfig, ServerError, Storage, StoreError,
 };
 use std::{cell::Cell, collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
@@ -113,6 +113,16 @@ pub(super) fn env(stage: &Arc<Stage>, node: usize) -> SimEnv {
     })
 }
 
+/// What operators send.
+pub(super) const ADMIN_TOKEN: &str = "of-the-simulated-operators";
+
+/// How those name the server that do not name a node of it.
+const NAME: &str = "server";
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text).expect("it is long enough")
+}
+
 /// How the plan sets a server up.
 pub(super) fn config(stage: &Arc<Stage>, node: usize) -> ServerConfig {
     let plan = &stage.plan.server;
@@ -122,6 +132,8 @@ pub(super) fn config(stage: &Arc<Stage>, node: usize) -> ServerConfig {
         config.connections_max = usize::try_from(max).unwrap_or(usize::MAX);
     }
     config.limits = plan.limits.to_limits();
+    config.allowed_hosts = vec![NAME.to_owned(), stage.nodes[node].name.clone()];
+    config.admin_token = Some(secret(ADMIN_TOKEN));
     let cluster = stage.plan.cluster.as_ref();
     let disk = cluster.map_or(plan.disk, |cluster| Some(cluster.nodes[node].disk));
     if let Some(disk) = disk {
@@ -151,6 +163,7 @@ fn membership(stage: &Stage, node: usize, cluster: &ClusterPlan) -> ClusterConfi
     let members = (0..cluster.founders()).map(|founder| member(stage, founder));
     let listen = format!("0.0.0.0:{PEER_PORT}");
     let mut config = ClusterConfig::new(id_of(node), listen, members.collect());
+    config.secret = cluster.secret.then(|| secret("of-the-simulated-nodes"));
     config.heartbeat = Duration::from_millis(cluster.heartbeat_ms);
     config.election_timeout = Duration::from_millis(cluster.election_timeout_ms);
     config.node_timeout = Duration::from_millis(cluster.node_timeout_ms);
@@ -161,9 +174,14 @@ fn membership(stage: &Stage, node: usize, cluster: &ClusterPlan) -> ClusterConfi
 pub(super) fn member(stage: &Stage, node: usize) -> Member {
     Member {
         id: id_of(node),
-        address: format!("{}:{PEER_PORT}", stage.nodes[node].name),
+        address: peer_address_of(stage, node),
         client_address: address_of(stage, node),
     }
+}
+
+/// Where other nodes find a server.
+pub(super) fn peer_address_of(stage: &Stage, node: usize) -> String {
+    format!("{}:{PEER_PORT}", stage.nodes[node].name)
 }
 
 /// The id of a node in its cluster.

@@ -1,9 +1,16 @@
 //! Somebody without a session who comes to the server: with a secret of its own for a session of
-//! another, with what is no message, or with nothing at all.
+//! another, with what is no message, as a web page of others, as an operator or a node without its secret,
+//! or with nothing at all.
 //!
-//! It speaks as much WebSocket as that takes, by hand, since the shipped client knows better.
+//! It speaks as much WebSocket and HTTP as that takes, by hand, since the shipped client knows better.
 
-use super::{env::SimEnv, host::simulated, server_host::address_of, stage::Stage};
+use super::{
+    env::SimEnv,
+    host::simulated,
+    http_wire::{self, Question},
+    server_host::{address_of, peer_address_of},
+    stage::Stage,
+};
 use crate::{
     oracle::service::Happening,
     plan::{Knock, Stranger},
@@ -32,7 +39,38 @@ pub(super) async fn run(stage: Arc<Stage>, stranger: Stranger) {
 async fn visit(stage: &Stage, env: &SimEnv, stranger: Stranger) -> io::Result<Option<String>> {
     let node = usize::try_from(stranger.at_ms).unwrap_or(0) % stage.nodes.len();
     let mut stream = env.connect(&address_of(stage, node)).await?;
+    if let Knock::Node = stranger.what {
+        drop(stream);
+        let mut link = env.connect(&peer_address_of(stage, node)).await?;
+        return pose_as_a_node(&mut link).await;
+    }
     let message = match stranger.what {
+        Knock::Node => unreachable!("it has come another way"),
+        Knock::Page => {
+            const PAGE: &str = "Host: server\r\nOrigin: https://elsewhere.example\r\n";
+            return lock(&mut stream, PAGE).await.map(Some);
+        }
+        Knock::Rebound => {
+            const PAGE: &str = "Host: elsewhere.example\r\nOrigin: http://elsewhere.example\r\n";
+            return lock(&mut stream, PAGE).await.map(Some);
+        }
+        Knock::Operator | Knock::Guess => {
+            let Some((_, session)) = stage.some_session(stranger.at_ms) else {
+                return Ok(None);
+            };
+            let token = match stranger.what {
+                Knock::Guess => "Authorization: Bearer of-somebody-else-who-guesses\r\n",
+                _ => "",
+            };
+            let question = Question {
+                method: "DELETE",
+                target: format!("/v1/sessions/{session}"),
+                body: None,
+                headers: token.to_owned(),
+            };
+            let answer = http_wire::ask(&mut stream, &question).await?;
+            return Ok(Some(answer.body.to_string()));
+        }
         Knock::Silence => {
             // Until the server has had enough.
             stream.read_u8().await?;
@@ -54,6 +92,43 @@ async fn visit(stage: &Stage, env: &SimEnv, stranger: Stranger) -> io::Result<Op
     upgrade(&mut stream).await?;
     stream.write_all(&text_frame(&message)).await?;
     read_text(&mut stream).await
+}
+
+/// Asks for a lock with this head.
+async fn lock(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    head: &str,
+) -> io::Result<String> {
+    const BODY: &str = r#"{"key":"/","holder":"a-page","wait_ms":"no"}"#;
+    let request = format!(
+        "POST /v1/acquire HTTP/1.1\r\n{head}Content-Length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let answer = http_wire::answer(stream).await?;
+    Ok(answer.body.to_string())
+}
+
+/// Says what a node says that knows no secret; none where there is none to know. All that it may hear is how the
+/// other side begins.
+async fn pose_as_a_node(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> io::Result<Option<String>> {
+    /// What this is, and the version; whether there is a secret; a number.
+    const OPENING: usize = 8 + 1 + 32;
+    let mut opening = [0; OPENING];
+    stream.read_exact(&mut opening).await?;
+    if opening[8] == 0 {
+        return Ok(None);
+    }
+    let mut said = opening;
+    said[9..].fill(7);
+    stream.write_all(&said).await?;
+    // A proof of nothing.
+    stream.write_all(&[7; 32]).await?;
+    let mut more = Vec::new();
+    stream.read_to_end(&mut more).await?;
+    Ok((!more.is_empty()).then(|| format!("{} bytes that prove who it is", more.len())))
 }
 
 /// Makes a WebSocket of a connection.
