@@ -118,8 +118,9 @@ pub(crate) fn hand_terminal_to(group: Pid) -> nix::Result<()> {
     handed
 }
 
-/// Allows this process so many open files, or as many as it may be allowed.
-pub(crate) fn allow_open_files(wanted: usize) {
+/// Allows this process so many open files, or as many as it may be allowed. Gives how many that are, if the
+/// system tells.
+pub(crate) fn allow_open_files(wanted: usize) -> Option<usize> {
     let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < wanted
@@ -127,6 +128,8 @@ pub(crate) fn allow_open_files(wanted: usize) {
         // What cannot be had shows when it is needed: a connection is not taken.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
     }
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    Some(usize::try_from(soft).unwrap_or(usize::MAX))
 }
 
 /// The name of this machine, if it has one that is a text.

@@ -44,6 +44,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, wat
 /// answered, since it is not read at all.
 pub(crate) const UNREAD_FACTOR: usize = 4;
 
+/// Pings whose pongs may wait to be written. While there are more the connection is not read.
+const PONGS_MAX: usize = 64;
+
 /// Bytes of the buffers of a connection. Messages are small, and connections many.
 pub(crate) const BUFFER_BYTES: usize = 4096;
 
@@ -264,11 +267,12 @@ async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket) {
         return;
     }
     let (mut sink, stream) = socket.split();
+    let (pongs, mut pinged) = mpsc::channel(PONGS_MAX);
     let reason = tokio::select! {
         biased;
         reason = closed => reason.unwrap_or(CloseReason::Shutdown),
-        reason = read(gate, id, stream) => reason,
-        reason = write(&mut sink, &mut queue) => reason,
+        reason = read(gate, id, stream, pongs) => reason,
+        reason = write(&mut sink, &mut queue, &mut pinged) => reason,
     };
     // It fails when the replica has stopped, and then there is nothing to tell it.
     let _ = gate.inputs.send(Input::Disconnected { id }).await;
@@ -280,6 +284,7 @@ async fn read<E: Env>(
     gate: &Gate<E>,
     id: ConnectionId,
     mut stream: SplitStream<WebSocket>,
+    pongs: mpsc::Sender<()>,
 ) -> CloseReason {
     // Half of the queue is for answers: a client that does not read them is not read from either.
     let shares = Arc::new(Semaphore::new(gate.outgoing_max / 2));
@@ -297,7 +302,14 @@ async fn read<E: Env>(
         };
         let (seq, request, last) = match next {
             None | Some(Ok(Frame::Close(_))) => return CloseReason::Gone,
-            Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => continue,
+            Some(Ok(Frame::Pong(_))) => continue,
+            Some(Ok(Frame::Ping(_))) => {
+                // A client that reads nothing would have the pongs pile up.
+                match timeout(&gate.env, gate.idle_timeout, pongs.send(())).await {
+                    Ok(_) => continue,
+                    Err(_) => return CloseReason::SlowReader,
+                }
+            }
             Some(Ok(Frame::Text(text))) => {
                 let (seq, request) = understand(&text, gate.message_bytes_max);
                 (seq, request, false)
@@ -357,13 +369,23 @@ fn understand(text: &str, bytes_max: usize) -> (Option<Seq>, Result<Request, Rej
     }
 }
 
-/// Writes messages for as long as that works.
+/// Writes messages, and pongs, for as long as that works.
 async fn write(
     sink: &mut SplitSink<WebSocket, Frame>,
     queue: &mut mpsc::Receiver<Outbound>,
+    pinged: &mut mpsc::Receiver<()>,
 ) -> CloseReason {
-    while let Some(message) = queue.recv().await {
-        if send(sink, queue, message).await.is_err() {
+    loop {
+        let written = tokio::select! {
+            biased;
+            message = queue.recv() => match message {
+                Some(message) => send(sink, queue, message).await,
+                None => break,
+            },
+            // The pongs are there, and wait for this.
+            Some(()) = pinged.recv() => sink.flush().await,
+        };
+        if written.is_err() {
             return CloseReason::Gone;
         }
     }

@@ -557,3 +557,56 @@ async fn an_address_that_cannot_be_listened_on_is_a_clear_error() {
     );
     service.stop().await;
 }
+
+/// Sends pings and reads nothing, until the server has had enough. Gives how many bytes it took.
+async fn ping_without_reading(mut stream: TcpStream) -> usize {
+    let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
+    ping.resize(ping.len() + 125, b'x');
+    let pings = ping.repeat(64);
+    let mut taken = 0;
+    within(async {
+        while stream.write_all(&pings).await.is_ok() {
+            taken += pings.len();
+        }
+    })
+    .await;
+    taken
+}
+
+#[tokio::test]
+async fn who_pings_and_reads_no_pongs_is_cut_off() {
+    let service = Service::start(|config| {
+        config.idle_timeout = Duration::from_millis(300);
+    })
+    .await;
+    for path in ["/v1/session", "/v1?namespace=n"] {
+        let stream = TokioEnv.connect(&service.address).await.unwrap();
+        let url = format!("ws://{}{path}", service.address);
+        let (socket, _) = client_async(url, stream).await.unwrap();
+        // What the sockets' own buffers take, on both sides and both ways, is all.
+        let taken = ping_without_reading(socket.into_inner()).await;
+        assert!(
+            taken < 64 << 20,
+            "{path}: {taken} bytes of pings were taken"
+        );
+    }
+    // Those who read may ping as often as they like.
+    let mut socket = service.open("s", 60_000).await;
+    for _ in 0..500 {
+        for _ in 0..10 {
+            socket
+                .0
+                .feed(Message::Ping(vec![b'x'; 125].into()))
+                .await
+                .unwrap();
+        }
+        socket.0.flush().await.unwrap();
+        for _ in 0..10 {
+            let pong = within(socket.0.next()).await;
+            if !matches!(pong, Some(Ok(Message::Pong(_)))) {
+                panic!("{pong:?}");
+            }
+        }
+    }
+    service.stop().await;
+}

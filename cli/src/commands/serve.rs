@@ -229,13 +229,37 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     os::unblock([NixSignal::SIGTERM, NixSignal::SIGINT])
         .map_err(|error| Failure::new(Exit::REFUSED, format!("cannot start: {error}")))?;
     let _flush = logging::start(args.log_format, args.log_level).map_err(no_threads)?;
-    // Each connection is an open file, and so are the data.
-    os::allow_open_files(args.connections.connections_max.saturating_add(64));
+    make_room(&mut config);
     let runtime = runtime().map_err(no_threads)?;
     let served = runtime.block_on(serve(config, args.drain_timeout));
     // What is still there waits for the network, and nobody waits for it.
     runtime.shutdown_background();
     served
+}
+
+/// Sees to it that connections leave open files to what the server needs itself: without one for the next
+/// piece of its log it would have to stop.
+fn make_room(config: &mut ServerConfig) {
+    /// The data, the listeners, the log, the event loop.
+    const OWN: usize = 64;
+    /// Links of other nodes, and those that are about to be.
+    const LINKS: usize = 384;
+    let own = match &config.cluster {
+        Some(_) => OWN + LINKS,
+        None => OWN,
+    };
+    let wanted = config.connections_max.saturating_add(own);
+    let Some(allowed) = os::allow_open_files(wanted).filter(|allowed| *allowed < wanted) else {
+        return;
+    };
+    let left = allowed.saturating_sub(own).max(1);
+    warn!(
+        connections_max = config.connections_max,
+        open_files = allowed,
+        "the system allows too few open files for so many connections: {left} are taken. Raise the limit (ulimit \
+         -n), or say --connections-max {left}"
+    );
+    config.connections_max = left;
 }
 
 #[expect(

@@ -1,11 +1,12 @@
 //! Who may ask a server: names, pages, operators, nodes.
 
-use crate::support::{Dir, Server, code, lockwright, run, stderr, stdout};
+use crate::support::{Dir, Server, code, eventually, lockwright, pid, run, stderr, stdout};
 use std::{
     fs::{Permissions, set_permissions},
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
+    process::Stdio,
 };
 
 const TOKEN: &str = "a-token-of-the-operators";
@@ -222,4 +223,41 @@ fn a_client_is_told_what_to_do_when_the_server_does_not_know_its_name() {
             stdout(&output)
         );
     }
+}
+
+#[test]
+fn connections_leave_open_files_to_the_server() {
+    let dir = Dir::new();
+    let data = dir.path("data");
+    let mut command = std::process::Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_lockwright");
+    let limited = "ulimit -n 100 && exec \"$0\" serve --data \"$1\" --listen 127.0.0.1:0";
+    let command = command.args(["-c", limited, program, &data]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    said.read_line(&mut line).unwrap();
+    let address = line
+        .trim()
+        .strip_prefix("listening on ")
+        .unwrap()
+        .to_owned();
+    let crowd: Vec<TcpStream> = (0..200)
+        .map(|_| TcpStream::connect(&address).unwrap())
+        .collect();
+    // Some are taken, and it goes on as before when they have gone.
+    drop(crowd);
+    eventually("there is room again", || {
+        code(&run(&["acquire", "a", "--server", &address])) == 0
+    });
+    nix::sys::signal::kill(pid(&child), nix::sys::signal::Signal::SIGTERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let log = stderr(&output);
+    assert_eq!(code(&output), 0, "{log}");
+    assert!(log.contains("--connections-max 36"), "{log}");
+    assert!(!log.contains("could not be taken"), "{log}");
 }

@@ -22,7 +22,7 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use futures_util::future;
+use futures_util::{SinkExt, future};
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::{Message, Request};
 use std::sync::Arc;
@@ -188,6 +188,16 @@ impl<E: Env> Line<E> {
                         // The client was not listened to, and so cannot have been silent.
                         pings = 0;
                     }
+                }
+                Happening::Client(Some(Ok(Frame::Ping(_)))) => {
+                    // A client that reads nothing would have the pongs pile up.
+                    let flushed =
+                        timeout(self.gate.env(), self.gate.idle_timeout(), socket.flush());
+                    return match flushed.await {
+                        Ok(Ok(())) => Ok(()),
+                        Ok(Err(_)) => Err(Ending::Gone),
+                        Err(_) => Err(CloseReason::SlowReader.into()),
+                    };
                 }
                 Happening::Client(frame) => return self.hear_frame(frame).await,
                 Happening::Silence if pings == PINGS => {

@@ -9,12 +9,16 @@ use crate::{
     readiness::Receiving,
 };
 use lockwright_env::{Env, sleep, timeout};
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+use openraft::{
+    async_runtime::WatchReceiver,
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+        TransferLeaderResponse, VoteRequest, VoteResponse,
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::{future::Future, io, time::Duration};
+use tracing::warn;
 
 /// Bytes of a part of a snapshot on a link.
 pub(super) const PART_BYTES: usize = 1 << 20;
@@ -27,6 +31,10 @@ pub(super) const QUIET_MAX: Duration = Duration::from_secs(10);
 
 /// A link on which nothing came for this long is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How far the term of another node may be ahead. Terms go up by one with each election, so even nodes that
+/// hold one each millisecond for a month are no further; and there is no election after the last number.
+const TERMS_AHEAD_MAX: u64 = 1 << 32;
 
 /// What is asked for.
 #[derive(Serialize, Deserialize)]
@@ -67,6 +75,18 @@ impl Call {
         !matches!(self, Call::SnapshotPart(_))
     }
 
+    /// The term that whoever takes the call goes on in.
+    fn term(&self) -> Option<u64> {
+        let vote = match self {
+            Call::Append(request) => &request.vote,
+            Call::Vote(request) | Call::PreVote(request) => &request.vote,
+            Call::TransferLeader(request) => request.from_leader(),
+            Call::Snapshot { vote, .. } => vote,
+            Call::Ping | Call::SnapshotPart(_) => return None,
+        };
+        Some(vote.leader_id.term)
+    }
+
     /// Whether it is about who leads.
     fn is_of_elections(&self) -> bool {
         matches!(
@@ -89,6 +109,14 @@ pub(crate) async fn serve<E: Env>(
 ) {
     // What goes wrong here is told to the other side by the end of the link.
     while let Ok(Ok(call)) = timeout(&env, SILENCE_MAX, wire::read::<Call, _>(&mut link)).await {
+        let own = raft.server_metrics().borrow_watched().vote.leader_id.term;
+        if let Some(term) = call.term().filter(|term| leaps(own, *term)) {
+            warn!(
+                term,
+                own, "a link is ended: a term cannot have leapt so far"
+            );
+            return;
+        }
         let answer = match call {
             Call::Snapshot { vote, meta, bytes } => {
                 let receiving = readiness.notes().snapshot(bytes);
@@ -114,6 +142,11 @@ pub(crate) async fn serve<E: Env>(
             return;
         }
     }
+}
+
+/// Whether no elections can have brought nodes from one term to another.
+fn leaps(own: u64, term: u64) -> bool {
+    term.saturating_sub(own) > TERMS_AHEAD_MAX
 }
 
 /// Waits for what takes long, and tells the other side meanwhile that it does.
@@ -182,4 +215,19 @@ async fn take_snapshot<E: Env>(
         }
     }
     Ok(snapshot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_terms_that_elections_can_bring_are_believed() {
+        for (own, term) in [(0, 0), (7, 3), (0, 1 << 32), (u64::MAX - 1, u64::MAX)] {
+            assert!(!leaps(own, term), "{own} {term}");
+        }
+        for (own, term) in [(0, u64::MAX), (5, (1 << 32) + 6)] {
+            assert!(leaps(own, term), "{own} {term}");
+        }
+    }
 }
