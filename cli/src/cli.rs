@@ -199,14 +199,24 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
         .iter()
         .find_map(|scheme| text.strip_prefix(scheme));
     let is_origin = rest.is_some_and(|rest| {
-        let (name, port) = rest.split_once(':').unwrap_or((rest, "1"));
-        host(name).is_ok() && !name.contains('*') && port.parse::<u16>().is_ok()
+        let (name, port) = match rest.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, port.parse::<u16>().ok()),
+            _ => (rest, Some(1)),
+        };
+        let is_address = name
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .is_some_and(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok());
+        // A browser leaves out the port that is the scheme's.
+        let is_default = port == Some(if text.starts_with("https") { 443 } else { 80 });
+        let is_name = host(name).is_ok() && !name.contains('*');
+        (is_name || is_address) && port.is_some() && !is_default
     });
     match is_origin || text == "*" {
         true => Ok(text.to_owned()),
         false => Err(format!(
             "`{text}` is no origin: expected scheme, host, and port if need be, as a browser sends it: \
-             https://example.net, http://localhost:8000; or *"
+             https://example.net, http://localhost:8000, without :443 and :80; or *"
         )),
     }
 }
@@ -265,6 +275,46 @@ mod tests {
                 error.contains(what) && error.contains("host:port"),
                 "{text}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn origins_are_what_browsers_send() {
+        for text in [
+            "https://example.net",
+            "http://localhost:8000",
+            "http://[::1]:3000",
+            "https://[::1]",
+            "http://10.0.0.7:443",
+            "*",
+        ] {
+            assert_eq!(origin(text), Ok(text.to_owned()));
+        }
+        for text in [
+            "",
+            "example.net",
+            "https://",
+            "https://example.net/",
+            "https://example.net:443",
+            "http://example.net:80",
+            "http://x:",
+            "http://x:70000",
+            "https://*.example.net",
+            "ftp://example.net",
+            "http://[::1",
+            "null",
+        ] {
+            assert!(origin(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_without_ports() {
+        for text in ["a", "a.example.net", "*.example.net", "*", "10.0.0.1", "a."] {
+            assert_eq!(host(text), Ok(text.to_owned()));
+        }
+        for text in ["", "*.", "a:9009", "http://a", "a b", "a,b", "**", "a.*"] {
+            assert!(host(text).is_err(), "{text}");
         }
     }
 }

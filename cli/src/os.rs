@@ -125,8 +125,11 @@ pub(crate) fn allow_open_files(wanted: usize) -> Option<usize> {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < wanted
     {
-        // What cannot be had shows when it is needed: a connection is not taken.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
+        // Some systems allow fewer than they say, and refuse more instead of giving what there is.
+        let mut tried = wanted.min(hard);
+        while tried > soft && setrlimit(Resource::RLIMIT_NOFILE, tried, hard).is_err() {
+            tried = soft.max(tried / 2);
+        }
     }
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     Some(usize::try_from(soft).unwrap_or(usize::MAX))

@@ -50,11 +50,11 @@ pub(crate) fn router<E: Env>(gate: Arc<Gate<E>>) -> Router {
         .route(LOCKTOPUS_STATS_PATH, get(locktopus::stats::<E>))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::wrong_method);
-    match gate.allowed_origins() {
+    let router = match gate.allowed_origins() {
         [] => router,
         origins => router.layer(origin::pages(origins)),
-    }
-    .with_state(gate.clone())
+    };
+    router.with_state(gate)
 }
 
 /// Every path, and what answers there. `openapi` describes the same.

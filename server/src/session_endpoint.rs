@@ -379,7 +379,12 @@ async fn write(
         let written = tokio::select! {
             biased;
             message = queue.recv() => match message {
-                Some(message) => send(sink, queue, message).await,
+                Some(message) => {
+                    let sent = send(sink, queue, message).await;
+                    // That has written the pongs, too.
+                    while pinged.try_recv().is_ok() {}
+                    sent
+                }
                 None => break,
             },
             // The pongs are there, and wait for this.

@@ -100,7 +100,10 @@ Exit codes: 0 done; 1 refused (conflict, ...), or `status` knows of no leader th
 /// Runs the command.
 pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     let api = Api::of_cluster(args.servers.clone(), args.json);
-    let api = api.for_operator(args.admin_token_file.as_deref())?;
+    let token = args.admin_token_file.as_deref();
+    // Who only looks may not be able to read it.
+    let token = token.filter(|_| !matches!(args.what, What::Status));
+    let api = api.for_operator(token)?;
     let mut asked = None;
     let answer = match &args.what {
         What::Status => {

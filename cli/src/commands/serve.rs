@@ -252,7 +252,8 @@ fn make_room(config: &mut ServerConfig) {
     let Some(allowed) = os::allow_open_files(wanted).filter(|allowed| *allowed < wanted) else {
         return;
     };
-    let left = allowed.saturating_sub(own).max(1);
+    // Links are not many at once but when somebody floods the port for nodes.
+    let left = allowed.saturating_sub(own).max(allowed / 2).max(1);
     warn!(
         connections_max = config.connections_max,
         open_files = allowed,

@@ -32,13 +32,10 @@ impl Admitted {
         origins: &[String],
         addresses: impl Iterator<Item = &'a str>,
     ) -> Admitted {
-        let told = addresses.map(|address| host_of(address).to_ascii_lowercase());
-        let hosts = hosts.iter().map(|host| {
-            let host = host.to_ascii_lowercase();
-            match host.strip_prefix("*.") {
-                Some(rest) => format!(".{rest}"),
-                None => host,
-            }
+        let told = addresses.map(|address| plain(host_of(address)));
+        let hosts = hosts.iter().map(|host| match host.strip_prefix("*.") {
+            Some(rest) => format!(".{}", plain(rest)),
+            None => plain(host),
         });
         Admitted {
             hosts: hosts.chain(told).collect(),
@@ -80,7 +77,7 @@ impl Admitted {
                     false => Err(foreign_origin(origin)),
                 }
             }
-            None if is_of_another_page(request.method(), headers) => {
+            None if is_of_another_page(request.method(), headers) && !self.is_allowed("*") => {
                 Err(foreign_origin("another site"))
             }
             None => Ok(()),
@@ -88,7 +85,7 @@ impl Admitted {
     }
 
     fn is_ours(&self, host: &str, nodes: &mut Option<impl FnOnce() -> Vec<NodeView>>) -> bool {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let host = plain(host);
         let is_allowed = |allowed: &String| match allowed.as_str() {
             "*" => true,
             domain if domain.starts_with('.') => host.ends_with(domain),
@@ -106,7 +103,7 @@ impl Admitted {
         let nodes = nodes.take().map(|nodes| nodes()).unwrap_or_default();
         nodes
             .iter()
-            .any(|node| host_of(&node.client_address).eq_ignore_ascii_case(&host))
+            .any(|node| plain(host_of(&node.client_address)) == host)
     }
 
     fn is_allowed(&self, origin: &str) -> bool {
@@ -121,7 +118,11 @@ impl Admitted {
 pub(super) fn pages(origins: &[String]) -> CorsLayer {
     let origin = match origins.iter().any(|origin| origin == "*") {
         true => AllowOrigin::any(),
-        false => AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok())),
+        false => AllowOrigin::list(
+            origins
+                .iter()
+                .filter_map(|origin| origin.to_ascii_lowercase().parse().ok()),
+        ),
     };
     CorsLayer::new()
         .allow_origin(origin)
@@ -171,6 +172,11 @@ fn authority(host: &str) -> Result<Authority, ApiError> {
     })
 }
 
+/// A name as all write it: in lower case, and without the dot that says that it is whole.
+fn plain(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
+}
+
 /// The host of `host:port`.
 fn host_of(address: &str) -> &str {
     address.rsplit_once(':').map_or(address, |(host, _)| host)
@@ -181,7 +187,11 @@ fn is_address(host: &str) -> bool {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     match inside {
-        Some(inside) => inside.parse::<Ipv6Addr>().is_ok(),
+        // One of the link may have the number of its interface behind it.
+        Some(inside) => {
+            let address = inside.split('%').next().unwrap_or(inside);
+            address.parse::<Ipv6Addr>().is_ok()
+        }
         None => host.parse::<IpAddr>().is_ok(),
     }
 }
@@ -225,7 +235,7 @@ mod tests {
         Admitted::new(
             &owned(hosts),
             &owned(origins),
-            ["db1:9009", "[::1]:9009"].into_iter(),
+            ["db1.:9009", "[::1]:9009"].into_iter(),
         )
     }
 
@@ -233,7 +243,7 @@ mod tests {
         vec![NodeView {
             id: 4,
             address: "db4:7401".to_owned(),
-            client_address: "Front4:9009".to_owned(),
+            client_address: "Front4.:9009".to_owned(),
             role: NodeRole::Learner,
             matched: None,
             up: None,
@@ -260,6 +270,9 @@ mod tests {
             "10.0.0.7:80",
             "[::1]:9009",
             "[fe80::1]",
+            "[fe80::1%2]:9009",
+            "db1.:9009",
+            "front4.:9009",
             "localhost:9009",
             "LOCALHOST",
             "localhost.",

@@ -4,7 +4,7 @@
 //! every version can tell every other one that it does not understand it. Then each says whether the
 //! cluster has a secret, and a number that it has drawn. With a secret both prove that they know it, the one
 //! that called first: by the HMAC (RFC 2104) of both numbers and of which side it is, so that no proof is of use
-//! on another link or in the other direction. Then the one that called says [`Hello`], and the other one answers.
+//! later or in the other direction. Who stands between two nodes can pass both proofs on: what follows is not signed. Then the one that called says [`Hello`], and the other one answers.
 //! Nothing longer is read of a node that has not proved what it has to.
 //!
 //! A node whose disk is not the one that it joined with has forgotten its vote and its log: counted

@@ -122,10 +122,13 @@ async fn meet<E: Env>(
     match answered {
         Ok(Ok((from, purpose))) => return Some((from, purpose, link)),
         Ok(Err(error)) => {
-            warn!(%error, "a link was refused");
-            if error.kind() == io::ErrorKind::PermissionDenied {
+            let is_guess = error.kind() == io::ErrorKind::PermissionDenied;
+            // Before the wait: a node whose secret is wrong learns of it in time.
+            drop(link);
+            if is_guess {
                 guesses.wrong(&env).await;
             }
+            warn!(%error, "a link was refused");
         }
         Err(elapsed) => debug!(%elapsed, "a link said nothing"),
     }

@@ -76,7 +76,7 @@ impl Call {
     }
 
     /// The term that whoever takes the call goes on in.
-    fn term(&self) -> Option<u64> {
+    pub(super) fn term(&self) -> Option<u64> {
         let vote = match self {
             Call::Append(request) => &request.vote,
             Call::Vote(request) | Call::PreVote(request) => &request.vote,
@@ -141,6 +141,24 @@ pub(crate) async fn serve<E: Env>(
         if wire::write(&mut link, &answer).await.is_err() {
             return;
         }
+    }
+}
+
+impl Answer {
+    /// The term that whoever asked goes on in.
+    fn term(&self) -> Option<u64> {
+        let vote = match self {
+            Answer::Append(AppendEntriesResponse::HigherVote(vote)) => vote,
+            Answer::Vote(response) => &response.vote,
+            Answer::Snapshot(response) => &response.vote,
+            _ => return None,
+        };
+        Some(vote.leader_id.term)
+    }
+
+    /// Whether it cannot be an answer to a call of this term.
+    pub(super) fn leaps_from(&self, asked: Option<u64>) -> bool {
+        matches!((asked, self.term()), (Some(own), Some(term)) if leaps(own, term))
     }
 }
 

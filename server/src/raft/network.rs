@@ -141,6 +141,10 @@ impl<E: Env> Keeper<E> {
         };
         match answer? {
             (Answer::Failed(why), _) => Err(io::Error::other(why)),
+            (answer, _) if answer.leaps_from(call.term()) => {
+                self.link = None;
+                Err(io::Error::other("a term cannot have leapt so far"))
+            }
             answered => Ok(answered),
         }
     }
