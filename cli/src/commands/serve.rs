@@ -104,7 +104,7 @@ struct Access {
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = cli::host)]
     allow_host: Vec<String>,
 
-    /// Origins of web pages that may use the server from a browser, such as https://example.net; * is all.
+    /// Origins of web pages that may use the server from a browser, such as `https://example.net`; * is all.
     /// Those of others are refused
     #[arg(long, value_name = "ORIGIN,..", value_delimiter = ',', value_parser = cli::origin)]
     allow_origin: Vec<String>,
