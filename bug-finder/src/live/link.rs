@@ -116,13 +116,11 @@ async fn caller(stream: &TcpStream) -> Option<usize> {
     }
 }
 
-/// The number of the node in its hello: after what this is, the version and the length, there are
-/// the name of the cluster and the number, in postcard, and both are short.
-fn named(hello: &[u8]) -> Option<usize> {
-    let hello = hello.get(12..)?;
-    let (&name, rest) = hello.split_first()?;
-    let number = rest.get(usize::from(name))?;
-    (1..=127).contains(number).then(|| usize::from(*number))
+/// The number of the node, as it says first: after what this is, the version, and whether there is a secret.
+fn named(opening: &[u8]) -> Option<usize> {
+    let number = opening.get(9..17)?.try_into().ok()?;
+    let number = usize::try_from(u64::from_le_bytes(number)).ok()?;
+    (number > 0).then_some(number)
 }
 
 /// Carries one connection until either side or the link ends it.
@@ -197,11 +195,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_known_by_its_hello() {
-        let hello = b"LWPL\x01\0\0\0\x20\0\0\0\x0alockwright\x03\x02";
-        assert_eq!(named(hello), Some(3));
-        for length in 0..hello.len() - 1 {
-            assert_eq!(named(&hello[..length]), None, "{length}");
+    fn a_node_is_known_by_what_it_says_first() {
+        let opening = b"LWPL\x07\0\0\0\x01\x03\0\0\0\0\0\0\0drawn";
+        assert_eq!(named(opening), Some(3));
+        for length in 0..17 {
+            assert_eq!(named(&opening[..length]), None, "{length}");
         }
     }
 }

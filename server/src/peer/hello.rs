@@ -2,8 +2,8 @@
 //!
 //! Before anything else both sides send eight bytes: four that say what this is, and the version. So
 //! every version can tell every other one that it does not understand it. Then each says whether the
-//! cluster has a secret, and a number that it has drawn. With a secret both prove that they know it, the one
-//! that called first: by the HMAC (RFC 2104) of both numbers and of which side it is, so that no proof is of use
+//! cluster has a secret, which node it is, and what it has drawn for this link. With a secret both prove that they know it, the one
+//! that called first: by the HMAC (RFC 2104) of what both have said there and of which side it is, so that no proof is of use
 //! later or in the other direction. Who stands between two nodes can pass both proofs on: what follows is not signed. Then the one that called says [`Hello`], and the other one answers.
 //! Nothing longer is read of a node that has not proved what it has to.
 //!
@@ -30,9 +30,6 @@ const HELLO_BYTES_MAX: usize = 4096;
 
 /// Bytes of a number that is drawn for each link.
 const NONCE_BYTES: usize = 32;
-
-/// A number that is drawn for a link.
-type Nonce = [u8; NONCE_BYTES];
 
 /// What a link is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +123,9 @@ pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let ours = Opening::of(identity);
     stream.write_all(&ours.bytes()).await?;
+    if !ours.has_secret {
+        wire::write(stream, &hello).await?;
+    }
     let theirs = Opening::read(stream).await?;
     if let Some(secret) = ours.secret_with(&theirs, identity)? {
         let parts = Proof::OfCaller.parts(&ours, &theirs);
@@ -144,8 +144,8 @@ pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
                 "node {to} does not know the cluster secret"
             )));
         }
+        wire::write(stream, &hello).await?;
     }
-    wire::write(stream, &hello).await?;
     match wire::read_at_most(stream, HELLO_BYTES_MAX).await? {
         Answer::Welcome(standing) => {
             check_disk(identity, to, standing)?;
@@ -250,19 +250,23 @@ const PROOF_BYTES: usize = 32;
 /// What both sides say first, behind the eight bytes that every version sends.
 struct Opening {
     has_secret: bool,
-    nonce: Nonce,
+    said: Said,
 }
+
+/// The number of the node, the lowest byte first, and what it has drawn for this link.
+type Said = [u8; 8 + NONCE_BYTES];
 
 impl Opening {
     fn of(identity: &Identity) -> Opening {
-        let mut nonce = [0; NONCE_BYTES];
+        let mut said = [0; 8 + NONCE_BYTES];
+        said[..8].copy_from_slice(&identity.node.to_le_bytes());
         // Nothing is proved without a secret.
         if identity.secret.is_some() {
-            getrandom::fill(&mut nonce).expect("the system has randomness to give");
+            getrandom::fill(&mut said[8..]).expect("the system has randomness to give");
         }
         Opening {
             has_secret: identity.secret.is_some(),
-            nonce,
+            said,
         }
     }
 
@@ -270,7 +274,7 @@ impl Opening {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.push(self.has_secret.into());
-        bytes.extend_from_slice(&self.nonce);
+        bytes.extend_from_slice(&self.said);
         bytes
     }
 
@@ -278,11 +282,11 @@ impl Opening {
         check_preface(stream).await?;
         let mut has_secret = [0];
         stream.read_exact(&mut has_secret).await?;
-        let mut nonce = [0; NONCE_BYTES];
-        stream.read_exact(&mut nonce).await?;
+        let mut said = [0; 8 + NONCE_BYTES];
+        stream.read_exact(&mut said).await?;
         Ok(Opening {
             has_secret: has_secret != [0],
-            nonce,
+            said,
         })
     }
 
@@ -293,7 +297,7 @@ impl Opening {
         identity: &'a Identity,
     ) -> io::Result<Option<&'a Secret>> {
         let why = match (self.has_secret, theirs.has_secret) {
-            (true, true) if self.nonce == theirs.nonce => "it says what this node says",
+            (true, true) if self.said == theirs.said => "it says what this node says",
             (true, true) | (false, false) => return Ok(identity.secret.as_ref()),
             (true, false) => "it has no cluster secret, and this node has one",
             (false, true) => "it has a cluster secret, and this node has none",
@@ -316,7 +320,7 @@ impl Proof {
             Proof::OfCaller => b"lockwright link: caller",
             Proof::OfCalled => b"lockwright link: called",
         };
-        [side, &caller.nonce, &called.nonce]
+        [side, &caller.said, &called.said]
     }
 }
 
@@ -359,6 +363,8 @@ impl fmt::Debug for Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const OPENING_BYTES: usize = 8 + 1 + 8 + NONCE_BYTES;
 
     fn identity(node: u64) -> Identity {
         Identity {
@@ -435,7 +441,7 @@ mod tests {
         let (node_1, node_2) = (knows(1), knows(2));
         let calling = call(&mut here, &node_1, 2, Purpose::Look);
         let overhearing = async {
-            let mut opening = vec![0; 41];
+            let mut opening = vec![0; OPENING_BYTES];
             there.read_exact(&mut opening).await.unwrap();
             there
                 .write_all(&Opening::of(&node_2).bytes())
@@ -454,7 +460,7 @@ mod tests {
         // Nor what the other side has said itself.
         let (mut here, mut there) = tokio::io::duplex(1024);
         let mirroring = async {
-            let mut said = [0; 41];
+            let mut said = [0; OPENING_BYTES];
             here.read_exact(&mut said).await.unwrap();
             here.write_all(&said).await.unwrap();
         };

@@ -114,8 +114,8 @@ async fn lock(
 async fn pose_as_a_node(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
 ) -> io::Result<Option<String>> {
-    /// What this is, and the version; whether there is a secret; a number.
-    const OPENING: usize = 8 + 1 + 32;
+    /// What this is, and the version; whether there is a secret; which node, and what it has drawn.
+    const OPENING: usize = 8 + 1 + 8 + 32;
     let mut opening = [0; OPENING];
     stream.read_exact(&mut opening).await?;
     if opening[8] == 0 {
