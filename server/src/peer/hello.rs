@@ -28,8 +28,8 @@ const VERSION: u32 = 7;
 /// The longest hello and answer to one, in bytes: both are names and numbers.
 const HELLO_BYTES_MAX: usize = 4096;
 
-/// Bytes of a number that is drawn for each link.
-const NONCE_BYTES: usize = 32;
+/// Bytes of what a node says of itself first: its number, and what it draws for each link.
+const SAID_BYTES: usize = 8 + 32;
 
 /// What a link is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +63,6 @@ pub(crate) struct Identity {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Hello {
     cluster: String,
-    from: u64,
     to: u64,
     standing: Standing,
     purpose: Purpose,
@@ -116,7 +115,6 @@ pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> io::Result<Known> {
     let hello = Hello {
         cluster: identity.cluster.clone(),
-        from: identity.node,
         to,
         standing: Standing::of(identity),
         purpose,
@@ -179,16 +177,17 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         stream.write_all(&secret.proof(&parts)).await?;
     }
     let hello: Hello = wire::read_at_most(stream, HELLO_BYTES_MAX).await?;
-    if let Err(error) = check(identity, &hello) {
+    let from = theirs.node();
+    if let Err(error) = check(identity, from, &hello) {
         wire::write(stream, &Answer::Refused(error.to_string())).await?;
         return Err(error);
     }
     let welcome = Answer::Welcome(Standing::of(identity));
     wire::write(stream, &welcome).await?;
-    Ok((hello.from, hello.purpose))
+    Ok((from, hello.purpose))
 }
 
-fn check(identity: &Identity, hello: &Hello) -> io::Result<()> {
+fn check(identity: &Identity, from: u64, hello: &Hello) -> io::Result<()> {
     if hello.cluster != identity.cluster {
         return Err(refused(format!(
             "it is of the cluster `{}`, and this node of `{}`",
@@ -201,13 +200,12 @@ fn check(identity: &Identity, hello: &Hello) -> io::Result<()> {
             hello.to, identity.node
         )));
     }
-    if hello.from == identity.node {
+    if from == identity.node {
         return Err(refused(format!(
-            "it says that it is node {}, as this one",
-            hello.from
+            "it says that it is node {from}, as this one"
         )));
     }
-    check_disk(identity, hello.from, hello.standing)
+    check_disk(identity, from, hello.standing)
 }
 
 fn check_disk(identity: &Identity, node: u64, standing: Standing) -> io::Result<()> {
@@ -254,11 +252,11 @@ struct Opening {
 }
 
 /// The number of the node, the lowest byte first, and what it has drawn for this link.
-type Said = [u8; 8 + NONCE_BYTES];
+type Said = [u8; SAID_BYTES];
 
 impl Opening {
     fn of(identity: &Identity) -> Opening {
-        let mut said = [0; 8 + NONCE_BYTES];
+        let mut said = [0; SAID_BYTES];
         said[..8].copy_from_slice(&identity.node.to_le_bytes());
         // Nothing is proved without a secret.
         if identity.secret.is_some() {
@@ -282,12 +280,18 @@ impl Opening {
         check_preface(stream).await?;
         let mut has_secret = [0];
         stream.read_exact(&mut has_secret).await?;
-        let mut said = [0; 8 + NONCE_BYTES];
+        let mut said = [0; SAID_BYTES];
         stream.read_exact(&mut said).await?;
         Ok(Opening {
             has_secret: has_secret != [0],
             said,
         })
+    }
+
+    /// Which node it is.
+    fn node(&self) -> u64 {
+        let (node, _) = self.said.split_first_chunk().expect("it begins with that");
+        u64::from_le_bytes(*node)
     }
 
     /// The secret, if both sides have one; an error if only one has.
@@ -364,7 +368,7 @@ impl fmt::Debug for Identity {
 mod tests {
     use super::*;
 
-    const OPENING_BYTES: usize = 8 + 1 + 8 + NONCE_BYTES;
+    const OPENING_BYTES: usize = 8 + 1 + SAID_BYTES;
 
     fn identity(node: u64) -> Identity {
         Identity {
