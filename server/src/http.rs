@@ -50,9 +50,9 @@ pub(crate) fn router<E: Env>(gate: Arc<Gate<E>>) -> Router {
         .route(LOCKTOPUS_STATS_PATH, get(locktopus::stats::<E>))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::wrong_method);
-    let router = match gate.allowed_origins() {
-        [] => router,
-        origins => router.layer(origin::pages(origins)),
+    let router = match gate.admitted().pages() {
+        None => router,
+        Some(pages) => router.layer(pages),
     };
     router.with_state(gate)
 }

@@ -7,6 +7,7 @@ use crate::{
     peer::{self, Doors, Link},
     raft::RaftDoor,
     replica::{Gone, Replica},
+    secret::is_exposed,
     session_endpoint::{Gate, Slot},
 };
 use lockwright_env::{Env, Listener, sleep, timeout};
@@ -96,7 +97,7 @@ impl<E: Env> Server<E> {
         if let (Some(peers), Some(cluster)) = (&peers, &config.cluster)
             && cluster.secret.is_none()
             && let Ok(address) = peers.local_address()
-            && !address.ip().to_canonical().is_loopback()
+            && is_exposed(address)
         {
             warn!(
                 %address,

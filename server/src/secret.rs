@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use lockwright_env::{Env, sleep};
 use sha2::Sha256;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// Fewer bytes can be guessed.
@@ -59,11 +59,9 @@ impl Secret {
 
     /// Whether this is the same.
     pub(crate) fn is(&self, given: &[u8]) -> bool {
-        const PURPOSE: &[u8] = b"a comparison";
-        let expected = Secret::code(given, &[PURPOSE]).finalize().into_bytes();
-        Secret::code(self.0.as_bytes(), &[PURPOSE])
-            .verify(&expected)
-            .is_ok()
+        const PARTS: &[&[u8]] = &[b"a comparison"];
+        let proof = Secret::code(given, PARTS).finalize().into_bytes();
+        self.is_proved(PARTS, &proof.into())
     }
 
     /// What only those can say of these parts that know it.
@@ -93,6 +91,11 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
     }
+}
+
+/// Whether others than this machine reach what listens at an address, so that it needs a secret.
+pub(crate) fn is_exposed(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
 }
 
 /// Slows down those who guess: each waits for its answer, and only a few are answered at a time. Those who

@@ -10,7 +10,6 @@ use crate::{
     metrics::Metrics,
     raft::{Members, Readiness},
     replica::{Ask, Gone, Input, Owed},
-    secret::Guesses,
     sighting::Sighting,
     translate::Rejection,
 };
@@ -85,7 +84,6 @@ pub(crate) struct Gate<E> {
     is_alone: bool,
     /// Under which names, and by which pages, it may be asked.
     admitted: Admitted,
-    allowed_origins: Vec<String>,
     authority: Authority,
     next_id: AtomicU64,
     /// What the ids of requests begin with that come without one.
@@ -120,8 +118,7 @@ impl<E: Env> Gate<E> {
                 &config.allowed_origins,
                 config.client_addresses(),
             ),
-            allowed_origins: config.allowed_origins.clone(),
-            authority: Authority::new(config.admin_token.clone(), address, Guesses::new()),
+            authority: Authority::new(config.admin_token.clone(), address),
             next_id: AtomicU64::new(0),
             id_prefix: OnceLock::new(),
         }
@@ -168,9 +165,9 @@ impl<E: Env> Gate<E> {
         self.admitted.check(request, &self.members)
     }
 
-    /// Pages of these may read what it answers.
-    pub(crate) fn allowed_origins(&self) -> &[String] {
-        &self.allowed_origins
+    /// Under which names, and by which pages, it may be asked.
+    pub(crate) fn admitted(&self) -> &Admitted {
+        &self.admitted
     }
 
     /// What it asks of operators.

@@ -1,7 +1,11 @@
 //! Who may do what operators do: break locks, end sessions, change the cluster.
 
 use super::error::ApiError;
-use crate::{Secret, secret::Guesses, session_endpoint::Gate};
+use crate::{
+    Secret,
+    secret::{Guesses, is_exposed},
+    session_endpoint::Gate,
+};
 use axum::{
     extract::FromRequestParts,
     http::{HeaderValue, StatusCode, header, request::Parts},
@@ -20,11 +24,11 @@ pub(crate) struct Authority {
 
 impl Authority {
     /// Of a server that listens at `address`.
-    pub(crate) fn new(token: Option<Secret>, address: SocketAddr, guesses: Guesses) -> Authority {
+    pub(crate) fn new(token: Option<Secret>, address: SocketAddr) -> Authority {
         Authority {
             token,
-            is_exposed: !address.ip().to_canonical().is_loopback(),
-            guesses,
+            is_exposed: is_exposed(address),
+            guesses: Guesses::new(),
         }
     }
 
@@ -119,7 +123,7 @@ mod tests {
 
     fn status(token: Option<&str>, address: &str, given: Option<&str>) -> u16 {
         let token = token.map(|token| Secret::new(token).unwrap());
-        let authority = Authority::new(token, address.parse().unwrap(), Guesses::new());
+        let authority = Authority::new(token, address.parse().unwrap());
         let given = given.map(|given| HeaderValue::from_str(given).unwrap());
         match authority.judge(given.as_ref()) {
             Ok(()) => 200,

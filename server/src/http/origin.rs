@@ -9,7 +9,7 @@
 use super::error::ApiError;
 use crate::raft::Members;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header, uri::Authority};
-use lockwright_protocol::cluster::NodeView;
+use lockwright_protocol::{cluster::NodeView, strict::brief};
 use std::net::{IpAddr, Ipv6Addr};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -112,22 +112,20 @@ impl Admitted {
             .iter()
             .any(|allowed| allowed == "*" || *allowed == origin)
     }
-}
 
-/// Lets pages that may ask read the answers.
-pub(super) fn pages(origins: &[String]) -> CorsLayer {
-    let origin = match origins.iter().any(|origin| origin == "*") {
-        true => AllowOrigin::any(),
-        false => AllowOrigin::list(
-            origins
-                .iter()
-                .filter_map(|origin| origin.to_ascii_lowercase().parse().ok()),
-        ),
-    };
-    CorsLayer::new()
-        .allow_origin(origin)
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+    /// What lets pages that may ask read the answers; none when there are no such pages.
+    pub(super) fn pages(&self) -> Option<CorsLayer> {
+        let origin = match self.origins.as_slice() {
+            [] => return None,
+            origins if origins.iter().any(|origin| origin == "*") => AllowOrigin::any(),
+            origins => AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok())),
+        };
+        let cors = CorsLayer::new()
+            .allow_origin(origin)
+            .allow_methods([Method::GET, Method::POST, Method::DELETE])
+            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE]);
+        Some(cors)
+    }
 }
 
 /// Whether a browser says that a page of another site asks, and not a person that follows a link.
@@ -167,7 +165,7 @@ fn authority(host: &str) -> Result<Authority, ApiError> {
     host.parse().map_err(|_| {
         ApiError::invalid(format!(
             "the header `host` is `{}`, expected a name or an address, and a port if need be",
-            brief(host)
+            brief(host, SHOWN_MAX)
         ))
     })
 }
@@ -197,7 +195,7 @@ fn is_address(host: &str) -> bool {
 }
 
 fn foreign_host(host: &str) -> ApiError {
-    let host = brief(host);
+    let host = brief(host, SHOWN_MAX);
     forbidden(format!(
         "`{host}` is no name of this server, so nothing was done: a web page may have been given \
          its address. Ask it by its address, or start it with --allow-host {host}"
@@ -205,7 +203,7 @@ fn foreign_host(host: &str) -> ApiError {
 }
 
 fn foreign_origin(origin: &str) -> ApiError {
-    let origin = brief(origin);
+    let origin = brief(origin, SHOWN_MAX);
     forbidden(format!(
         "a web page of {origin} asks, and this server does nothing for pages of others. If it is to, \
          start it with --allow-origin and the page's origin, such as https://example.com"
@@ -214,15 +212,6 @@ fn foreign_origin(origin: &str) -> ApiError {
 
 fn forbidden(message: String) -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, "forbidden", message)
-}
-
-/// What others said, short and printable.
-fn brief(text: &str) -> String {
-    text.chars()
-        .take(SHOWN_MAX)
-        .collect::<String>()
-        .escape_debug()
-        .to_string()
 }
 
 #[cfg(test)]

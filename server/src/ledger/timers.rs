@@ -150,12 +150,17 @@ impl<E: Env, C> Ledger<E, C> {
                 "a node was not heard of: its connections are taken for dead"
             );
             self.followers.hear(node, now);
-            self.decree(Action::Gone {
-                node,
-                incarnation,
-                forget: false,
-            });
+            self.declare_gone(node, incarnation, false);
         }
+    }
+
+    /// The life of a node has ended; with `forget` it is none of the cluster either.
+    fn declare_gone(&mut self, node: u64, incarnation: u64, forget: bool) {
+        self.decree(Action::Gone {
+            node,
+            incarnation,
+            forget,
+        });
     }
 
     /// Leaves the other nodes alone, for a stop that waits for locks: their connections do not count any
@@ -167,11 +172,7 @@ impl<E: Env, C> Ledger<E, C> {
         let others = |machine: &Machine| lives_of_others(machine, me).collect();
         let others: Vec<(u64, u64)> = self.node.with_machine(others);
         for (node, incarnation) in others {
-            self.decree(Action::Gone {
-                node,
-                incarnation,
-                forget: false,
-            });
+            self.declare_gone(node, incarnation, false);
         }
     }
 
@@ -187,11 +188,7 @@ impl<E: Env, C> Ledger<E, C> {
             if node != me && self.node.member(node).is_none() {
                 // By the time at which this counts it may be there again, in another life.
                 let incarnation = record.life.map_or(0, |life| life.incarnation);
-                self.decree(Action::Gone {
-                    node,
-                    incarnation,
-                    forget: true,
-                });
+                self.declare_gone(node, incarnation, true);
             }
         }
     }

@@ -107,9 +107,10 @@ pub(crate) async fn serve<E: Env>(
     may_elect: impl Fn() -> bool,
     readiness: &Readiness,
 ) {
+    let metrics = raft.server_metrics();
     // What goes wrong here is told to the other side by the end of the link.
     while let Ok(Ok(call)) = timeout(&env, SILENCE_MAX, wire::read::<Call, _>(&mut link)).await {
-        let own = raft.server_metrics().borrow_watched().vote.leader_id.term;
+        let own = metrics.borrow_watched().vote.leader_id.term;
         if let Some(term) = call.term().filter(|term| leaps(own, *term)) {
             warn!(
                 term,
