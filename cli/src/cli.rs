@@ -6,7 +6,7 @@ use crate::commands::{
 };
 use clap::{Parser, Subcommand};
 use lockwright_client::Name;
-use lockwright_protocol::cluster::{address_fault, reachable_fault};
+use lockwright_protocol::cluster::{address_fault, is_host_name, reachable_fault};
 use lockwright_server::Member;
 use std::path::PathBuf;
 
@@ -180,11 +180,7 @@ pub(crate) fn member(text: &str) -> Result<Member, String> {
 /// Reads the name of a host, or `*`, or all names below one as `*.example.com`.
 pub(crate) fn host(text: &str) -> Result<String, String> {
     let name = text.strip_prefix("*.").unwrap_or(text);
-    let is_name = !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    match is_name || text == "*" {
+    match is_host_name(name) || text == "*" {
         true => Ok(text.to_owned()),
         false => Err(format!(
             "`{text}` is no host name: expected one without a port, as locks.example.net, all below one as \
@@ -209,8 +205,7 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
             .is_some_and(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok());
         // A browser leaves out the port that is the scheme's.
         let is_default = port == Some(if text.starts_with("https") { 443 } else { 80 });
-        let is_name = host(name).is_ok() && !name.contains('*');
-        (is_name || is_address) && port.is_some() && !is_default
+        (is_host_name(name) || is_address) && port.is_some() && !is_default
     });
     match is_origin || text == "*" {
         true => Ok(text.to_owned()),

@@ -13,8 +13,13 @@ const BYTES_MAX: u64 = 8192;
 /// The rights of others than the owner of a file.
 const OTHERS: u32 = 0o077;
 
+/// Reads the secret of a file that `option` names, if it does.
+pub(crate) fn read_if_given(option: &str, path: Option<&Path>) -> Result<Option<Secret>, Failure> {
+    path.map(|path| read(option, path)).transpose()
+}
+
 /// Reads the secret that a file has, but for blanks and line ends around it. `option` has named the file.
-pub(crate) fn read(option: &str, path: &Path) -> Result<Secret, Failure> {
+fn read(option: &str, path: &Path) -> Result<Secret, Failure> {
     let shown = path.display();
     let wrong = |what: String| Failure::new(Exit::USAGE, format!("{option} {shown}: {what}"));
     let unread = |error: std::io::Error| wrong(format!("it cannot be read: {error}"));

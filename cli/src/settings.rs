@@ -236,7 +236,7 @@ fn read_table(command: &clap::Command, file: &DeTable<'_>) -> Result<Defaults, C
                 inside.insert((key.to_owned(), arg.get_id().to_string()), values);
             }
         } else {
-            let is_shared = SHARED.contains(&key.replace('_', "-").as_str()) && !key.contains('-');
+            let is_shared = SHARED.iter().any(|long| long.replace('-', "_") == key);
             let having = command
                 .get_subcommands()
                 .filter(|_| is_shared)

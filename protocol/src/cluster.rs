@@ -185,7 +185,7 @@ pub fn address_fault(text: &str) -> Option<&'static str> {
         return Some("an IPv6 address stands in brackets");
     } else if host.is_empty() {
         return Some("the host is missing");
-    } else if !host.bytes().all(is_of_name) {
+    } else if !is_host_name(host) {
         return Some("the host has a character that no name has");
     }
     match port.parse::<u16>() {
@@ -204,8 +204,11 @@ pub fn reachable_fault(text: &str) -> Option<&'static str> {
     }
 }
 
-fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
+/// Whether a text has only what names of hosts consist of, and is not empty.
+#[must_use]
+pub fn is_host_name(text: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_of_name)
 }
 
 #[cfg(test)]

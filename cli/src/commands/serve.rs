@@ -311,8 +311,7 @@ fn config(args: &Args, storage: Storage) -> Result<ServerConfig, Failure> {
     config.allowed_hosts.clone_from(&args.access.allow_host);
     config.allowed_origins.clone_from(&args.access.allow_origin);
     let token = args.access.admin_token_file.as_deref();
-    let token = token.map(|file| secrets::read("--admin-token-file", file));
-    config.admin_token = token.transpose()?;
+    config.admin_token = secrets::read_if_given("--admin-token-file", token)?;
     config.drain = args.drain.into();
     config.drain_timeout = units::std(args.drain_timeout);
     let limits = &args.limits;

@@ -136,9 +136,9 @@ impl Api {
 
     /// The same, asked by an operator.
     pub(crate) fn for_operator(self, token_file: Option<&Path>) -> Result<Api, Failure> {
-        let read = |file| secrets::read("--admin-token-file", file);
+        let admin_token = secrets::read_if_given("--admin-token-file", token_file)?;
         Ok(Api {
-            admin_token: token_file.map(read).transpose()?,
+            admin_token,
             ..self
         })
     }

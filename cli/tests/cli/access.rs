@@ -1,9 +1,11 @@
 //! Who may ask a server: names, pages, operators, nodes.
 
-use crate::support::{Dir, Server, code, eventually, lockwright, pid, run, stderr, stdout};
+use crate::support::{
+    Dir, Server, address_of, code, eventually, lockwright, pid, run, stderr, stdout,
+};
 use std::{
     fs::{Permissions, set_permissions},
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     process::Stdio,
@@ -238,14 +240,7 @@ fn connections_leave_open_files_to_the_server() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    let mut said = BufReader::new(child.stdout.take().unwrap());
-    said.read_line(&mut line).unwrap();
-    let address = line
-        .trim()
-        .strip_prefix("listening on ")
-        .unwrap()
-        .to_owned();
+    let address = address_of(&mut child);
     let crowd: Vec<TcpStream> = (0..200)
         .map(|_| TcpStream::connect(&address).unwrap())
         .collect();

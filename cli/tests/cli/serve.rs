@@ -1,7 +1,7 @@
 //! `lockwright serve`: starting, ending, and what is wrong told plainly.
 
 use crate::support::{
-    Dir, PATIENCE, Server, ask, code, eventually, json, lockwright, run, stderr, stdout,
+    Dir, PATIENCE, Server, address_of, ask, code, eventually, json, lockwright, run, stderr, stdout,
 };
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
@@ -144,14 +144,7 @@ impl Logged {
         let mut command = lockwright(&["serve", "--memory", "--listen", "127.0.0.1:0"]);
         command.args(args).envs(variables.iter().copied());
         let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        let address = line
-            .trim()
-            .strip_prefix("listening on ")
-            .unwrap()
-            .to_owned();
+        let address = address_of(&mut child);
         let log = BufReader::new(child.stderr.take().unwrap());
         Logged(Server { address, child }, log)
     }

@@ -130,6 +130,17 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Where a server listens that was just started, as it says itself.
+pub(crate) fn address_of(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("it is a pipe"))
+        .read_line(&mut line)
+        .expect("it is text");
+    let address = line.trim().strip_prefix("listening on ");
+    let address = address.unwrap_or_else(|| panic!("it said: {line:?}"));
+    address.to_owned()
+}
+
 /// A server that runs; killed with the test.
 pub(crate) struct Server {
     pub(crate) address: String,
@@ -152,16 +163,8 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .expect("the binary is there");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is a pipe"))
-            .read_line(&mut line)
-            .expect("it is text");
-        let address = line.trim().strip_prefix("listening on ");
-        let address = address.unwrap_or_else(|| panic!("it said: {line:?}"));
-        Server {
-            address: address.to_owned(),
-            child,
-        }
+        let address = address_of(&mut child);
+        Server { address, child }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -78,8 +78,7 @@ impl Cluster {
             config.name.clone_from(name);
         }
         let secret = self.cluster_secret_file.as_deref();
-        let secret = secret.map(|file| secrets::read("--cluster-secret-file", file));
-        config.secret = secret.transpose()?;
+        config.secret = secrets::read_if_given("--cluster-secret-file", secret)?;
         let set = |to: &mut Duration, given: Option<DurationMs>| {
             if let Some(given) = given {
                 *to = units::std(given);
