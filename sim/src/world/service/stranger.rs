@@ -38,14 +38,13 @@ pub(super) async fn run(stage: Arc<Stage>, stranger: Stranger) {
 /// Comes, tries, and gives what the server said to it.
 async fn visit(stage: &Stage, env: &SimEnv, stranger: Stranger) -> io::Result<Option<String>> {
     let node = usize::try_from(stranger.at_ms).unwrap_or(0) % stage.nodes.len();
-    let mut stream = env.connect(&address_of(stage, node)).await?;
-    if let Knock::Node = stranger.what {
-        drop(stream);
-        let mut link = env.connect(&peer_address_of(stage, node)).await?;
-        return pose_as_a_node(&mut link).await;
-    }
+    let address = match stranger.what {
+        Knock::Node => peer_address_of(stage, node),
+        _ => address_of(stage, node),
+    };
+    let mut stream = env.connect(&address).await?;
     let message = match stranger.what {
-        Knock::Node => unreachable!("it has come another way"),
+        Knock::Node => return pose_as_a_node(&mut stream).await,
         Knock::Page => {
             const PAGE: &str = "Host: server\r\nOrigin: https://elsewhere.example\r\n";
             return lock(&mut stream, PAGE).await.map(Some);
