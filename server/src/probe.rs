@@ -110,7 +110,7 @@ pub enum RaftEvent {
         /// The term of the leader that made it.
         term: u64,
     },
-    /// It goes on from a snapshot that it got from another node.
+    /// It goes on from a snapshot: one that it got from another node, or that it found as it started.
     Installed {
         /// The last entry that the snapshot has.
         index: u64,

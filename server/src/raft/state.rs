@@ -120,6 +120,11 @@ impl State {
                 snapshot: Some(record),
             },
         };
+        if let Some(last) = &inner.applied {
+            // Also when it was installed in the moment before a crash, too late to be told.
+            let (index, term) = place(last);
+            probe.raft(RaftEvent::Installed { index, term });
+        }
         Ok(State {
             inner: Arc::new(Mutex::new(inner)),
             store,

@@ -57,6 +57,8 @@ pub enum Happening {
     ServerHalted,
     /// A stop that waits for locks has come so far.
     Drains {
+        /// Of which node; 0 of a server that is alone.
+        node: usize,
         /// How far.
         event: DrainEvent,
     },
@@ -470,7 +472,7 @@ impl fmt::Display for Happening {
             Happening::StartedAfterLogLoss => {
                 f.write_str("the server starts without the end of its log")
             }
-            Happening::Drains { event } => f.write_str(match event {
+            Happening::Drains { event, .. } => f.write_str(match event {
                 DrainEvent::Begins => "the server stops when no locks are held any more",
                 DrainEvent::GrantsNothing => "the server grants nothing any more",
                 DrainEvent::Over => "the server waits for locks no longer",

@@ -9,7 +9,10 @@ use crate::{
     plan::{Fault, FaultKind, Place, ServicePlan},
 };
 use lockwright_server::DrainEvent;
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// From the end of the last lock, or of the time, until the server notices.
 const PROMPT: Duration = Duration::from_millis(200);
@@ -30,7 +33,8 @@ pub struct Drain {
     /// Every request that was asked for.
     asked: BTreeSet<Text>,
     held: BTreeSet<Text>,
-    stop: Option<Stop>,
+    /// The stops that have begun, by the node.
+    stops: BTreeMap<usize, Stop>,
 }
 
 /// A stop that has begun.
@@ -66,25 +70,29 @@ impl Drain {
             is_judged_by_time: plan.cluster.is_none(),
             asked: BTreeSet::new(),
             held: BTreeSet::new(),
-            stop: None,
+            stops: BTreeMap::new(),
         }
     }
 
     fn granted(&mut self, id: &Text) -> Verdict {
         self.held.insert(id.clone());
-        match &self.stop {
-            Some(stop) if stop.grants_nothing => Err(format!(
-                "{id} is granted after the server, which stops, had given up all that waited"
-            )),
-            Some(stop) if stop.late.contains(id) => Err(format!(
-                "{id} is granted, and was asked for after the server was told to stop"
-            )),
-            _ => Ok(()),
+        for stop in self.stops.values() {
+            if stop.grants_nothing {
+                return Err(format!(
+                    "{id} is granted after the server, which stops, had given up all that waited"
+                ));
+            }
+            if stop.late.contains(id) {
+                return Err(format!(
+                    "{id} is granted, and was asked for after the server was told to stop"
+                ));
+            }
         }
+        Ok(())
     }
 
-    fn over(&mut self, now: Duration) -> Verdict {
-        let Some(stop) = &mut self.stop else {
+    fn over(&mut self, now: Duration, node: usize) -> Verdict {
+        let Some(stop) = self.stops.get_mut(&node) else {
             return Err("a stop is over that has not begun".to_owned());
         };
         stop.is_over = true;
@@ -103,12 +111,13 @@ impl Drain {
 
     /// Whether the stop takes too long.
     fn late(&self, now: Duration) -> Verdict {
-        let Some(stop) = self.stop.as_ref().filter(|stop| !stop.is_over) else {
-            return Ok(());
-        };
         if !self.is_judged_by_time {
             return Ok(());
         }
+        let mut stops = self.stops.values();
+        let Some(stop) = stops.find(|stop| !stop.is_over) else {
+            return Ok(());
+        };
         let passed = |since: Duration| now.saturating_sub(since + PROMPT + self.slack);
         if let Some(since) = stop.free_since
             && passed(since) > Duration::ZERO
@@ -125,12 +134,13 @@ impl Drain {
     }
 
     fn note_free(&mut self, now: Duration) {
-        let is_free = self.held.is_empty();
-        if let Some(stop) = &mut self.stop
-            && stop.grants_nothing
-            && is_free
-        {
-            stop.free_since.get_or_insert(now);
+        if !self.held.is_empty() {
+            return;
+        }
+        for stop in self.stops.values_mut() {
+            if stop.grants_nothing {
+                stop.free_since.get_or_insert(now);
+            }
         }
     }
 }
@@ -146,34 +156,35 @@ impl ServiceOracle for Drain {
 
     fn see(&mut self, now: Duration, happening: &Happening) -> Verdict {
         match happening {
-            Happening::Drains { event } => match event {
+            Happening::Drains { node, event } => match event {
                 DrainEvent::Begins => {
-                    self.stop = Some(Stop {
+                    let stop = Stop {
                         since: now,
                         late: BTreeSet::new(),
                         grants_nothing: false,
                         free_since: None,
                         is_over: false,
-                    });
+                    };
+                    self.stops.insert(*node, stop);
                 }
                 DrainEvent::GrantsNothing => {
-                    if let Some(stop) = &mut self.stop {
+                    if let Some(stop) = self.stops.get_mut(node) {
                         stop.grants_nothing = true;
                     }
                     self.note_free(now);
                 }
-                DrainEvent::Over => self.over(now)?,
+                DrainEvent::Over => self.over(now, *node)?,
                 DrainEvent::CutShort => {
-                    if let Some(stop) = &mut self.stop {
+                    if let Some(stop) = self.stops.get_mut(node) {
                         stop.is_over = true;
                     }
                 }
             },
             Happening::Asked { id, .. } | Happening::HttpAsked { id, .. } => {
-                if self.asked.insert(id.clone())
-                    && let Some(stop) = &mut self.stop
-                {
-                    stop.late.insert(id.clone());
+                if self.asked.insert(id.clone()) {
+                    for stop in self.stops.values_mut() {
+                        stop.late.insert(id.clone());
+                    }
                 }
             }
             Happening::Granted { id, .. } => self.granted(id)?,
@@ -182,10 +193,13 @@ impl ServiceOracle for Drain {
                 self.note_free(now);
             }
             Happening::ServerDown => {
-                self.stop = None;
+                self.stops.clear();
                 self.held.clear();
             }
-            Happening::ServerHalted | Happening::NodeDown { .. } => self.stop = None,
+            Happening::ServerHalted => self.stops.clear(),
+            Happening::NodeDown { node } => {
+                self.stops.remove(node);
+            }
             _ => {}
         }
         self.late(now)
@@ -215,6 +229,19 @@ mod tests {
         story.granted(20, "b").unwrap();
     }
 
+    #[test]
+    fn a_stop_goes_on_when_another_node_goes_down() {
+        let mut story = Story::new();
+        story.drains(10, DrainEvent::Begins).unwrap();
+        story.drains(11, DrainEvent::GrantsNothing).unwrap();
+        story.see(12, &Happening::NodeDown { node: 1 }).unwrap();
+        assert!(story.granted(13, "a").is_err());
+        story.ended(14, "a").unwrap();
+        story.drains(14, DrainEvent::Over).unwrap();
+        story.see(15, &Happening::NodeDown { node: 0 }).unwrap();
+        assert!(story.drains(16, DrainEvent::Over).is_err());
+    }
+
     struct Story(Drain);
 
     impl Story {
@@ -229,7 +256,7 @@ mod tests {
         }
 
         fn drains(&mut self, at: u64, event: DrainEvent) -> Verdict {
-            self.see(at, &Happening::Drains { event })
+            self.see(at, &Happening::Drains { node: 0, event })
         }
 
         fn asks(&mut self, at: u64, id: &str) -> Verdict {

@@ -440,6 +440,25 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_that_was_installed_just_before_a_crash_is_told_of_at_the_start() {
+        // The leader appends and applies what is in the snapshot.
+        let leader = (1..=9).flat_map(|index| [(1, appended(index, 1)), (2, appended(index, 1))]);
+        let applied = (1..=9).map(|index| (1, applies(index, 1)));
+        let before: Vec<_> = [(0, appended(1, 1))]
+            .into_iter()
+            .chain(leader)
+            .chain(applied)
+            .collect();
+        let and = |more: &[(usize, Option<RaftEvent>)]| judge(&[&before[..], more].concat());
+        assert!(and(&[(0, None), (0, appended(10, 1))]).is_err());
+        assert_eq!(
+            and(&[(0, None), (0, installed(9, 1)), (0, appended(10, 1))]),
+            Ok(())
+        );
+        assert!(and(&[(0, None), (0, installed(10, 1))]).is_err());
+    }
+
+    #[test]
     fn a_second_vote_in_a_term_is_seen_even_after_a_crash() {
         assert!(judge(&[(0, vote(1, 1, false)), (0, vote(1, 2, false))]).is_err());
         let restarted = [(0, vote(1, 1, false)), (0, None), (0, vote(1, 2, false))];

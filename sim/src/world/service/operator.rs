@@ -117,7 +117,10 @@ impl Operator {
 
     async fn add(&mut self, node: usize, until: Duration) -> Option<()> {
         self.gone.remove(&node);
-        self.stage.nodes[node].start_as_newcomer();
+        // One that runs stays as it is: it may be among those that are about to form the cluster.
+        if self.stage.nodes[node].is_stopped() {
+            self.stage.nodes[node].start_as_newcomer();
+        }
         self.change(NodeChange::Add(node), until).await?;
         self.change(NodeChange::Promote(node), until).await?;
         Some(())

@@ -63,7 +63,9 @@ impl Probe for StageProbe {
     }
 
     fn drains(&self, event: DrainEvent) {
-        self.stage.happen(simulated(), &Happening::Drains { event });
+        let node = self.node;
+        let happening = Happening::Drains { node, event };
+        self.stage.happen(simulated(), &happening);
     }
 
     fn stamped(&self, at: TimeMs) {
