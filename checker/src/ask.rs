@@ -46,6 +46,8 @@ pub enum Step {
     KeepAlive(usize),
     /// The client closes its session.
     Close(usize),
+    /// The session is done with this request of its own.
+    Done(usize),
     /// Everything that must be refused or change nothing, one after the other; then everything that
     /// can be asked. It leads nowhere, unless a rule is broken.
     Probe,
@@ -97,6 +99,12 @@ pub(crate) enum Ask {
     Close {
         client: usize,
     },
+    /// The session of a client is done with a request, and perhaps with another one.
+    Done {
+        client: usize,
+        id: usize,
+        and: Option<usize>,
+    },
 }
 
 impl Step {
@@ -141,6 +149,11 @@ impl Step {
             Step::Detach(client) => Ask::Detach { client },
             Step::KeepAlive(client) => Ask::KeepAlive { client },
             Step::Close(client) => Ask::Close { client },
+            Step::Done(id) => Ask::Done {
+                client: instance.client_of[id],
+                id,
+                and: None,
+            },
         })
     }
 }
@@ -165,7 +178,11 @@ impl Instance {
         }
         for id in 0..self.locks.len() {
             match book.requests[id].life {
-                Life::Unknown | Life::Ended { .. } => {}
+                Life::Unknown => {}
+                Life::Ended { .. } if book.sessions[self.client_of[id]].is_some() => {
+                    steps.push(Step::Done(id));
+                }
+                Life::Ended { .. } => {}
                 Life::Queued { .. } => steps.extend([Step::Cancel(id), Step::Break(id)]),
                 Life::Held { .. } => {
                     steps.extend([Step::Release(id), Step::Break(id)]);
@@ -272,6 +289,14 @@ impl Instance {
             },
             Ask::Close { client } => Command::CloseSession {
                 session: self.session(client),
+            },
+            Ask::Done { client, id, and } => Command::Done {
+                session: self.session(client),
+                ids: and
+                    .into_iter()
+                    .chain([id])
+                    .map(|id| self.locks[id].id.clone())
+                    .collect(),
             },
         }
     }

@@ -80,7 +80,8 @@ pub(crate) enum Due {
     Session { opening: u32, client: usize },
 }
 
-const NOTHING: Request = Request {
+/// An id that is free.
+pub(crate) const NOTHING: Request = Request {
     life: Life::Unknown,
     claims: 0,
     ttl: None,

@@ -5,7 +5,7 @@
 //! engine does it, and changes the book only by what the engine says.
 
 use crate::ask::Ask;
-use crate::book::{Book, Due, Life, Request, Session};
+use crate::book::{Book, Due, Life, NOTHING, Request, Session};
 use crate::instance::{ABANDON, Instance};
 use crate::rules::{Breach, Rule, must};
 use crate::sights::{Sight, Sights};
@@ -247,13 +247,19 @@ impl<'a> Judge<'a> {
                     lock,
                     token,
                     expires,
+                    arrived_at,
                 },
         }) = event
         else {
             return Err(unexpected(Rule::Answers, "a grant", event));
         };
         let id = self.known(lock)?;
-        let Request { ttl, life, .. } = self.book.requests[id];
+        let Request {
+            ttl,
+            life,
+            arrived_at: arrived,
+            ..
+        } = self.book.requests[id];
         let Life::Queued { deadline } = life else {
             return Err(unexpected(Rule::OneEnd, "no second grant", event));
         };
@@ -275,6 +281,12 @@ impl<'a> Judge<'a> {
         must(expires.map(|at| at.as_ms()) == ends, Rule::Leases, || {
             format!(
                 "the lease of {} ends at {ends:?}, not {expires:?}",
+                self.name(id)
+            )
+        })?;
+        must(arrived_at.as_ms() == arrived, Rule::Answers, || {
+            format!(
+                "{} arrived at {arrived} ms, and is granted as one of {arrived_at} ms",
                 self.name(id)
             )
         })?;
@@ -368,6 +380,12 @@ impl<'a> Judge<'a> {
             Ask::Release { id, .. } => end(self, id, EndReason::Released, Sight::ReleaseHandsOver),
             Ask::Break { id, .. } => end(self, id, EndReason::Broken, Sight::BreakHandsOver),
             Ask::Close { client } => self.session_end(client, now),
+            Ask::Done { client, id, .. } => {
+                if self.instance.client_of[id] == client {
+                    self.book.requests[id] = NOTHING;
+                }
+                Ok(())
+            }
             Ask::Open { client } => {
                 self.session(client, SessionChange::Open, now)?;
                 self.book.sessions[client] = Some(Session {
@@ -445,6 +463,13 @@ impl<'a> Judge<'a> {
             | Ask::Detach { client }
             | Ask::KeepAlive { client }
             | Ask::Close { client } => (!open(client)).then_some(ErrorCode::UnknownSession),
+            Ask::Done { client, .. } if !open(client) => Some(ErrorCode::UnknownSession),
+            Ask::Done { client, id, and } => {
+                let is_live = |id: usize| {
+                    self.instance.client_of[id] == client && self.book.requests[id].is_live()
+                };
+                (is_live(id) || and.is_some_and(is_live)).then_some(ErrorCode::InvalidRequest)
+            }
         }
     }
 

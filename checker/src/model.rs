@@ -245,5 +245,5 @@ fn rules<M: Machine>() -> [Property<Exhaustive<M>>; Rule::ALL.len()] {
 
 fn sights<M: Machine>() -> [Property<Exhaustive<M>>; Sight::ALL.len()] {
     properties!(Sight::ALL, sometimes, is_seen,
-        0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23)
+        0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24)
 }

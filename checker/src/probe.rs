@@ -157,6 +157,11 @@ pub(crate) fn asks(instance: &Instance, book: &Book) -> Vec<Ask> {
         }
         match session {
             None => asks.extend([
+                Ask::Done {
+                    client,
+                    id: 0,
+                    and: None,
+                },
                 Ask::Attach { client },
                 Ask::Detach { client },
                 Ask::KeepAlive { client },
@@ -164,6 +169,7 @@ pub(crate) fn asks(instance: &Instance, book: &Book) -> Vec<Ask> {
             ]),
             // They are told, and nothing changes.
             Some(session) => {
+                asks.extend(done_with_nothing(instance, book, client));
                 asks.push(Ask::Open { client });
                 asks.push(match session.ends_at {
                     None => Ask::Attach { client },
@@ -176,6 +182,29 @@ pub(crate) fn asks(instance: &Instance, book: &Book) -> Vec<Ask> {
         }
     }
     asks
+}
+
+/// A session is done with requests, and nothing changes: with what is not known, which another client's
+/// request is, and with what is live, alone or beside one that has ended.
+fn done_with_nothing(instance: &Instance, book: &Book, client: usize) -> impl Iterator<Item = Ask> {
+    let ended = move |id: &usize| {
+        instance.client_of[*id] == client && matches!(book.requests[*id].life, Life::Ended { .. })
+    };
+    let live = |id: &usize| instance.client_of[*id] == client && book.requests[*id].is_live();
+    let ids = 0..instance.locks.len();
+    let first_ended = ids.clone().find(ended);
+    let first_live = ids.clone().find(live);
+    let both = first_ended.zip(first_live).map(|(and, id)| Ask::Done {
+        client,
+        id,
+        and: Some(and),
+    });
+    let alone = ids.filter(move |id| !ended(id)).map(move |id| Ask::Done {
+        client,
+        id,
+        and: None,
+    });
+    alone.chain(both)
 }
 
 /// What the engine shows of each request must be what it said before.
@@ -201,10 +230,20 @@ pub(crate) fn each_lock<M: Machine>(
         if request.is_live() {
             has_all_claims(instance, id, request.claims, &shown)?;
         }
+        // Of what is over the time of its end is remembered, and not that of its arrival.
+        let arrived_at = match request.life {
+            Life::Ended { at, .. } => at,
+            _ => request.arrived_at,
+        };
         must(
-            shown.arrived_at.as_ms() == request.arrived_at,
+            shown.arrived_at.as_ms() == arrived_at,
             Rule::Questions,
-            || format!("{} arrived at {} ms", key.id, request.arrived_at),
+            || {
+                format!(
+                    "{} is shown as arrived at {} ms, not {arrived_at} ms",
+                    key.id, shown.arrived_at
+                )
+            },
         )?;
     }
     Ok(())

@@ -55,6 +55,8 @@ pub enum Sight {
     StaleToken,
     /// An id is used again once its first request is forgotten.
     IdUsedAgain,
+    /// A session is done with a request that is remembered.
+    DoneWith,
 }
 
 /// A set of sights.
@@ -73,7 +75,7 @@ impl Sights {
 
 impl Sight {
     /// All of them, in their order.
-    pub const ALL: [Sight; 24] = [
+    pub const ALL: [Sight; 25] = [
         Sight::ReaderBehindQueuedWriter,
         Sight::TwoReadersHold,
         Sight::GroupWaitsForTwo,
@@ -98,6 +100,7 @@ impl Sight {
         Sight::Busy,
         Sight::StaleToken,
         Sight::IdUsedAgain,
+        Sight::DoneWith,
     ];
 
     /// Its name in reports and in the explorer.
@@ -128,6 +131,7 @@ impl Sight {
             Sight::Busy => "a request that may not wait is refused",
             Sight::StaleToken => "a stale token is refused",
             Sight::IdUsedAgain => "an id is used again once it is forgotten",
+            Sight::DoneWith => "a session is done with a request",
         }
     }
 
@@ -171,6 +175,13 @@ impl Sight {
             // every step from there, and the judge sees that it does happen.
             Sight::StaleToken => {
                 goes_on && book.clock == book.told && book.live().any(|(_, r)| r.is_held())
+            }
+            Sight::DoneWith => {
+                let is_over = |id: usize| matches!(book.requests[id].life, Life::Ended { .. });
+                let is_open = |id: usize| book.sessions[instance.client_of[id]].is_some();
+                goes_on
+                    && book.clock == book.told
+                    && (0..instance.locks.len()).any(|id| is_over(id) && is_open(id))
             }
             Sight::Abandoned => {
                 let mut open = book.sessions.iter().flatten();

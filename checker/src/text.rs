@@ -51,6 +51,7 @@ pub(crate) fn step(instance: &Instance, step: Step) -> String {
         Step::Detach(at) => format!("detach {}", client(at)),
         Step::KeepAlive(at) => format!("keep {} alive", client(at)),
         Step::Close(at) => format!("close {}", client(at)),
+        Step::Done(at) => format!("{} is done with {}", client(instance.client_of[at]), id(at)),
     }
 }
 

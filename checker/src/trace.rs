@@ -138,6 +138,10 @@ fn op(at: u64, command: Command) -> Op {
         Command::KeepAlive { session } => Action::KeepAlive {
             session: session.session.into(),
         },
+        Command::Done { session, ids } => Action::Done {
+            session: session.session.into(),
+            ids: ids.into_iter().map(Into::into).collect(),
+        },
         Command::CloseSession { session } => Action::CloseSession {
             session: session.session.into(),
         },

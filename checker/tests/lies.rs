@@ -3,7 +3,7 @@
 
 use lockwright_checker::{Exhaustive, Instance, Machine, Menu, Rule, Size, Step};
 use lockwright_engine::{
-    Command, EndReason, Engine, EngineConfig, Event, EventKind, Limits, LockKey, LockState,
+    Command, EndReason, Engine, EngineConfig, Event, EventKind, Limits, LockKey, LockState, Owner,
     Refusal, Reply, TimeMs, Token,
 };
 use lockwright_sim::plan::{Plan, RunOptions, run};
@@ -300,6 +300,47 @@ lie!(
 );
 
 lie!(
+    a_session_that_is_done_with_half_is_found,
+    HalfDone,
+    [Rule::Answers, Rule::Refusals],
+    |engine, at, command, events| {
+        // A live request is passed over, and what has ended is forgotten.
+        engine.apply(at, &Command::Tick, events)?;
+        let mut command = command.clone();
+        if let Command::Done { session, ids } = &mut command {
+            ids.retain(|id| {
+                let lock = LockKey {
+                    namespace: session.namespace.clone(),
+                    owner: Owner::Session(session.session.clone()),
+                    id: id.clone(),
+                };
+                let state = engine.lock(&lock).map(|info| info.state);
+                matches!(state, None | Some(LockState::Ended { .. }))
+            });
+        }
+        engine.apply(at, &command, events)
+    }
+);
+
+lie!(
+    what_is_remembered_though_its_session_is_done_is_found,
+    Hoarder,
+    [Rule::Questions],
+    |engine, at, command, events| {
+        match command {
+            Command::Done { .. } => {
+                let mut copy = engine.clone();
+                let told = copy.apply(at, command, events);
+                events.clear();
+                engine.apply(at, &Command::Tick, events)?;
+                told
+            }
+            _ => engine.apply(at, command, events),
+        }
+    }
+);
+
+lie!(
     a_reader_that_slips_past_is_found,
     SlippingReader,
     [Rule::FirstCome, Rule::MutualExclusion, Rule::Answers],
@@ -320,6 +361,7 @@ lie!(
                         lock: lock.clone(),
                         token: next,
                         expires: None,
+                        arrived_at: at,
                     };
                 }
             }

@@ -1,7 +1,7 @@
 //! The client in the hands of a caller.
 
 use crate::{
-    AcquireError, AcquireRequest, Belief, CallError, ClientConfig, ConfigError, Lock,
+    AcquireError, AcquireRequest, Belief, CallError, ClientConfig, ConfigError, DRAWN_ID, Lock,
     SessionBelief, SessionCore, Trouble,
     core::{CoreUsage, LockId},
     shell::{self, Call},
@@ -120,5 +120,5 @@ impl<E: Env> Client<E> {
 
 /// An id for a request whose caller has chosen none.
 fn drawn_id(lock: LockId) -> Name {
-    Name::new(format!("#{}", lock.0)).expect("a number is a name")
+    Name::new(format!("{DRAWN_ID}{}", lock.0)).expect("a number is a name")
 }

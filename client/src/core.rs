@@ -10,6 +10,7 @@
 //! what the server says of it, `resume` about finding one's way after a connection broke.
 
 mod answers;
+mod done;
 mod link;
 mod locks;
 mod pending;
@@ -20,6 +21,7 @@ mod tests;
 use crate::{
     Belief, CallError, ClientConfig, Credentials, Notice, SessionBelief, deadline::Anchor,
 };
+use done::DoneIds;
 use link::Link;
 use lockwright_engine::{Name, Token};
 use lockwright_protocol::{ClaimText, ClientFrame, Label, Seq, WaitMs};
@@ -97,7 +99,7 @@ pub enum Output {
 pub struct CoreUsage {
     /// Requests that are under way and locks that are held.
     pub locks: usize,
-    /// Messages that the server has not answered, signs of life left aside.
+    /// Messages that the server has not answered, signs of life and what it may forget left aside.
     pub unanswered: usize,
 }
 
@@ -128,6 +130,8 @@ pub struct SessionCore {
     /// What the server has not answered, in the order of sending.
     unanswered: BTreeMap<Seq, Pending>,
     next_seq: u64,
+    /// What the server may forget.
+    done: DoneIds,
     /// Set once the session is being closed: when to give up.
     closing: Option<Duration>,
     outputs: VecDeque<Output>,
@@ -208,6 +212,7 @@ impl SessionCore {
             held: 0,
             unanswered: BTreeMap::new(),
             next_seq: 1,
+            done: DoneIds::default(),
             closing: None,
             outputs: VecDeque::new(),
             config,
@@ -260,7 +265,7 @@ impl SessionCore {
             unanswered: self
                 .unanswered
                 .values()
-                .filter(|pending| pending.ask != Ask::KeepAlive)
+                .filter(|pending| !matches!(pending.ask, Ask::KeepAlive | Ask::Done { .. }))
                 .count(),
         }
     }

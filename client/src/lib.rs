@@ -33,6 +33,9 @@ mod request;
 mod shell;
 mod trouble;
 
+/// What the ids begin with that the client draws itself, and no other ones.
+pub(crate) const DRAWN_ID: char = '#';
+
 pub use crate::core::SessionCore;
 pub use belief::{Belief, SessionBelief};
 pub use client::Client;

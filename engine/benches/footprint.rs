@@ -12,7 +12,7 @@ const MILLION: u64 = 1_000_000;
 type Measure = fn() -> f64;
 
 /// What is measured: a name, and how.
-const MEASUREMENTS: [(&str, Measure); 4] = [
+const MEASUREMENTS: [(&str, Measure); 6] = [
     ("bytes_per_lock/three_levels", || {
         held(|n| format!("{}/{}/{n}", n % 100, n % 10_000))
     }),
@@ -21,6 +21,8 @@ const MEASUREMENTS: [(&str, Measure); 4] = [
     }),
     ("bytes_per_lock/with_lease", leased),
     ("bytes_per_cycle/beside_an_old_lock", cycles),
+    ("bytes_per_ended/remembered", || ended(0)),
+    ("bytes_per_ended/once_forgotten", || ended(60_000)),
 ];
 
 fn main() {
@@ -150,4 +152,37 @@ fn cycles() -> f64 {
     let before = resident();
     cycle(10 * MILLION);
     (resident() - before) / (10 * MILLION) as f64
+}
+
+/// Bytes for each of a million requests that were granted and have ended `later` ms ago, beside a lock that
+/// is still held.
+#[expect(clippy::cast_precision_loss, reason = "a million is exact")]
+fn ended(later: u64) -> f64 {
+    let mut engine = engine();
+    let mut events = Vec::new();
+    let mut apply = |at: u64, command: &Command| {
+        events.clear();
+        let at = TimeMs::new(at).expect("it is in range");
+        engine
+            .apply(at, command, &mut events)
+            .expect("nothing is in the way")
+    };
+    apply(0, &acquire("old", "old/lock", None));
+    let before = resident();
+    for n in 0..MILLION {
+        let command = acquire(&n.to_string(), "a/b/c", None);
+        let Reply::Acquired {
+            state: LockState::Held { token, .. },
+            ..
+        } = apply(0, &command)
+        else {
+            unreachable!("nothing is in the way")
+        };
+        let Command::Acquire { lock, .. } = command else {
+            unreachable!("it is an acquire")
+        };
+        apply(0, &Command::Release { lock, token });
+    }
+    apply(later, &Command::Tick);
+    (resident() - before) / MILLION as f64
 }

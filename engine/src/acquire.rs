@@ -4,6 +4,7 @@ use crate::{
     Claim, DurationMs, Engine, Event, EventKind, FirstRequest, InvalidRequest, LimitName, LockKey,
     LockState, Refusal, Reply, TimeMs, Wait,
     claims::{ClaimsDigest, uncovered},
+    index::{Hashes, Known},
     owners::OwnerId,
     requests::{Phase, Request, RequestId},
     tree::{Arrival, Newcomer},
@@ -51,25 +52,28 @@ impl Engine {
 
     /// The answer to an id that is known: the state of its request if that asked for the same claims,
     /// and a refusal that names it if not (SEMANTICS section 4).
-    fn again(&self, known: RequestId, claims: &[Claim]) -> Result<Reply, Refusal> {
-        let request = &self.requests[known];
-        let (is_retry, first) = match request.phase {
-            Phase::Ended { digest, reason, .. } => (
-                digest == ClaimsDigest::of(claims),
-                FirstRequest::over(reason),
-            ),
-            Phase::Queued { .. } | Phase::Held { .. } => {
+    fn again(&self, known: Known, claims: &[Claim]) -> Result<Reply, Refusal> {
+        let (is_retry, first, state) = match known {
+            Known::Ended(id) => {
+                let ended = &self.ended[id];
+                let is_retry = ended.digest == ClaimsDigest::of(claims).kept();
+                let first = FirstRequest::over(ended.reason());
+                (is_retry, first, ended.state())
+            }
+            Known::Live(id) => {
+                let request = &self.requests[id];
                 let first = self.claims_of(request);
                 let mut asked = uncovered(claims);
                 asked.sort_unstable();
-                (asked.into_iter().eq(&first), FirstRequest::live(first))
+                let is_retry = asked.into_iter().eq(&first);
+                (is_retry, FirstRequest::live(first), request.state())
             }
         };
         if !is_retry {
             return Err(Refusal::RequestMismatch(Box::new(first)));
         }
         Ok(Reply::Acquired {
-            state: request.state(),
+            state,
             fresh: false,
         })
     }
@@ -186,7 +190,13 @@ impl Engine {
             "requests arrive one by one"
         );
         self.next_arrival = Arrival(self.next_arrival.0 + 1);
-        self.by_id.insert(id, &self.requests);
+        let hashes = Hashes {
+            requests: &self.requests,
+            ended: &self.ended,
+            owners: &self.owners,
+        };
+        let hash = self.requests[id].hash;
+        self.by_id.insert(hash, Known::Live(id), &hashes);
         self.owners.link(&mut self.requests, id);
     }
 

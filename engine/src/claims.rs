@@ -30,10 +30,8 @@ pub(crate) fn uncovered(claims: &[Claim]) -> Vec<&Claim> {
     kept
 }
 
-/// Stands for the claims of a request that has ended: 8 bytes, the same in every engine, whatever its
-/// hash key, and whatever the order of the claims. That other claims have the same digest is an
-/// accident of one in 2^64. An owner that brings it about on purpose, which no key prevents, is
-/// answered with how its own earlier request ended.
+/// Stands for the claims of a request that has ended, the same in every engine, whatever its hash key, and
+/// whatever the order of the claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct ClaimsDigest(pub(crate) u64);
 
@@ -52,6 +50,15 @@ impl ClaimsDigest {
             digest.add(claim.mode, segments);
         }
         digest
+    }
+
+    /// What is kept of it: that other claims have the same is an accident of one in 2^32. An owner that
+    /// brings it about on purpose, which no key prevents, is answered with how its own earlier request
+    /// ended.
+    pub(crate) fn kept(self) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+        let folded = (self.0 ^ (self.0 >> 32)) as u32;
+        folded
     }
 
     /// Adds a claim that counts, with the segments of its path from the last one up.

@@ -203,6 +203,14 @@ pub enum Command {
         /// Which session.
         session: SessionKey,
     },
+    /// A session will never ask for these requests again: they are forgotten at once. All have ended;
+    /// those that are not known, because they were forgotten before, need nothing. Cost: that of the ids.
+    Done {
+        /// Which session.
+        session: SessionKey,
+        /// The ids of its requests.
+        ids: Vec<Name>,
+    },
     /// Ends a session now.
     CloseSession {
         /// Which session.

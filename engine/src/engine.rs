@@ -5,13 +5,14 @@ use crate::{
     Command, DurationMs, EndReason, Event, EventKind, HashKey, InvalidRequest, Limits, LockKey,
     Refusal, Reply, TimeMs, Token,
     claims::ClaimsDigest,
+    ended::{Ended, EndedId, Ends},
+    index::{Hashes, Index, Known, SPARSE},
     owners::{Opening, OwnerId, Owners},
     requests::{Phase, Request, RequestId},
     slab::Slab,
-    table::Table,
     tree::{Arrival, Tree},
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// How an [`Engine`] is set up.
 #[derive(Debug, Clone)]
@@ -73,16 +74,21 @@ pub struct Engine {
     pub(crate) next_opening: Opening,
     pub(crate) tree: Tree,
     pub(crate) owners: Owners,
+    /// Live requests.
     pub(crate) requests: Slab<Request>,
-    pub(crate) by_id: Table<Request>,
+    /// Requests that have ended, a few of them done with.
+    pub(crate) ended: Slab<Ended>,
+    /// Live and remembered requests.
+    pub(crate) by_id: Index,
     /// Open sessions in the order of opening.
     pub(crate) sessions: BTreeMap<Opening, OwnerId>,
     /// What is due, in the order in which it happens (SEMANTICS section 3).
     pub(crate) due: BTreeMap<(TimeMs, Rank), Subject>,
-    /// Ended requests and when they may be forgotten, in the order of their ends.
-    pub(crate) forget: VecDeque<(TimeMs, RequestId)>,
-    /// How many ended requests open sessions keep beyond their retention.
-    pub(crate) kept: usize,
+    /// Ended requests whose retention has not passed.
+    pub(crate) forget: Ends,
+    /// How many ended requests are remembered, those that open sessions keep beyond their retention
+    /// among them.
+    pub(crate) remembered: usize,
     /// Requests that an end has unblocked and that are granted within the same event.
     pub(crate) freed: Vec<RequestId>,
 }
@@ -128,11 +134,12 @@ impl Engine {
             tree: Tree::new(config.hash_key),
             owners: Owners::new(config.hash_key),
             requests: Slab::new(),
-            by_id: Table::new(),
+            ended: Slab::new(),
+            by_id: Index::default(),
             sessions: BTreeMap::new(),
             due: BTreeMap::new(),
-            forget: VecDeque::new(),
-            kept: 0,
+            forget: Ends::default(),
+            remembered: 0,
             freed: Vec::new(),
         }
     }
@@ -192,6 +199,7 @@ impl Engine {
             Command::Attach { session } => self.attach(session, events)?,
             Command::Detach { session } => self.detach(session, events)?,
             Command::KeepAlive { session } => self.keep_alive(session, events)?,
+            Command::Done { session, ids } => self.done(session, ids)?,
             Command::CloseSession { session } => self.close_session(session, events)?,
             Command::Tick => {}
         }
@@ -244,7 +252,6 @@ impl Engine {
                     let reason = match self.requests[id].phase {
                         Phase::Queued { .. } => EndReason::TimedOut,
                         Phase::Held { .. } => EndReason::Expired,
-                        Phase::Ended { .. } => unreachable!("an ended request is not due"),
                     };
                     self.end(id, reason, events);
                     self.grant_freed(events);
@@ -257,36 +264,86 @@ impl Engine {
     /// Forgets the ended requests whose retention has passed; those of an open session are kept
     /// until it ends (SEMANTICS section 4).
     fn forget_due(&mut self) {
-        while let Some((at, id)) = self.forget.front().copied() {
-            if at > self.now {
+        while let Some(id) = self.forget.first(&mut self.ended) {
+            let due = self.ended[id].at().after(self.limits.retention);
+            if due > self.now {
                 break;
             }
-            self.forget.pop_front();
-            let owner = self.requests[id].owner;
+            self.forget.pop();
+            let owner = self.ended[id].owner;
             match &mut self.owners[owner].session {
                 Some(session) => {
+                    self.ended[id].keep();
                     session.kept.push(id);
-                    self.kept += 1;
                 }
-                None => self.forget_request(id),
+                None => {
+                    self.forget_request(id);
+                    self.ended.remove(id);
+                    self.owners.drop_if_idle(owner);
+                }
             }
         }
-        if self.forget.is_empty() && self.forget.capacity() > KEPT_ROOM {
-            self.forget = VecDeque::new();
-        }
+        self.give_back();
     }
 
-    pub(crate) fn forget_request(&mut self, id: RequestId) {
-        self.by_id.remove(id, &self.requests);
-        let request = self.requests.remove(id);
-        assert!(!request.is_live(), "a live request is not forgotten");
-        let owner = &mut self.owners[request.owner];
+    /// Frees the id of an ended request. The record goes with its place in the list that it is in.
+    pub(crate) fn forget_request(&mut self, id: EndedId) {
+        let record = &self.ended[id];
+        let owner = record.owner;
+        let hash = self.owners.hash_of_ended(record);
+        self.by_id.remove(hash, Known::Ended(id));
+        let hashes = Hashes {
+            requests: &self.requests,
+            ended: &self.ended,
+            owners: &self.owners,
+        };
+        self.by_id.give_back(hash, &hashes);
+        let owner = &mut self.owners[owner];
         assert!(
             owner.remembered > 0,
             "a remembered request is counted by its owner"
         );
         owner.remembered -= 1;
-        self.owners.drop_if_idle(request.owner);
+        self.remembered -= 1;
+    }
+
+    /// Gives memory back after there were far more requests than there are.
+    fn give_back(&mut self) {
+        let room = self.ended.places();
+        let left = self.ended.len() + self.sessions.len();
+        if room > KEPT_ROOM && left * SPARSE < room {
+            self.move_ended();
+        }
+    }
+
+    fn move_ended(&mut self) {
+        let mut to = Slab::new();
+        let (by_id, owners) = (&mut self.by_id, &mut self.owners);
+        let from = &mut self.ended;
+        let mut moves = Vec::new();
+        let mut note = |before, after| moves.push((before, after));
+        self.forget.move_to(from, &mut to, &mut note);
+        for owner in self.sessions.values() {
+            if let Some(session) = &mut owners[*owner].session {
+                session.kept.move_to(from, &mut to, &mut note);
+            }
+        }
+        assert_eq!(from.len(), 0, "every record is in a list");
+        // All are taken out before the first is put in: one may move to where another one was.
+        for (before, after) in &moves {
+            let hash = owners.hash_of_ended(&to[*after]);
+            by_id.remove(hash, Known::Ended(*before));
+        }
+        self.ended = to;
+        let hashes = Hashes {
+            requests: &self.requests,
+            ended: &self.ended,
+            owners: &self.owners,
+        };
+        for (_, after) in moves {
+            let hash = self.owners.hash_of_ended(&self.ended[after]);
+            self.by_id.insert(hash, Known::Ended(after), &hashes);
+        }
     }
 
     /// Grants a request that nothing blocks: takes the next token and starts the lease.
@@ -303,12 +360,13 @@ impl Engine {
             expires,
         };
         self.schedule(id);
-        let lock = self.owners.lock_key(&self.requests[id]);
+        let request = &self.requests[id];
         self.tell(
             EventKind::Granted {
-                lock,
+                lock: self.owners.lock_key(request.owner, &request.id),
                 token,
                 expires,
+                arrived_at: request.arrived_at,
             },
             events,
         );
@@ -322,7 +380,7 @@ impl Engine {
         }
         let mut freed = std::mem::take(&mut self.freed);
         // Who ended within this same event, with its session, is not granted.
-        freed.retain(|id| self.requests[*id].is_queued());
+        freed.retain(|id| self.requests.get(*id).is_some_and(Request::is_queued));
         freed.sort_unstable_by_key(|id| self.requests[*id].arrival);
         for id in freed.drain(..) {
             self.unschedule(id);
@@ -354,17 +412,18 @@ impl Engine {
             &mut self.freed,
             Some(&mut digest),
         );
-        self.requests[id].phase = Phase::Ended {
-            reason,
-            at: self.now,
-            token,
-            digest,
-        };
         self.owners.unlink(&mut self.requests, id);
+        let request = self.requests.remove(id);
+        let lock = self.owners.lock_key(owner, &request.id);
+        let end = (reason, self.now, token);
+        let ended = self
+            .ended
+            .insert(Ended::new(owner, request.id, end, digest.kept()));
+        self.by_id
+            .replace(request.hash, Known::Live(id), Known::Ended(ended));
+        self.forget.push(ended);
         self.owners[owner].remembered += 1;
-        self.forget
-            .push_back((self.now.after(self.limits.retention), id));
-        let lock = self.owners.lock_key(&self.requests[id]);
+        self.remembered += 1;
         self.tell(EventKind::Ended { lock, reason }, events);
     }
 
@@ -406,29 +465,38 @@ impl Engine {
     }
 
     /// The request that a command names, live or remembered.
-    pub(crate) fn find(&self, lock: &LockKey) -> Option<RequestId> {
+    pub(crate) fn find(&self, lock: &LockKey) -> Option<Known> {
         let hash = self.owners.hash_of(&lock.namespace, &lock.owner);
         self.find_hashed(lock, hash.of_request(&lock.id))
     }
 
     /// The same with the hash of the key, under which the request is tabled.
-    pub(crate) fn find_hashed(&self, lock: &LockKey, hash: u64) -> Option<RequestId> {
-        self.by_id.find(hash, &self.requests, |request| {
-            request.id == lock.id && self.owners.names(lock, request.owner)
+    pub(crate) fn find_hashed(&self, lock: &LockKey, hash: u64) -> Option<Known> {
+        self.by_id.find(hash, |known| {
+            let (id, owner) = match known {
+                Known::Live(id) => (&self.requests[id].id, self.requests[id].owner),
+                Known::Ended(id) => (&self.ended[id].id, self.ended[id].owner),
+            };
+            *id == lock.id && self.owners.names(lock, owner)
         })
     }
 
-    fn find_known(&self, lock: &LockKey) -> Result<RequestId, Refusal> {
-        self.find(lock).ok_or(Refusal::UnknownLock)
+    /// The live request that a command names; refused as `over` when it has ended.
+    fn find_live(&self, lock: &LockKey, over: Refusal) -> Result<RequestId, Refusal> {
+        match self.find(lock) {
+            Some(Known::Live(id)) => Ok(id),
+            Some(Known::Ended(_)) => Err(over),
+            None => Err(Refusal::UnknownLock),
+        }
     }
 
     /// The lock that a command names, held, with the token that comes with the command.
     fn find_held(&self, lock: &LockKey, given: Token) -> Result<RequestId, Refusal> {
-        let id = self.find_known(lock)?;
+        let id = self.find_live(lock, Refusal::NotHeld)?;
         match self.requests[id].phase {
             Phase::Held { token, .. } if token == given => Ok(id),
             Phase::Held { .. } => Err(Refusal::StaleToken { given }),
-            Phase::Queued { .. } | Phase::Ended { .. } => Err(Refusal::NotHeld),
+            Phase::Queued { .. } => Err(Refusal::NotHeld),
         }
     }
 
@@ -449,7 +517,7 @@ impl Engine {
     }
 
     fn cancel(&mut self, lock: &LockKey, events: &mut Vec<Event>) -> Result<(), Refusal> {
-        let id = self.find_known(lock)?;
+        let id = self.find_live(lock, Refusal::NotQueued)?;
         if !self.requests[id].is_queued() {
             return Err(Refusal::NotQueued);
         }
@@ -463,11 +531,8 @@ impl Engine {
         token: Option<Token>,
         events: &mut Vec<Event>,
     ) -> Result<(), Refusal> {
-        let id = self.find_known(lock)?;
+        let id = self.find_live(lock, Refusal::NotHeld)?;
         let request = &self.requests[id];
-        if !request.is_live() {
-            return Err(Refusal::NotHeld);
-        }
         match token {
             Some(given) if request.token() != token => return Err(Refusal::StaleToken { given }),
             _ => {}
@@ -491,7 +556,7 @@ impl Engine {
         let renewed = self.now.after(ttl);
         match &mut self.requests[id].phase {
             Phase::Held { expires, .. } => *expires = Some(renewed),
-            Phase::Queued { .. } | Phase::Ended { .. } => unreachable!("the lock is held"),
+            Phase::Queued { .. } => unreachable!("the lock is held"),
         }
         self.schedule(id);
         self.tell(
@@ -514,9 +579,10 @@ impl Engine {
         assert!(self.freed.is_empty());
         assert_eq!(
             self.by_id.len(),
-            self.requests.len(),
+            self.requests.len() + self.remembered,
             "every request can be named"
         );
+        self.check_ended();
         let mut due = self
             .sessions
             .values()
@@ -524,13 +590,12 @@ impl Engine {
             .count();
         let mut entries = 0;
         for (id, request) in self.requests.iter() {
-            let blocked = matches!(request.phase, Phase::Queued { .. });
             assert_eq!(
-                blocked,
-                request.is_live() && request.blocked > 0,
+                request.is_queued(),
+                request.blocked > 0,
                 "who is free is granted"
             );
-            assert_eq!(request.first_entry.is_some(), request.is_live());
+            assert!(request.first_entry.is_some(), "a live request has claims");
             for entry in self.tree.chain(request.first_entry) {
                 assert_eq!((entry.request, entry.arrival), (id, request.arrival));
                 entries += 1;
@@ -547,6 +612,29 @@ impl Engine {
             self.tree.entry_count(),
             "every entry is of a request"
         );
+    }
+
+    fn check_ended(&self) {
+        let mut left = 0;
+        let mut see = |list: &Ends, is_kept: bool| {
+            let mut last = TimeMs::ZERO;
+            for id in list.iter(&self.ended) {
+                let record = &self.ended[id];
+                let at = record.at();
+                assert_eq!(record.is_kept(), is_kept, "it is in the list that it says");
+                assert!((last..=self.now).contains(&at), "ends stand in order");
+                last = at;
+                let hash = self.owners.hash_of_ended(record);
+                let is_it = |known| known == Known::Ended(id);
+                assert!(self.by_id.find(hash, is_it).is_some());
+                left += 1;
+            }
+        };
+        see(&self.forget, false);
+        for owner in self.sessions.values() {
+            see(&self.session(*owner).kept, true);
+        }
+        assert_eq!(left, self.remembered, "what has ended is in one list");
     }
 
     fn session_ends(&self, owner: OwnerId) -> bool {

@@ -129,6 +129,8 @@ pub enum EventKind {
         token: Token,
         /// When the lease runs out; none if it has no lease.
         expires: Option<TimeMs>,
+        /// When the request arrived.
+        arrived_at: TimeMs,
     },
     /// A held lock's lease was set anew.
     Renewed {
@@ -313,6 +315,9 @@ pub enum InvalidRequest {
     /// The session to be opened is open.
     #[error("the session is open already: attach to it instead")]
     SessionOpen,
+    /// A request that a session says it is done with has not ended.
+    #[error("a request that has not ended cannot be done with: cancel or release it first")]
+    NotOver,
 }
 
 /// The error codes, the same in the engine, scripts, HTTP and WebSocket (SEMANTICS section 5).

@@ -2,6 +2,7 @@
 
 use crate::{
     Claim, DurationMs, Engine, LockKey, LockState, Name, Path, SessionKey, TimeMs, Token,
+    index::Known,
     requests::{Phase, Request, RequestId},
     slab::Id,
     tree::{Arrival, Entry, EntryMode, MODES, NodeId},
@@ -17,7 +18,7 @@ pub struct LockInfo {
     pub claims: Vec<Claim>,
     /// Where it is in its life.
     pub state: LockState,
-    /// When it arrived.
+    /// When it arrived; when it ended once it has, since its arrival is not remembered.
     pub arrived_at: TimeMs,
 }
 
@@ -85,15 +86,28 @@ impl Engine {
     /// A live or remembered request. Cost: that of its claims.
     #[must_use]
     pub fn lock(&self, key: &LockKey) -> Option<LockInfo> {
-        self.find(key).map(|id| self.info(id))
+        Some(match self.find(key)? {
+            Known::Live(id) => self.info(id),
+            Known::Ended(id) => {
+                let ended = &self.ended[id];
+                LockInfo {
+                    key: key.clone(),
+                    claims: Vec::new(),
+                    state: ended.state(),
+                    arrived_at: ended.at(),
+                }
+            }
+        })
     }
 
     /// A number that grows from each request to the next one to arrive, for ordering those of the
     /// same millisecond; none for a request that is over.
     #[must_use]
     pub fn arrival(&self, key: &LockKey) -> Option<u64> {
-        let request = &self.requests[self.find(key)?];
-        request.is_live().then_some(request.arrival.0)
+        match self.find(key)? {
+            Known::Live(id) => Some(self.requests[id].arrival.0),
+            Known::Ended(_) => None,
+        }
     }
 
     /// The live requests, held or queued, with a claim that overlaps `path`, in arrival order.
@@ -355,10 +369,9 @@ impl Engine {
     /// How much of everything is in use. Cost: constant.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let remembered = self.forget.len() + self.kept;
         Usage {
-            live_requests: self.requests.len() - remembered,
-            remembered_requests: remembered,
+            live_requests: self.requests.len(),
+            remembered_requests: self.remembered,
             nodes: self.tree.node_count(),
             entries: self.tree.entry_count(),
             owners: self.owners.owner_count(),
@@ -382,7 +395,7 @@ impl Engine {
         self.info_of(&self.requests[id])
     }
 
-    /// What a request claims, in the order of the texts of their paths; nothing once it has ended.
+    /// What a live request claims, in the order of the texts of their paths.
     pub(crate) fn claims_of(&self, request: &Request) -> Vec<Claim> {
         let mut claims: Vec<Claim> = self
             .tree
@@ -401,7 +414,7 @@ impl Engine {
 
     pub(crate) fn info_of(&self, request: &Request) -> LockInfo {
         LockInfo {
-            key: self.owners.lock_key(request),
+            key: self.owners.lock_key(request.owner, &request.id),
             claims: self.claims_of(request),
             state: request.state(),
             arrived_at: request.arrived_at,

@@ -8,8 +8,10 @@
 mod acquire;
 mod claims;
 mod command;
+mod ended;
 mod engine;
 mod event;
+mod index;
 mod inspect;
 mod limits;
 mod name;

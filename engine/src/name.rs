@@ -45,6 +45,11 @@ impl Name {
         Ok(Name(SmolStr::new(text)))
     }
 
+    /// Stands where a name is not needed any more.
+    pub(crate) const fn placeholder() -> Name {
+        Name(SmolStr::new_inline("-"))
+    }
+
     fn check(text: &str) -> Result<(), NameError> {
         if text.is_empty() {
             return Err(NameError::Empty);

@@ -2,6 +2,7 @@
 
 use crate::{
     DurationMs, LockKey, Name, Owner, SessionKey, TimeMs,
+    ended::{Ended, Ends},
     requests::{Request, RequestId},
     slab::{Id, Slab},
     table::{HashKey, Hashed, OwnerHash, Table},
@@ -36,7 +37,7 @@ pub(crate) struct Session {
     /// When it ends if nobody returns; none while it is attached.
     pub(crate) ends_at: Option<TimeMs>,
     /// Its ended requests whose retention has passed: they are remembered until it ends.
-    pub(crate) kept: Vec<RequestId>,
+    pub(crate) kept: Ends,
 }
 
 /// Who has requests: kept while one is live or remembered, or a session is open.
@@ -216,13 +217,20 @@ impl Owners {
         &mut self.namespaces[self.owners[owner].namespace].root
     }
 
-    pub(crate) fn lock_key(&self, request: &Request) -> LockKey {
-        let owner = &self.owners[request.owner];
+    /// The key of an owner's request.
+    pub(crate) fn lock_key(&self, owner: OwnerId, id: &Name) -> LockKey {
+        let owner = &self.owners[owner];
         LockKey {
             namespace: self.namespaces[owner.namespace].name.clone(),
             owner: owner.owner.clone(),
-            id: request.id.clone(),
+            id: id.clone(),
         }
+    }
+
+    /// The hash of the key of a request that has ended.
+    pub(crate) fn hash_of_ended(&self, ended: &Ended) -> u64 {
+        let owner = self.owners[ended.owner].hash;
+        OwnerHash::of(self.key, owner).of_request(&ended.id)
     }
 
     pub(crate) fn session_key(&self, owner: OwnerId) -> SessionKey {

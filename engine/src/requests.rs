@@ -1,17 +1,15 @@
-//! The records of requests: live ones and remembered ones.
+//! The records of live requests.
 
 use crate::{
-    DurationMs, EndReason, LockState, Name, TimeMs, Token,
-    claims::ClaimsDigest,
+    DurationMs, LockState, Name, TimeMs, Token,
     owners::OwnerId,
     slab::Id,
-    table::Hashed,
     tree::{Arrival, EntryId},
 };
 
 pub(crate) type RequestId = Id<Request>;
 
-/// Where a request is in its life: `queued` -> `held` -> ended (SEMANTICS section 2).
+/// Where a live request is in its life: `queued` -> `held` (SEMANTICS section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Queued {
@@ -22,16 +20,9 @@ pub(crate) enum Phase {
         granted_at: TimeMs,
         expires: Option<TimeMs>,
     },
-    Ended {
-        reason: EndReason,
-        at: TimeMs,
-        token: Option<Token>,
-        /// What is left of its claims: they are off the tree.
-        digest: ClaimsDigest,
-    },
 }
 
-/// One request, from its arrival until it is forgotten.
+/// One request, from its arrival until it ends.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) owner: OwnerId,
@@ -43,7 +34,7 @@ pub(crate) struct Request {
     pub(crate) phase: Phase,
     /// How many of its entries on the tree are blocked; it is granted when none is.
     pub(crate) blocked: u32,
-    /// The chain of its entries on the tree; none once it has ended.
+    /// The chain of its entries on the tree; none while it is put there or taken from there.
     pub(crate) first_entry: Option<EntryId>,
     /// Its neighbours in the list of its owner's live requests.
     pub(crate) prev_of_owner: Option<RequestId>,
@@ -55,24 +46,11 @@ impl Request {
         matches!(self.phase, Phase::Queued { .. })
     }
 
-    pub(crate) fn is_live(&self) -> bool {
-        !matches!(self.phase, Phase::Ended { .. })
-    }
-
     /// The token of its grant, if it was granted.
     pub(crate) fn token(&self) -> Option<Token> {
         match self.phase {
             Phase::Queued { .. } => None,
             Phase::Held { token, .. } => Some(token),
-            Phase::Ended { token, .. } => token,
-        }
-    }
-
-    /// What is left of its claims once it has ended.
-    pub(crate) fn digest(&self) -> Option<ClaimsDigest> {
-        match self.phase {
-            Phase::Queued { .. } | Phase::Held { .. } => None,
-            Phase::Ended { digest, .. } => Some(digest),
         }
     }
 
@@ -81,7 +59,6 @@ impl Request {
         match self.phase {
             Phase::Queued { deadline } => deadline,
             Phase::Held { expires, .. } => expires,
-            Phase::Ended { .. } => None,
         }
     }
 
@@ -97,15 +74,6 @@ impl Request {
                 granted_at,
                 expires,
             },
-            Phase::Ended {
-                reason, at, token, ..
-            } => LockState::Ended { reason, at, token },
         }
-    }
-}
-
-impl Hashed for Request {
-    fn hash(&self) -> u64 {
-        self.hash
     }
 }

@@ -1,14 +1,15 @@
 //! Bringing an engine back from a snapshot, of which nothing is believed.
 
 use crate::{
-    DurationMs, Engine, EngineConfig, HashKey, LockState, Mode, Owner, Snapshot, SnapshotError,
-    TimeMs, Token,
-    claims::ClaimsDigest,
+    DurationMs, Engine, EngineConfig, HashKey, LockState, Mode, Name, Owner, Snapshot,
+    SnapshotError, TimeMs, Token,
+    ended::{Ended, EndedId, Ends},
     engine::{COUNTER_MAX, Rank, Subject},
+    index::{Hashes, Known},
     owners::{Opening, OwnerId, Session},
     path::is_segment,
     requests::{Phase, Request, RequestId},
-    snapshot::{SavedNode, SavedRequest, SavedSession},
+    snapshot::{SavedEnded, SavedNode, SavedRequest, SavedSession},
     table::OwnerHash,
     tree::{Arrival, Newcomer, NodeId, Placed},
 };
@@ -72,11 +73,17 @@ impl Restoring<'_> {
     fn reserve(&mut self) {
         let live = &self.from.live;
         let kept = self.from.sessions.iter().map(|saved| saved.kept.len());
-        let requests = live.len() + self.from.remembered.len() + kept.sum::<usize>();
+        let ended = self.from.remembered.len() + kept.sum::<usize>();
         let claims: usize = live.iter().map(|saved| saved.claims.len()).sum();
         let engine = &mut self.engine;
-        engine.requests.reserve(requests);
-        engine.by_id.reserve(requests, &engine.requests);
+        engine.requests.reserve(live.len());
+        engine.ended.reserve(ended);
+        let hashes = Hashes {
+            requests: &engine.requests,
+            ended: &engine.ended,
+            owners: &engine.owners,
+        };
+        engine.by_id.reserve(live.len() + ended, &hashes);
         engine.tree.reserve(self.from.nodes.len(), claims);
     }
 
@@ -92,7 +99,7 @@ impl Restoring<'_> {
         let mut before = None;
         for saved in &self.from.live {
             if before.is_some_and(|before| before >= saved.arrival) {
-                return Err(out_of_order(saved));
+                return Err(out_of_order(&saved.id));
             }
             before = Some(saved.arrival);
             self.live(saved)?;
@@ -177,14 +184,13 @@ impl Restoring<'_> {
         })
     }
 
-    fn remembered(&mut self, saved: &SavedRequest) -> Result<(), SnapshotError> {
-        let (id, at) = self.ended(saved)?;
-        let forget_at = at.after(self.engine.limits.retention);
-        let forget = &mut self.engine.forget;
-        if forget.back().is_some_and(|(last, _)| *last > forget_at) {
-            return Err(out_of_order(saved));
+    fn remembered(&mut self, saved: &SavedEnded) -> Result<(), SnapshotError> {
+        let last = self.engine.forget.last();
+        if last.is_some_and(|last| self.engine.ended[last].at() > saved.at) {
+            return Err(out_of_order(&saved.id));
         }
-        forget.push_back((forget_at, id));
+        let id = self.ended(saved)?;
+        self.engine.forget.push(id);
         Ok(())
     }
 
@@ -216,14 +222,19 @@ impl Restoring<'_> {
             self.engine.due.insert(due, Subject::Session(id));
         }
         self.engine.sessions.insert(opening, id);
-        let mut kept = Vec::with_capacity(saved.kept.len());
+        let mut kept = Ends::default();
         for ended in &saved.kept {
             if ended.owner != saved.owner {
                 return Err(impossible("a request that is kept by a session of another"));
             }
-            kept.push(self.ended(ended)?.0);
+            let last = kept.last();
+            if last.is_some_and(|last| self.engine.ended[last].at() > ended.at) {
+                return Err(out_of_order(&ended.id));
+            }
+            let id = self.ended(ended)?;
+            self.engine.ended[id].keep();
+            kept.push(id);
         }
-        self.engine.kept += kept.len();
         self.engine.owners[id].session = Some(Box::new(Session {
             opening,
             abandon: saved.abandon,
@@ -247,9 +258,6 @@ impl Restoring<'_> {
             },
             LockState::Ended { .. } => return Err(impossible("a live request that has ended")),
         };
-        if saved.digest.is_some() {
-            return Err(impossible("a live request with a digest of its claims"));
-        }
         let id = self.record(saved, phase)?;
         if self.engine.requests[id]
             .due()
@@ -310,36 +318,25 @@ impl Restoring<'_> {
         Ok(())
     }
 
-    fn ended(&mut self, saved: &SavedRequest) -> Result<(RequestId, TimeMs), SnapshotError> {
-        let LockState::Ended { reason, at, token } = saved.state else {
-            return Err(impossible("a remembered request that has not ended"));
-        };
-        if at > self.from.now {
+    fn ended(&mut self, saved: &SavedEnded) -> Result<EndedId, SnapshotError> {
+        if saved.at > self.from.now {
             return Err(impossible("a request that ends in the future"));
         }
-        if !saved.claims.is_empty() {
-            return Err(impossible("a request that has ended and has claims"));
-        }
-        let Some(digest) = saved.digest.map(ClaimsDigest) else {
-            return Err(impossible(
-                "a request that has ended without a digest of its claims",
-            ));
-        };
-        let phase = Phase::Ended {
-            reason,
-            at,
-            token,
-            digest,
-        };
-        let id = self.record(saved, phase)?;
-        let owner = self.engine.requests[id].owner;
+        self.check_token(saved.token, &saved.id)?;
+        let (owner, hash) = self.free_key(saved.owner, &saved.id)?;
+        let end = (saved.reason, saved.at, saved.token);
+        let engine = &mut self.engine;
+        let ended = Ended::new(owner, saved.id.clone(), end, saved.digest);
+        let id = engine.ended.insert(ended);
+        self.index(hash, Known::Ended(id));
+        self.engine.remembered += 1;
         self.engine.owners[owner].remembered += 1;
-        Ok((id, at))
+        Ok(id)
     }
 
     fn record(&mut self, saved: &SavedRequest, phase: Phase) -> Result<RequestId, SnapshotError> {
         if saved.arrival >= self.from.next_arrival || saved.arrived_at > self.from.now {
-            return Err(out_of_order(saved));
+            return Err(out_of_order(&saved.id));
         }
         if saved.ttl.is_some_and(DurationMs::is_zero) {
             return Err(impossible("a ttl of 0"));
@@ -347,12 +344,11 @@ impl Restoring<'_> {
         if matches!(phase, Phase::Held { granted_at, .. } if granted_at > self.from.now) {
             return Err(impossible("a lock that is granted in the future"));
         }
-        let owner = self.owners.get(saved.owner as usize);
-        let (owner, hash) = owner.ok_or_else(|| impossible("a request without an owner"))?;
+        let (owner, hash) = self.free_key(saved.owner, &saved.id)?;
         let request = Request {
-            owner: *owner,
+            owner,
             id: saved.id.clone(),
-            hash: hash.clone().of_request(&saved.id),
+            hash,
             arrival: Arrival(saved.arrival),
             arrived_at: saved.arrived_at,
             ttl: saved.ttl,
@@ -362,25 +358,52 @@ impl Restoring<'_> {
             prev_of_owner: None,
             next_of_owner: None,
         };
-        match request.token() {
-            Some(Token(0)) => return Err(impossible("a token of 0")),
-            Some(token) if token >= self.from.next_token => return Err(out_of_order(saved)),
-            _ => {}
-        }
-        let engine = &mut self.engine;
-        let (owner, before) = (request.owner, engine.requests.len());
-        let id = engine.by_id.find_or_add(
-            request.hash,
-            &mut engine.requests,
-            |other| other.owner == owner && other.id == saved.id,
-            || request,
-        );
-        if engine.requests.len() == before {
-            return Err(SnapshotError::Twice {
-                what: format!("request {}", saved.id),
-            });
-        }
+        self.check_token(request.token(), &saved.id)?;
+        let id = self.engine.requests.insert(request);
+        self.index(hash, Known::Live(id));
         Ok(id)
+    }
+
+    fn check_token(&self, token: Option<Token>, id: &Name) -> Result<(), SnapshotError> {
+        match token {
+            Some(Token(0)) => Err(impossible("a token of 0")),
+            Some(token) if token >= self.from.next_token => Err(out_of_order(id)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The owner of a number, and the hash of the key of its request of this id, which no other one has.
+    fn free_key(&self, owner: u32, id: &Name) -> Result<(OwnerId, u64), SnapshotError> {
+        let owner = self.owners.get(owner as usize);
+        let (owner, hash) = owner.ok_or_else(|| impossible("a request without an owner"))?;
+        let hash = hash.of_request(id);
+        let engine = &self.engine;
+        let is_it = |known| match known {
+            Known::Live(other) => {
+                let other = &engine.requests[other];
+                other.owner == *owner && other.id == *id
+            }
+            Known::Ended(other) => {
+                let other = &engine.ended[other];
+                other.owner == *owner && other.id == *id
+            }
+        };
+        match engine.by_id.find(hash, is_it) {
+            Some(_) => Err(SnapshotError::Twice {
+                what: format!("request {id}"),
+            }),
+            None => Ok((*owner, hash)),
+        }
+    }
+
+    fn index(&mut self, hash: u64, known: Known) {
+        let engine = &mut self.engine;
+        let hashes = Hashes {
+            requests: &engine.requests,
+            ended: &engine.ended,
+            owners: &engine.owners,
+        };
+        engine.by_id.insert(hash, known, &hashes);
     }
 }
 
@@ -400,9 +423,9 @@ fn check_tokens(live: &[SavedRequest]) -> Result<(), SnapshotError> {
     }
 }
 
-fn out_of_order(saved: &SavedRequest) -> SnapshotError {
+fn out_of_order(id: &Name) -> SnapshotError {
     SnapshotError::OutOfOrder {
-        what: format!("request {}", saved.id),
+        what: format!("request {id}"),
     }
 }
 

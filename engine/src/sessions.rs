@@ -1,10 +1,12 @@
 //! Sessions: owners that live as long as somebody shows signs of life (SEMANTICS section 4).
 
 use crate::{
-    DurationMs, EndReason, Engine, Event, EventKind, InvalidRequest, LimitName, Owner, Refusal,
-    SessionChange, SessionKey,
+    DurationMs, EndReason, Engine, Event, EventKind, InvalidRequest, LimitName, Name, Owner,
+    Refusal, SessionChange, SessionKey,
     acquire::within,
+    ended::Ends,
     engine::{Rank, Subject},
+    index::Known,
     owners::{Opening, OwnerId, Session},
 };
 
@@ -32,7 +34,7 @@ impl Engine {
             opening,
             abandon,
             ends_at: None,
-            kept: Vec::new(),
+            kept: Ends::default(),
         };
         self.owners[id].session = Some(Box::new(session));
         self.sessions.insert(opening, id);
@@ -102,24 +104,45 @@ impl Engine {
         self.tell_session(id, SessionChange::Ended, events);
         let session = self.owners[id].session.take().expect("the session is open");
         self.sessions.remove(&session.opening);
-        self.kept -= session.kept.len();
-        for request in session.kept {
-            self.forget_kept(id, request);
+        let mut kept = session.kept;
+        // The owner's record stays until the session's end is complete.
+        while let Some(request) = kept.first(&mut self.ended) {
+            kept.pop();
+            self.forget_request(request);
+            self.ended.remove(request);
         }
         self.owners.drop_if_idle(id);
         self.grant_freed(events);
     }
 
-    /// Forgets a request that was remembered only because its session lived. The owner's record
-    /// stays until the session's end is complete.
-    fn forget_kept(&mut self, owner: OwnerId, request: crate::requests::RequestId) {
-        self.by_id.remove(request, &self.requests);
-        let forgotten = self.requests.remove(request);
-        assert!(
-            !forgotten.is_live() && forgotten.owner == owner,
-            "it is an ended one of ours"
-        );
-        self.owners[owner].remembered -= 1;
+    /// A session will not ask for these requests again: they are forgotten (SEMANTICS section 4). Those that
+    /// are not known need no forgetting.
+    pub(crate) fn done(&mut self, key: &SessionKey, ids: &[Name]) -> Result<(), Refusal> {
+        let owner = self.find_session(key)?;
+        let lock = |id: &Name| self.owners.lock_key(owner, id);
+        let known = ids.iter().filter_map(|id| self.find(&lock(id)));
+        let mut ended = Vec::with_capacity(ids.len());
+        for known in known {
+            match known {
+                Known::Live(_) => return Err(Refusal::InvalidRequest(InvalidRequest::NotOver)),
+                Known::Ended(id) => ended.push(id),
+            }
+        }
+        // One that was named twice is forgotten once.
+        ended.sort_unstable_by_key(|id| id.raw());
+        ended.dedup();
+        for id in ended {
+            self.forget_request(id);
+            let list = match self.ended[id].is_kept() {
+                false => &mut self.forget,
+                true => {
+                    let session = self.owners[owner].session.as_mut();
+                    &mut session.expect("the session is open").kept
+                }
+            };
+            list.done_with(id, &mut self.ended);
+        }
+        Ok(())
     }
 
     pub(crate) fn find_session(&self, key: &SessionKey) -> Result<OwnerId, Refusal> {

@@ -107,6 +107,10 @@ impl<T> Slab<T> {
         self.places.capacity()
     }
 
+    /// What one place takes.
+    #[cfg(test)]
+    pub(crate) const PLACE_BYTES: usize = std::mem::size_of::<Place<T>>();
+
     pub(crate) fn insert(&mut self, record: T) -> Id<T> {
         self.used += 1;
         let Some(id) = self.free else {

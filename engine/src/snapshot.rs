@@ -4,9 +4,10 @@
 //! commands that were applied: equal engines give equal bytes in any serialization.
 
 use crate::{
-    DurationMs, Engine, HashKey, Limits, LockState, Mode, Name, Owner, TimeMs, Token,
+    DurationMs, EndReason, Engine, HashKey, Limits, LockState, Mode, Name, Owner, TimeMs, Token,
+    ended::{EndedId, Ends},
     owners::{NamespaceId, OwnerId},
-    requests::{Request, RequestId},
+    requests::Request,
     tree::NodeId,
 };
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,7 @@ pub struct Snapshot {
     /// Live requests in arrival order.
     pub(crate) live: Vec<SavedRequest>,
     /// Ended requests in the order of their ends.
-    pub(crate) remembered: Vec<SavedRequest>,
+    pub(crate) remembered: Vec<SavedEnded>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +59,7 @@ pub(crate) struct SavedSession {
     pub(crate) abandon: DurationMs,
     pub(crate) ends_at: Option<TimeMs>,
     /// Ended requests that are remembered only because the session lives.
-    pub(crate) kept: Vec<SavedRequest>,
+    pub(crate) kept: Vec<SavedEnded>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,12 +69,23 @@ pub(crate) struct SavedRequest {
     pub(crate) id: Name,
     pub(crate) arrival: u64,
     pub(crate) arrived_at: TimeMs,
-    /// Those that no other one covers, in the order of their paths; none of an ended request.
+    /// Those that no other one covers, in the order of their paths.
     pub(crate) claims: Vec<SavedClaim>,
     pub(crate) ttl: Option<DurationMs>,
     pub(crate) state: LockState,
-    /// The digest of the claims of an ended request; none of a live one.
-    pub(crate) digest: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedEnded {
+    /// The number of its owner.
+    pub(crate) owner: u32,
+    pub(crate) id: Name,
+    pub(crate) reason: EndReason,
+    pub(crate) at: TimeMs,
+    /// None if it was never granted.
+    pub(crate) token: Option<Token>,
+    /// What is kept of its claims.
+    pub(crate) digest: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,12 +187,11 @@ impl<'a> Saving<'a> {
         let sessions = engine.sessions.values();
         let sessions = sessions.map(|owner| self.session(*owner)).collect();
         let requests = engine.requests.iter().map(|(_, request)| request);
-        let mut live: Vec<&Request> = requests.filter(|request| request.is_live()).collect();
+        let mut live: Vec<&Request> = requests.collect();
         live.sort_unstable_by_key(|request| request.arrival);
         let live = live.into_iter().map(|request| self.request(request));
         let live = live.collect();
-        let remembered = engine.forget.iter().map(|(_, id)| self.ended(*id));
-        let remembered = remembered.collect();
+        let remembered = self.all_ended(&engine.forget);
         assert_eq!(
             self.nodes.len(),
             engine.tree.node_count(),
@@ -208,12 +219,26 @@ impl<'a> Saving<'a> {
             opening: session.opening.0,
             abandon: session.abandon,
             ends_at: session.ends_at,
-            kept: session.kept.iter().map(|id| self.ended(*id)).collect(),
+            kept: self.all_ended(&session.kept),
         }
     }
 
-    fn ended(&mut self, id: RequestId) -> SavedRequest {
-        self.request(&self.engine.requests[id])
+    fn all_ended(&mut self, list: &Ends) -> Vec<SavedEnded> {
+        let mut all = Vec::with_capacity(list.len());
+        all.extend(list.iter(&self.engine.ended).map(|id| self.ended(id)));
+        all
+    }
+
+    fn ended(&mut self, id: EndedId) -> SavedEnded {
+        let ended = &self.engine.ended[id];
+        SavedEnded {
+            owner: self.owner(ended.owner),
+            id: ended.id.clone(),
+            reason: ended.reason(),
+            at: ended.at(),
+            token: ended.token(),
+            digest: ended.digest,
+        }
     }
 
     fn request(&mut self, request: &Request) -> SavedRequest {
@@ -225,7 +250,6 @@ impl<'a> Saving<'a> {
             claims: self.claims(request),
             ttl: request.ttl,
             state: request.state(),
-            digest: request.digest().map(|digest| digest.0),
         }
     }
 

@@ -40,24 +40,36 @@ impl HashKey {
         // Names have no control characters, so this separates them.
         hasher.write_u8(u8::from(owner.is_session()));
         hasher.write(owner.name().as_str().as_bytes());
-        OwnerHash(hasher)
+        OwnerHash {
+            key: self,
+            hash: hasher.finish(),
+        }
     }
 }
 
-/// The hash of an owner, which those of its requests go on from.
-#[derive(Clone)]
-pub(crate) struct OwnerHash(SipHasher13);
+/// The hash of an owner, which those of its requests are made with.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnerHash {
+    key: HashKey,
+    hash: u64,
+}
 
 impl OwnerHash {
-    pub(crate) fn finish(&self) -> u64 {
-        self.0.finish()
+    /// That of an owner which was hashed before.
+    pub(crate) fn of(key: HashKey, hash: u64) -> OwnerHash {
+        OwnerHash { key, hash }
+    }
+
+    pub(crate) fn finish(self) -> u64 {
+        self.hash
     }
 
     /// The hash of the owner's request of this id.
-    pub(crate) fn of_request(mut self, id: &Name) -> u64 {
-        self.0.write_u8(0);
-        self.0.write(id.as_str().as_bytes());
-        self.0.finish()
+    pub(crate) fn of_request(self, id: &Name) -> u64 {
+        let mut hasher = self.key.hasher();
+        hasher.write_u64(self.hash);
+        hasher.write(id.as_str().as_bytes());
+        hasher.finish()
     }
 }
 
@@ -173,7 +185,7 @@ mod tests {
                     for owner in [Owner::Named(name(other)), Owner::Session(name(other))] {
                         let hash = key.of_owner(&name(text), &owner);
                         hashes.insert(hash.finish());
-                        hashes.insert(hash.clone().of_request(&name("L1")));
+                        hashes.insert(hash.of_request(&name("L1")));
                         hashes.insert(hash.of_request(&name("L2")));
                     }
                 }

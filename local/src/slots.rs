@@ -151,6 +151,7 @@ impl Slots {
                 lock,
                 token,
                 expires,
+                ..
             } => {
                 let slot = &mut self[Slots::id_of(&lock)];
                 assert_eq!(slot.phase, Phase::Queued, "only who waits is granted");

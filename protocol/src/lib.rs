@@ -21,7 +21,7 @@ mod wait;
 pub use claim_text::{ClaimError, ClaimText};
 pub use frame::{ClientFrame, DecodeError, Seq, ServerFrame};
 pub use label::{LABEL_BYTES_MAX, Label, LabelError, is_hidden};
-pub use request::Request;
+pub use request::{DONE_IDS_MAX, Request};
 pub use response::{LockStatus, Message};
 pub use secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret, SecretError};
 pub use wait::WaitMs;

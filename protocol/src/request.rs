@@ -4,6 +4,9 @@ use crate::{ClaimText, Secret, WaitMs};
 use lockwright_engine::{DurationMs, Name, Token};
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// Ids that one [`Done`](Request::Done) may have.
+pub const DONE_IDS_MAX: usize = 1000;
+
 /// A field that is there has a value: `null` is not as if it were missing.
 pub(crate) fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     field: D,
@@ -84,6 +87,12 @@ pub enum Request {
         token: Token,
         /// The new lease in ms.
         ttl_ms: DurationMs,
+    },
+    /// Of requests that have ended: the client will never ask with these ids again, and the server forgets
+    /// how they ended. Answered `done`, also for ids that are not known; refused when one has not ended.
+    Done {
+        /// Which requests: at most [`DONE_IDS_MAX`].
+        ids: Vec<Name>,
     },
     /// A sign of life, when there is nothing else to say. Answered `done`.
     KeepAlive {},

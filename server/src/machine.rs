@@ -123,7 +123,7 @@ pub(crate) struct Outcome {
     /// What the engine replied.
     pub(crate) result: Result<Reply, Denial>,
     /// What happened, in order: first what was due, then what the proposal did.
-    pub(crate) happened: Vec<Happened>,
+    pub(crate) happened: Vec<Event>,
     /// When the request arrived that an `acquire` asked for again.
     pub(crate) arrived_at: Option<TimeMs>,
     /// The live requests of a session that was resumed.
@@ -152,24 +152,14 @@ pub(crate) struct EndedSession {
     pub(crate) requests: u32,
 }
 
-/// An event, and what must be known of its lock at that moment.
-#[derive(Debug, Clone)]
-pub(crate) struct Happened {
-    pub(crate) event: Event,
-    /// When a request that is granted arrived; none if it was forgotten within the same proposal.
-    pub(crate) arrived_at: Option<TimeMs>,
-}
-
-impl Happened {
-    /// The session whose end this is.
-    pub(crate) fn ended_session(&self) -> Option<&SessionKey> {
-        match &self.event.kind {
-            EventKind::Session {
-                session,
-                change: SessionChange::Ended,
-            } => Some(session),
-            _ => None,
-        }
+/// The session whose end this is.
+pub(crate) fn ended_session(event: &Event) -> Option<&SessionKey> {
+    match &event.kind {
+        EventKind::Session {
+            session,
+            change: SessionChange::Ended,
+        } => Some(session),
+        _ => None,
     }
 }
 
@@ -495,7 +485,7 @@ impl Machine {
             index,
             at: self.engine.now(),
             result,
-            happened: events.into_iter().map(|event| self.seen(event)).collect(),
+            happened: events,
             arrived_at,
             resumed,
             locks: ended.locks,
@@ -506,14 +496,6 @@ impl Machine {
             size: u64::try_from(usage.live_requests + usage.remembered_requests + usage.sessions)
                 .unwrap_or(u64::MAX),
         })
-    }
-
-    fn seen(&self, event: Event) -> Happened {
-        let arrived_at = match &event.kind {
-            EventKind::Granted { lock, .. } => self.engine.lock(lock).map(|lock| lock.arrived_at),
-            _ => None,
-        };
-        Happened { event, arrived_at }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Between the words of the wire and those of the engine.
 
 use lockwright_engine::{
-    Command, DurationMs, EndReason, ErrorCode, EventKind, FirstRequest, LimitName, LockInfo,
-    LockKey, LockState, Name, Owner, Refusal, SessionChange, SessionKey, TimeMs,
+    Command, EndReason, ErrorCode, EventKind, FirstRequest, LimitName, LockInfo, LockKey,
+    LockState, Name, Owner, Refusal, SessionChange, SessionKey, TimeMs,
 };
 use lockwright_protocol::{
-    ClaimError, ClaimText, DecodeError, Label, LockStatus, Message, Request,
+    ClaimError, ClaimText, DONE_IDS_MAX, DecodeError, Label, LockStatus, Message, Request,
 };
 
 /// Why a message is refused, as the client is told.
@@ -161,6 +161,17 @@ fn unlabelled(
             token,
             ttl: ttl_ms,
         },
+        Request::Done { ids } => match ids.len() {
+            0..=DONE_IDS_MAX => Command::Done {
+                session: session.clone(),
+                ids,
+            },
+            more => {
+                return Err(Rejection::invalid(format!(
+                    "`ids` has {more} ids, and may have {DONE_IDS_MAX}: send several"
+                )));
+            }
+        },
         Request::KeepAlive {} => Command::KeepAlive {
             session: session.clone(),
         },
@@ -281,19 +292,18 @@ pub(crate) fn status(lock: &LockInfo, at: TimeMs) -> LockStatus {
 
 /// The push that tells a lock's owner of an event at time `at`; none for what a client learns
 /// otherwise: what it did itself is in the answer.
-pub(crate) fn push(event: &EventKind, at: TimeMs, arrived_at: Option<TimeMs>) -> Option<Message> {
+pub(crate) fn push(event: &EventKind, at: TimeMs) -> Option<Message> {
     match event {
         EventKind::Granted {
             lock,
             token,
             expires,
+            arrived_at,
         } => Some(Message::Granted {
             id: lock.id.clone(),
             token: *token,
             lease_ms: expires.map(|expires| expires.since(at)),
-            // Forgotten already only when it ended within this very step. Zero is the safe side:
-            // it makes the client's own deadline earlier.
-            waited_ms: arrived_at.map_or(DurationMs::ZERO, |arrived| at.since(arrived)),
+            waited_ms: at.since(*arrived_at),
         }),
         EventKind::Ended { lock, reason } => Some(Message::Ended {
             id: lock.id.clone(),

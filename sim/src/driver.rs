@@ -201,6 +201,13 @@ impl EngineDriver {
             Action::KeepAlive { session } => Command::KeepAlive {
                 session: self.session_of(op, session)?,
             },
+            Action::Done { session, ids } => Command::Done {
+                session: self.session_of(op, session)?,
+                ids: ids
+                    .iter()
+                    .map(|id| name("id", id))
+                    .collect::<Result<_, _>>()?,
+            },
             Action::CloseSession { session } => Command::CloseSession {
                 session: self.session_of(op, session)?,
             },
@@ -313,6 +320,7 @@ impl EngineDriver {
             | Action::Attach { session }
             | Action::Detach { session }
             | Action::KeepAlive { session }
+            | Action::Done { session, .. }
             | Action::CloseSession { session } => Subject::Session(session.clone()),
             Action::Inspect { path } => Subject::Path(path.clone()),
             Action::Tick => unreachable!("a tick is never refused"),

@@ -205,6 +205,12 @@ impl Bytes {
                 self.tag(11);
                 self.text(path);
             }
+            Action::Done { session, ids } => {
+                self.tag(12);
+                self.text(session);
+                self.number(ids.len() as u64);
+                ids.iter().for_each(|id| self.text(id));
+            }
         }
     }
 

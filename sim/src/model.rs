@@ -206,6 +206,7 @@ impl Model {
                 self.say_session(op, session, "alive", lines);
                 Ok(())
             }
+            Action::Done { session, ids } => self.done(op, session, ids),
             Action::CloseSession { session } => {
                 let place = self.place_of_session(op, session)?;
                 self.end_session(place, self.now, lines);
@@ -235,6 +236,7 @@ impl Model {
             | Action::Attach { session }
             | Action::Detach { session }
             | Action::KeepAlive { session }
+            | Action::Done { session, .. }
             | Action::CloseSession { session } => Subject::Session(session.clone()),
             Action::Inspect { path } => Subject::Path(path.clone()),
             Action::Tick => unreachable!("nothing can be wrong with a tick"),
@@ -638,6 +640,36 @@ impl Model {
             outlived: Vec::new(),
         });
         self.say_session(op, name, "open", lines);
+        Ok(())
+    }
+
+    /// Section 4: the session will never ask again for these requests, all of which have ended: they are
+    /// forgotten at once. Those that are not known are forgotten already.
+    fn done(&mut self, op: &Op, session: &Text, ids: &[Text]) -> Result<(), Code> {
+        text::check_name(session)?;
+        for id in ids {
+            text::check_name(id)?;
+        }
+        let place = self.place_of_session(op, session)?;
+        let lock_of = |id: &Text| LineLock {
+            namespace: self.namespace_of(op),
+            owner: OpOwner::Session(session.clone()),
+            id: id.clone(),
+        };
+        let locks: Vec<LineLock> = ids.iter().map(lock_of).collect();
+        if self
+            .live
+            .iter()
+            .any(|request| locks.contains(&request.lock))
+        {
+            return Err("invalid_request");
+        }
+        for lock in &locks {
+            self.ended.remove(lock);
+            self.to_forget.retain(|(_, other)| other != lock);
+            let outlived = &mut self.sessions[place].outlived;
+            outlived.retain(|other| other != lock);
+        }
         Ok(())
     }
 

@@ -133,6 +133,13 @@ pub enum Action {
         /// Its name.
         session: Text,
     },
+    /// `done`: the session will never ask for these ended requests again.
+    Done {
+        /// Its name.
+        session: Text,
+        /// The ids of its requests.
+        ids: Vec<Text>,
+    },
     /// `close_session`
     CloseSession {
         /// Its name.
@@ -173,7 +180,7 @@ impl fmt::Display for OpClaim {
 
 impl Action {
     /// The names of all ops.
-    pub const NAMES: [&str; 12] = [
+    pub const NAMES: [&str; 13] = [
         "acquire",
         "release",
         "renew",
@@ -183,6 +190,7 @@ impl Action {
         "attach",
         "detach",
         "keep_alive",
+        "done",
         "close_session",
         "tick",
         "inspect",
@@ -201,6 +209,7 @@ impl Action {
             Action::Attach { .. } => "attach",
             Action::Detach { .. } => "detach",
             Action::KeepAlive { .. } => "keep_alive",
+            Action::Done { .. } => "done",
             Action::CloseSession { .. } => "close_session",
             Action::Tick => "tick",
             Action::Inspect { .. } => "inspect",

@@ -163,6 +163,9 @@ impl Panel {
                 self.judge(op, Fact::Granted { request, token }, line.at)?;
             }
         }
+        if let Some(fact) = self.ledger.read_silence(op, lines) {
+            self.judge(op, fact, self.ledger.now())?;
+        }
         for oracle in &mut self.oracles {
             oracle
                 .command(&mut self.ledger, op, lines)

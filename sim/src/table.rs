@@ -32,6 +32,14 @@ impl<K: Hash + Eq, V> Table<K, V> {
         self.0.get_mut(key)
     }
 
+    /// `key` has nothing any more.
+    pub(crate) fn remove<Q: Hash + Eq + ?Sized>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        self.0.remove(key);
+    }
+
     /// Gives `key` something else.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.0.insert(key, value);

@@ -4,9 +4,9 @@
 use lockwright_engine::{Engine, EngineConfig};
 use lockwright_sim::{
     driver::EngineDriver,
-    line::{Line, What},
+    line::{Line, LineLock, What},
     memory::{self, CountingAllocator},
-    op::{Action, Op},
+    op::{Action, Op, OpOwner},
     plan::{self, EnginePlan, Plan, Profile, RunOptions},
 };
 use std::collections::BTreeMap;
@@ -126,6 +126,7 @@ fn the_generator_reaches_every_kind_of_effect() {
         ("break", 5, 200),
         ("tick", 5, 100),
         ("inspect", 1, 50),
+        ("done", 5, 100),
         ("open_session", 5, 150),
         ("detach", 5, 150),
         ("granted at once", 80, 400),
@@ -151,6 +152,8 @@ fn the_generator_reaches_every_kind_of_effect() {
         ("cancel: not_queued", 1, 100),
         ("open_session: invalid_request", 1, 50),
         ("detach: unknown_session", 1, 50),
+        ("done: invalid_request", 0, 20),
+        ("done: unknown_session", 0, 20),
     ];
     for (what, least, most) in expected {
         let count = seen.get(what).copied().unwrap_or(0);
@@ -219,7 +222,7 @@ fn a_group_waits_for_a_lease(plan: &Plan) -> bool {
                         ..
                     }
                 );
-                let granted = |lock: &lockwright_sim::line::LineLock| groups.contains(&lock.id);
+                let granted = |lock: &LineLock| groups.contains(&lock.id);
                 expired && matches!(&pair[1].what, What::Granted { lock, .. } if granted(lock))
             })
     })
@@ -233,6 +236,57 @@ fn a_finding_shrinks_to_a_handful_of_commands() {
     assert!(plan.ops.len() > 100);
     let smallest = shrink(Plan::Engine(plan), a_group_waits_for_a_lease);
     let text = serde_json::to_string(&smallest).unwrap();
-    assert_eq!(smallest.size().commands, 3, "{text}");
+    // One more than needed where the lease came with a renewal.
+    assert!((3..=4).contains(&smallest.size().commands), "{text}");
     assert!(text.len() < 400, "{text}");
+}
+
+/// As if this broke a rule: a session is done with a request that has ended.
+fn a_session_is_done_with_what_has_ended(plan: &Plan) -> bool {
+    let Plan::Engine(plan) = plan else {
+        return false;
+    };
+    let mut ended = Vec::new();
+    story(plan).iter().any(|(op, lines)| {
+        for line in lines {
+            if let What::Ended { lock, .. } = &line.what {
+                ended.push(lock.clone());
+            }
+        }
+        let refused = lines
+            .iter()
+            .any(|line| matches!(line.what, What::Error { .. }));
+        let Action::Done { session, ids } = &op.action else {
+            return false;
+        };
+        let is_its = |lock: &LineLock| {
+            lock.owner == OpOwner::Session(session.clone()) && ids.contains(&lock.id)
+        };
+        !refused && ended.iter().any(is_its)
+    })
+}
+
+#[test]
+fn what_a_session_is_done_with_shrinks_to_one_id() {
+    let long_list = |plan: &EnginePlan| {
+        let mut ops = plan.ops.iter();
+        ops.any(|op| matches!(&op.action, Action::Done { ids, .. } if ids.len() > 8))
+    };
+    let (_, plan) = plans()
+        .find(|(_, plan)| {
+            long_list(plan) && a_session_is_done_with_what_has_ended(&Plan::Engine(plan.clone()))
+        })
+        .expect("one of the seeds has it");
+    let smallest = shrink(Plan::Engine(plan), a_session_is_done_with_what_has_ended);
+    let text = serde_json::to_string(&smallest).unwrap();
+    // The session opens, its request comes and perhaps must be ended, and the session is done with it.
+    assert!((3..=4).contains(&smallest.size().commands), "{text}");
+    let Plan::Engine(smallest) = smallest else {
+        panic!("{text}");
+    };
+    let last = smallest.ops.last().map(|op| &op.action);
+    assert!(
+        matches!(last, Some(Action::Done { ids, .. }) if ids.len() == 1),
+        "{text}"
+    );
 }

@@ -81,7 +81,7 @@ impl Random {
 
     fn action(&mut self) -> Action {
         let session = self.pick(&["x", "y", "z"]);
-        match self.below(24) {
+        match self.below(26) {
             0..=9 => self.acquire(),
             10..=12 => Action::Release {
                 lock: self.lock(),
@@ -104,6 +104,16 @@ impl Random {
             19 => Action::Attach { session },
             20 => Action::Detach { session },
             21 => Action::KeepAlive { session },
+            24 | 25 => Action::Done {
+                session,
+                ids: (0..self.below(4))
+                    .map(|_| {
+                        let ids = ["1", "2", "3", "4", ""];
+                        let known = if self.one_in(40) { 5 } else { 4 };
+                        self.pick(&ids[..known])
+                    })
+                    .collect(),
+            },
             22 if self.one_in(2) => Action::CloseSession { session },
             22 => Action::Tick,
             _ => Action::Inspect { path: self.path() },
@@ -188,6 +198,10 @@ fn with_unique_ids(op: &mut Op, leave_out_owner: bool) {
             if leave_out_owner {
                 lock.owner = None;
             }
+        }
+        Action::Done { session, ids } => {
+            let owner = OpOwner::Session(session.clone());
+            ids.iter_mut().for_each(|id| *id = unique(id, &owner));
         }
         _ => {}
     }

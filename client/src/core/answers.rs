@@ -31,6 +31,7 @@ impl SessionCore {
             Message::Ended { id, reason } => {
                 if let Some(&lock) = self.by_id.get(&id) {
                     self.end_lock(lock, Notice::Ended(reason));
+                    self.done_with(now, id);
                 }
             }
             // The server could not read what was sent: nothing will come of waiting for answers.
@@ -87,37 +88,44 @@ impl SessionCore {
                 let lease = lease_ms.map(|lease| bound.deadline(sent, lease));
                 self.granted(now, lock, token, lease);
             }
-            (Ask::Acquire { lock }, Ok(Message::Ended { reason, .. })) => {
+            (Ask::Acquire { lock }, Ok(Message::Ended { id, reason })) => {
                 self.end_lock(lock, Notice::Ended(reason));
+                self.done_with(now, id);
             }
             (Ask::Acquire { lock }, Err(refused)) => {
                 self.end_lock(lock, Notice::Refused(refused));
             }
-            (Ask::Cancel { lock, call, .. }, Ok(Message::Done {})) => {
+            (Ask::Cancel { lock, id, call }, Ok(Message::Done {})) => {
                 if self.locks.contains_key(&lock) {
                     self.end_lock(lock, Notice::Ended(EndReason::Cancelled));
                 }
                 self.reply(call, Ok(Outcome::Done));
+                self.done_with(now, id);
             }
             (Ask::Cancel { lock, call, .. }, Err(refused)) => {
                 self.cancel_refused(lock, call, again, refused);
             }
-            (Ask::Release { lock, call, .. }, Ok(Message::Done {})) => {
+            (Ask::Release { lock, id, call, .. }, Ok(Message::Done {})) => {
                 self.released(
                     lock,
                     call,
                     Notice::Ended(EndReason::Released),
                     Ok(Outcome::Done),
                 );
+                self.done_with(now, id);
             }
-            (Ask::Release { lock, call, .. }, Err(refused)) => {
+            (Ask::Release { lock, id, call, .. }, Err(refused)) => {
+                let is_over = refused.code == ErrorCode::NotHeld;
                 // Sent before, it may have been what ended the lock.
-                let outcome = if again && refused.code == ErrorCode::NotHeld {
+                let outcome = if again && is_over {
                     Ok(Outcome::Done)
                 } else {
                     Err(refused.into())
                 };
                 self.released(lock, call, Notice::Lost(Lost::GoneMeanwhile), outcome);
+                if is_over {
+                    self.done_with(now, id);
+                }
             }
             (
                 Ask::Renew {
@@ -134,7 +142,9 @@ impl SessionCore {
                 },
                 Err(refused),
             ) => self.renewal_refused(seq, lock, token, call, refused),
-            (Ask::KeepAlive, Ok(Message::Done {})) => {}
+            (Ask::KeepAlive | Ask::Done { .. }, Ok(Message::Done {})) => {}
+            // An older server. What it remembers ends with the session.
+            (Ask::Done { .. }, Err(_)) => self.done.stop(),
             (ask @ Ask::Close { .. }, Ok(Message::Done {})) => {
                 self.unanswered.insert(seq, Pending::new(ask));
                 self.finish(&Ok(Outcome::Done));

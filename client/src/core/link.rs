@@ -131,9 +131,16 @@ impl SessionCore {
             }
             Link::Up if self.oldest_sent().is_some_and(timed_out) => self.hang_up(now),
             Link::Up if now >= self.last_sent.saturating_add(self.keep_alive) => {
-                self.ask(now, Ask::KeepAlive);
+                self.say_something(now);
             }
             _ => {}
+        }
+    }
+
+    /// A sign of life: what may be forgotten is as good as any.
+    fn say_something(&mut self, now: Duration) {
+        if !self.tell_done(now) {
+            self.ask(now, Ask::KeepAlive);
         }
     }
 
@@ -300,6 +307,7 @@ impl SessionCore {
                     ttl_ms: ttl,
                 }
             }
+            Ask::Done { ids } => Request::Done { ids },
             Ask::KeepAlive => Request::KeepAlive {},
             Ask::Close { .. } => Request::Close {},
         };
@@ -351,6 +359,7 @@ impl SessionCore {
     /// for the next session.
     pub(super) fn lose_session(&mut self, last: &Notice) {
         self.session = None;
+        self.done.clear();
         self.belief.set(Duration::ZERO);
         let lost: Vec<_> = self
             .locks
@@ -364,7 +373,7 @@ impl SessionCore {
         let unanswered = std::mem::take(&mut self.unanswered);
         for (seq, pending) in unanswered {
             match pending.ask {
-                Ask::KeepAlive => {}
+                Ask::KeepAlive | Ask::Done { .. } => {}
                 Ask::Release { lock, call, .. } => {
                     // If it was sent, it may have been what ended the lock.
                     let outcome = if pending.sends > 0 {
@@ -413,7 +422,7 @@ impl SessionCore {
                 Ask::Cancel { call, .. } => self.reply(call, Err(CallError::Closed)),
                 Ask::Release { call, .. } => self.reply(call, Err(CallError::Closed)),
                 Ask::Renew { call, .. } => self.reply(Some(call), Err(CallError::Closed)),
-                Ask::Acquire { .. } | Ask::KeepAlive => {}
+                Ask::Acquire { .. } | Ask::KeepAlive | Ask::Done { .. } => {}
             }
         }
         assert!(self.locks.is_empty(), "all locks were ended before");

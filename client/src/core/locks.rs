@@ -1,7 +1,7 @@
 //! What callers want, and what is known of their locks.
 
 use super::{Ask, CallId, Holding, Link, LockEntry, LockId, Outcome, Phase, SessionCore};
-use crate::{AcquireRequest, Belief, CallError, Lost, Notice, Refused};
+use crate::{AcquireRequest, Belief, CallError, DRAWN_ID, Lost, Notice, Refused};
 use lockwright_engine::{DurationMs, EndReason, ErrorCode, Name, Token};
 use lockwright_protocol::{ClaimText, WaitMs};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -21,7 +21,7 @@ impl SessionCore {
             return self.tell(lock, Notice::Lost(Lost::Closed));
         }
         let chosen = request.id.is_some();
-        if self.by_id.contains_key(&id) || (chosen && id.as_str().starts_with('#')) {
+        if self.by_id.contains_key(&id) || (chosen && id.as_str().starts_with(DRAWN_ID)) {
             let refused = Refused::new(
                 ErrorCode::InvalidRequest,
                 "the request's id is in use, or starts with `#`: choose another",

@@ -50,6 +50,9 @@ pub(super) enum Ask {
         ttl: DurationMs,
         call: CallId,
     },
+    Done {
+        ids: Vec<Name>,
+    },
     KeepAlive,
     Close {
         call: Option<CallId>,

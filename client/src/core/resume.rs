@@ -12,8 +12,8 @@ impl SessionCore {
     ///
     /// Nothing of the connections before can arrive any more. So what is not listed is over, or
     /// has never arrived: a lock that was held is lost, and a request that waited, or was not
-    /// answered, is asked again with its id; the server remembers for as long as the session lives
-    /// how it ended, so that this never locks twice.
+    /// answered, is asked again with its id; the server remembers how it ended until the session does,
+    /// or the client was told and is done with it, so that this never locks twice.
     pub(super) fn reconcile(&mut self, now: Duration, sent: Duration, locks: Vec<LockStatus>) {
         let mut listed: BTreeMap<Name, LockStatus> = locks
             .into_iter()

@@ -5,6 +5,8 @@ use crate::{AcquireRequest, ClockRateBound, Lost, Refused};
 use lockwright_engine::{DurationMs, EndReason, ErrorCode};
 use lockwright_protocol::{LockStatus, Message, Request, Secret, ServerFrame};
 
+mod done;
+
 /// A core, and a clock that the test sets. Rates are exact and a server's millisecond is not
 /// counted, so a deadline is its anchor plus the span minus 1 ms.
 struct Script {

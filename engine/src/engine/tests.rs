@@ -49,23 +49,30 @@ fn engine() -> Engine {
 }
 
 fn id_of(engine: &Engine, id: &str) -> RequestId {
-    engine.find(&key(id)).expect("it is live or remembered")
+    match engine.find(&key(id)) {
+        Some(Known::Live(id)) => id,
+        other => panic!("{id} is {other:?}, and not live"),
+    }
+}
+
+/// The place of a request that there is none of any more.
+fn ended_id(engine: &mut Engine) -> RequestId {
+    let id = engine
+        .requests
+        .insert(engine.requests[id_of(engine, "L1")].clone());
+    engine.requests.remove(id);
+    id
 }
 
 #[test]
 fn what_is_emptied_keeps_room_for_a_thousand_and_no_more() {
     for (room, kept) in [(KEPT_ROOM, KEPT_ROOM), (KEPT_ROOM + 1, 0)] {
-        let mut engine = Engine::new(EngineConfig::default());
-        engine.forget = VecDeque::with_capacity(room);
-        assert_eq!(engine.forget.capacity(), room);
-        engine.forget_due();
-        assert_eq!(engine.forget.capacity(), kept);
-
         let mut engine = self::engine();
         engine.freed = Vec::with_capacity(room);
         assert_eq!(engine.freed.capacity(), room);
         // One that has ended in the meantime is not granted.
-        engine.freed.push(id_of(&engine, "L3"));
+        let ended = ended_id(&mut engine);
+        engine.freed.push(ended);
         engine.grant_freed(&mut Vec::new());
         assert!(engine.freed.is_empty());
         assert_eq!(engine.freed.capacity(), kept);
@@ -101,7 +108,7 @@ fn check_finds_a_deadline_that_was_passed_over() {
 #[should_panic(expected = "every alarm is for something")]
 fn check_finds_an_alarm_for_nothing() {
     let mut engine = engine();
-    let id = id_of(&engine, "L3");
+    let id = ended_id(&mut engine);
     let at = (TimeMs::LATEST, Rank::Request(Arrival(99)));
     engine.due.insert(at, Subject::Request(id));
     engine.check();
@@ -119,7 +126,109 @@ fn check_finds_a_deadline_without_an_alarm() {
 #[should_panic(expected = "every request can be named")]
 fn check_finds_a_request_that_nobody_can_name() {
     let mut engine = engine();
-    let id = id_of(&engine, "L3");
-    engine.by_id.remove(id, &engine.requests);
+    let known = engine.find(&key("L3")).unwrap();
+    let Known::Ended(id) = known else {
+        panic!("L3 is {known:?}");
+    };
+    let hash = engine.owners.hash_of_ended(&engine.ended[id]);
+    engine.by_id.remove(hash, known);
     engine.check();
+}
+
+#[test]
+#[should_panic(expected = "what has ended is in one list")]
+fn check_finds_a_request_that_will_never_be_forgotten() {
+    let mut engine = engine();
+    engine.forget = Ends::default();
+    engine.check();
+}
+
+/// So many requests of a session, of which each is released at once, at one time.
+fn pairs(engine: &mut Engine, session: &str, count: usize, at: TimeMs) {
+    for n in 0..count {
+        let lock = LockKey {
+            owner: Owner::Session(name(session)),
+            ..key(&format!("P{at}-{n}"))
+        };
+        let token = engine.next_token;
+        let acquire = Command::Acquire {
+            lock: lock.clone(),
+            claims: vec![Claim::write(Path::parse("p").unwrap())],
+            ttl: None,
+            wait: Wait::No,
+        };
+        for command in [acquire, Command::Release { lock, token }] {
+            engine.apply(at, &command, &mut Vec::new()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn memory_is_given_back_though_a_few_stay() {
+    let mut engine = engine();
+    let limits = &mut engine.limits;
+    limits.retention = DurationMs::from_secs(1);
+    // Two are kept by the session, which lives.
+    pairs(&mut engine, "s1", 2, TimeMs::ZERO);
+    let keep = engine.ended.len();
+    let lock = |n| key(&format!("N{n}"));
+    for n in 0..20_000 {
+        let token = engine.next_token;
+        let acquire = Command::Acquire {
+            lock: lock(n),
+            claims: vec![Claim::write(Path::parse("p").unwrap())],
+            ttl: None,
+            wait: Wait::No,
+        };
+        let release = Command::Release {
+            lock: lock(n),
+            token,
+        };
+        for command in [acquire, release] {
+            engine
+                .apply(TimeMs::ZERO, &command, &mut Vec::new())
+                .unwrap();
+        }
+    }
+    assert!(engine.ended.places() > 20_000 && engine.by_id.capacity() > 20_000);
+    let later = TimeMs::new(1000).unwrap();
+    engine
+        .apply(later, &Command::Tick, &mut Vec::new())
+        .unwrap();
+    engine.check();
+    // `L3` is forgotten, too, and what was kept can be found where it is now.
+    assert_eq!(engine.ended.len(), keep - 1);
+    assert!(engine.ended.places() < KEPT_ROOM && engine.by_id.capacity() < KEPT_ROOM);
+    for n in 0..2 {
+        let lock = LockKey {
+            owner: Owner::Session(name("s1")),
+            ..key(&format!("P0 ms-{n}"))
+        };
+        assert!(engine.lock(&lock).is_some(), "{n}");
+    }
+    assert_eq!(
+        Engine::restore(&engine.snapshot(), HashKey::default()),
+        Ok(engine)
+    );
+}
+
+#[test]
+fn a_session_that_is_done_with_its_requests_leaves_little_behind() {
+    let mut engine = engine();
+    for round in 0..100 {
+        let at = TimeMs::new(round * 50).unwrap();
+        pairs(&mut engine, "s1", 100, at);
+        let done = Command::Done {
+            session: SessionKey {
+                namespace: name("default"),
+                session: name("s1"),
+            },
+            ids: (0..100).map(|n| name(&format!("P{at}-{n}"))).collect(),
+        };
+        engine.apply(at, &done, &mut Vec::new()).unwrap();
+        engine.check();
+    }
+    // `L3`, and a few that nothing can see.
+    assert_eq!(engine.usage().remembered_requests, 1);
+    assert!(engine.ended.len() < 300, "{}", engine.ended.len());
 }

@@ -121,16 +121,17 @@ fn engine_time_is_at_most_the_latest() {
 fn numbers_stay_below_the_counters_that_gave_them() {
     accepted(&[("/next_arrival", 6.into())]);
     refused("request L3 out of order", &[("/next_arrival", 5.into())]);
-    refused("request L0 out of order", &[("/next_arrival", 0.into())]);
+    refused("request L1 out of order", &[("/next_arrival", 0.into())]);
     refused("request L3 out of order", &[("/next_token", 5.into())]);
     refused(
         "request L5 out of order",
-        &[("/remembered/1/state/ended/token", 6.into())],
+        &[("/remembered/1/token", 6.into())],
     );
     refused("session s2 out of order", &[("/next_opening", 1.into())]);
     for token in [
         "/live/0/state/held/token",
-        "/remembered/0/state/ended/token",
+        "/remembered/0/token",
+        "/sessions/0/kept/0/token",
     ] {
         refused("a token of 0", &[(token, 0.into())]);
     }
@@ -163,24 +164,33 @@ fn sessions_come_in_the_order_of_opening() {
 
 #[test]
 fn what_has_ended_comes_in_the_order_of_its_end() {
-    let first = "/remembered/0/state/ended/at";
+    let first = "/remembered/0/at";
     accepted(&[(first, 20.into())]);
     refused("request L5 out of order", &[(first, 21.into())]);
     refused("request L5 out of order", &[(first, 100.into())]);
 }
 
 #[test]
+fn what_a_session_keeps_comes_in_the_order_of_its_end() {
+    let earlier = json!([
+        {"owner": 0, "id": "K1", "reason": "released", "at": 3, "token": 1, "digest": 0},
+        {"owner": 0, "id": "K2", "reason": "released", "at": 2, "token": 1, "digest": 0},
+    ]);
+    refused("request K2 out of order", &[("/sessions/0/kept", earlier)]);
+}
+
+#[test]
 fn nothing_has_happened_in_the_future() {
-    for arrived_at in ["/live/2/arrived_at", "/remembered/1/arrived_at"] {
-        accepted(&[(arrived_at, 100.into())]);
-        refused("out of order", &[(arrived_at, 101.into())]);
-    }
+    let arrived_at = "/live/2/arrived_at";
+    accepted(&[(arrived_at, 100.into())]);
+    refused("out of order", &[(arrived_at, 101.into())]);
     let granted_at = "/live/2/state/held/granted_at";
     accepted(&[(granted_at, 100.into())]);
     refused("granted in the future", &[(granted_at, 101.into())]);
-    let ended_at = "/remembered/1/state/ended/at";
-    accepted(&[(ended_at, 100.into())]);
-    refused("ends in the future", &[(ended_at, 101.into())]);
+    for ended_at in ["/remembered/1/at", "/sessions/0/kept/0/at"] {
+        accepted(&[(ended_at, 100.into())]);
+        refused("ends in the future", &[(ended_at, 101.into())]);
+    }
 }
 
 #[test]
@@ -333,41 +343,17 @@ fn no_claim_of_a_request_covers_another() {
 }
 
 #[test]
-fn who_is_live_has_claims_and_who_has_ended_has_none() {
+fn who_is_live_has_claims() {
     refused(
         "a live request without claims",
         &[("/live/2/claims", json!([]))],
     );
-    let claims = good()["live"][2]["claims"].clone();
-    for ended in ["/remembered/0/claims", "/sessions/0/kept/0/claims"] {
-        refused("has ended and has claims", &[(ended, claims.clone())]);
-    }
 }
 
 #[test]
-fn who_has_ended_has_a_digest_of_its_claims_and_who_is_live_has_none() {
-    for ended in ["/remembered/0/digest", "/sessions/0/kept/0/digest"] {
-        refused("without a digest", &[(ended, Value::Null)]);
-        accepted(&[(ended, u64::MAX.into())]);
-    }
-    for live in ["/live/0/digest", "/live/1/digest"] {
-        refused("a live request with a digest", &[(live, 7.into())]);
-    }
-}
-
-#[test]
-fn who_is_live_has_not_ended_and_who_is_remembered_has() {
-    let (live, ended) = ("/live/2/state", "/remembered/0/state");
-    let (held, over) = (
-        good()["live"][2]["state"].clone(),
-        good()["remembered"][0]["state"].clone(),
-    );
-    refused("a live request that has ended", &[(live, over)]);
-    refused(
-        "a remembered request that has not ended",
-        &[(ended, held.clone())],
-    );
-    refused("has not ended", &[("/sessions/0/kept/0/state", held)]);
+fn who_is_live_has_not_ended() {
+    let over = json!({"ended": {"reason": "released", "at": 10, "token": 1}});
+    refused("a live request that has ended", &[("/live/2/state", over)]);
 }
 
 #[test]

@@ -209,6 +209,111 @@ fn a_sessions_requests_are_remembered_while_it_lives() {
     assert!(world.engine.usage().is_zero());
 }
 
+/// What `s1` says of requests that it will not ask for again.
+fn done(ids: &[&str]) -> Command {
+    Command::Done {
+        session: session("s1"),
+        ids: ids.iter().map(|id| name(id)).collect(),
+    }
+}
+
+#[test]
+fn what_a_session_is_done_with_is_forgotten_at_once() {
+    let mut world = World::new();
+    world.open(0, "s1", 10);
+    world.open(0, "s2", 10);
+    for id in ["s1:L1", "s1:L2", "s1:L3", "s2:L1"] {
+        world.wants(0, id, "w a");
+        world.release(1, id);
+    }
+    // Two by the retention, one beyond it, one that is named twice, and one that never was.
+    assert!(world.apply(2, &done(&["L1", "L9", "L1"])).is_empty());
+    assert!(world.apply(1_000_000, &done(&["L3"])).is_empty());
+    world.engine.check();
+    assert_eq!(world.engine.usage().remembered_requests, 2);
+    assert!(world.engine.lock(&key("s1:L1")).is_none());
+    assert!(world.engine.lock(&key("s1:L2")).is_some());
+    assert!(world.engine.lock(&key("s1:L3")).is_none());
+    assert!(
+        world.engine.lock(&key("s2:L1")).is_some(),
+        "another session's"
+    );
+    // Again, as after a lost answer; and the ids are free.
+    assert!(world.apply(1_000_000, &done(&["L1", "L3"])).is_empty());
+    assert_eq!(
+        world.wants(1_000_001, "s1:L1", "w b"),
+        ["1000001 granted L1 5"]
+    );
+    let saved = world.engine.snapshot();
+    assert_eq!(Engine::restore(&saved, HashKey([7, 7])), Ok(world.engine));
+}
+
+#[test]
+fn a_session_is_done_with_what_it_keeps_though_the_retention_was_raised() {
+    let mut world = World::new();
+    world.open(0, "s1", 10);
+    for id in ["s1:L1", "s1:L2"] {
+        world.wants(0, id, "w a");
+        world.release(1, id);
+    }
+    world.tick(60_001);
+    let raised = Limits {
+        retention: span(600_000),
+        ..Limits::default()
+    };
+    let snapshot = world.engine.snapshot().with_limits(raised);
+    world.engine = Engine::restore(&snapshot, HashKey([5, 6])).expect("it was an engine");
+    world.apply(60_002, &done(&["L1"]));
+    world.engine.check();
+    assert_eq!(world.engine.usage().remembered_requests, 1);
+    let saved = world.engine.snapshot();
+    assert_eq!(
+        Engine::restore(&saved, HashKey([7, 7])),
+        Ok(world.engine.clone())
+    );
+    let session = session("s1");
+    world.apply(60_003, &Command::CloseSession { session });
+    world.engine.check();
+    assert!(world.engine.usage().is_zero());
+}
+
+#[test]
+fn a_session_cannot_be_done_with_what_has_not_ended() {
+    let mut world = World::new();
+    world.open(0, "s1", 10);
+    world.wants(0, "s1:L1", "w a");
+    world.wants(0, "s1:L2", "w a");
+    world.wants(0, "s1:L3", "w b");
+    world.release(1, "s1:L3");
+    let before = world.engine.clone();
+    for live in ["L1", "L2"] {
+        assert_eq!(world.apply(1, &done(&["L3", live])), ["1 invalid_request"]);
+        assert_eq!(world.engine, before, "nothing has changed");
+    }
+    world.apply(
+        2,
+        &Command::CloseSession {
+            session: session("s1"),
+        },
+    );
+    assert_eq!(world.apply(2, &done(&["L3"])), ["2 unknown_session"]);
+}
+
+#[test]
+fn a_grant_tells_when_its_request_arrived() {
+    let mut world = World::new();
+    world.leases(3, "L1", "w a", 10);
+    world.wants(5, "L2", "w a");
+    let mut events = Vec::new();
+    let tick = world.engine.apply(ms(20), &Command::Tick, &mut events);
+    assert_eq!(tick, Ok(Reply::Done));
+    let arrivals = events.iter().filter_map(|event| match event.kind {
+        EventKind::Granted { arrived_at, .. } => Some((event.at, arrived_at)),
+        _ => None,
+    });
+    assert_eq!(arrivals.collect::<Vec<_>>(), [(ms(13), ms(5))]);
+}
+
 #[test]
 fn nothing_is_left_when_all_has_ended_and_is_forgotten() {
     let mut world = World::new();

@@ -49,6 +49,9 @@ enum ByType {
         token: Token,
         ttl_ms: DurationMs,
     },
+    Done {
+        ids: Vec<Name>,
+    },
     KeepAlive {},
     Close {},
 }

@@ -71,6 +71,12 @@ fn requests() -> Vec<(Request, &'static str)> {
             },
             r#"{"seq":7,"type":"renew","id":"L1","token":3,"ttl_ms":10}"#,
         ),
+        (
+            Request::Done {
+                ids: vec![name("L1"), name("L2")],
+            },
+            r#"{"seq":7,"type":"done","ids":["L1","L2"]}"#,
+        ),
         (Request::KeepAlive {}, r#"{"seq":7,"type":"keep_alive"}"#),
         (Request::Close {}, r#"{"seq":7,"type":"close"}"#),
     ]
@@ -97,6 +103,7 @@ fn is_in_requests(request: &Request) {
         | Request::Cancel { .. }
         | Request::Release { .. }
         | Request::Renew { .. }
+        | Request::Done { .. }
         | Request::KeepAlive {}
         | Request::Close {} => {}
     }

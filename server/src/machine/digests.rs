@@ -73,9 +73,9 @@ fn digest(outcome: &Outcome, hasher: &mut impl Hasher) {
         Ok(Reply::Done) => 2_u8.hash(hasher),
         Err(_) => 3_u8.hash(hasher),
     }
-    for happened in &outcome.happened {
-        happened.event.at.as_ms().hash(hasher);
-        match &happened.event.kind {
+    for event in &outcome.happened {
+        event.at.as_ms().hash(hasher);
+        match &event.kind {
             EventKind::Granted { lock, token, .. } => {
                 lock.id.as_str().hash(hasher);
                 token.0.hash(hasher);

@@ -165,9 +165,18 @@ async fn rows_are_written_as_ever() {
             attachment: Attachment(3),
         },
         Action::Ask {
-            session,
+            session: session.clone(),
             attachment: Attachment(300),
             command: acquire,
+            label: None,
+        },
+        Action::Ask {
+            session: session.clone(),
+            attachment: Attachment(300),
+            command: Command::Done {
+                session,
+                ids: vec![name("L")],
+            },
             label: None,
         },
         Action::Tick,

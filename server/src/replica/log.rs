@@ -6,11 +6,11 @@ use crate::{
     ServerConfig,
     call::in_one_word,
     connection::ConnectionId,
-    machine::{Happened, Machine, Outcome},
+    machine::{Machine, Outcome},
     proposal::Action,
 };
 use lockwright_engine::{
-    Claim, EventKind, LockInfo, LockKey, LockState, SessionChange, SessionKey, TimeMs, Token,
+    Claim, Event, EventKind, LockInfo, LockKey, LockState, SessionChange, SessionKey, TimeMs, Token,
 };
 use lockwright_env::Env;
 use std::{collections::BTreeMap, time::Duration};
@@ -123,18 +123,22 @@ impl UsageLog {
         })
     }
 
-    fn lock(&mut self, happened: &Happened, claims: &[Claim]) {
-        let (event, at) = (&happened.event.kind, happened.event.at);
-        match event {
+    fn lock(&mut self, event: &Event, claims: &[Claim]) {
+        let at = event.at;
+        match &event.kind {
             EventKind::Queued { lock } => {
                 self.waits += 1;
                 self.arrive(lock, claims, at);
             }
-            EventKind::Granted { lock, token, .. } => {
+            EventKind::Granted {
+                lock,
+                token,
+                arrived_at,
+                ..
+            } => {
                 self.grants += 1;
                 let logs = self.locks;
-                let arrived_at = happened.arrived_at.unwrap_or(at);
-                let life = self.arrive(lock, claims, arrived_at);
+                let life = self.arrive(lock, claims, *arrived_at);
                 let is_new = life.held.replace((*token, at)).is_none();
                 if logs {
                     let waited_ms = at.since(life.arrived_at).as_ms();
@@ -184,17 +188,17 @@ impl<E: Env> Replica<E> {
             self.log.fill(self.ledger.with_machine(Machine::live));
         }
         let acquired = action.acquired();
-        for happened in &outcome.happened {
-            if let EventKind::Session { session, change } = &happened.event.kind {
+        for event in &outcome.happened {
+            if let EventKind::Session { session, change } = &event.kind {
                 self.log.session(session, *change);
             }
             if !follows_locks {
                 continue;
             }
-            let of = happened.event.kind.lock();
+            let of = event.kind.lock();
             let own = acquired.filter(|(lock, _)| of == Some(*lock));
             let claims = own.map_or(&[][..], |(_, claims)| claims);
-            self.log.lock(happened, claims);
+            self.log.lock(event, claims);
         }
     }
 

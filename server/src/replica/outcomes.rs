@@ -4,14 +4,14 @@ use super::{Asker, Greeting, Replica, Waiter, drain};
 use crate::{
     call::{CallAnswer, CallerId, Expiry, Found},
     connection::{CloseReason, Outbound},
-    machine::{Denial, Happened, Machine, Outcome},
+    machine::{Denial, Machine, Outcome, ended_session},
     proposal::{Action, Attachment},
     sighting::Sighting,
     switchboard::Link,
     translate::{self, OwnEffect, Rejection},
 };
 use lockwright_engine::{
-    EndReason, EventKind, LockKey, LockState, Refusal, Reply, SessionKey, TimeMs,
+    EndReason, Event, EventKind, LockKey, LockState, Refusal, Reply, SessionKey, TimeMs,
 };
 use lockwright_env::Env;
 use lockwright_protocol::{Message, ServerFrame};
@@ -140,15 +140,16 @@ impl<E: Env> Replica<E> {
     }
 
     /// Tells those who wait for a named holder's request what has become of it.
-    fn tell_callers(&mut self, event: &EventKind, at: TimeMs, arrived_at: Option<TimeMs>) {
+    fn tell_callers(&mut self, event: &EventKind, at: TimeMs) {
         match event {
             EventKind::Granted {
                 lock,
                 token,
                 expires,
+                arrived_at,
             } => {
                 let expiry = expires.map(|at| self.expiry(at));
-                let waited = at.since(arrived_at.unwrap_or(at));
+                let waited = at.since(*arrived_at);
                 for caller in self.callers.take_decided(lock) {
                     // It fails when the caller has gone, which it tells of itself.
                     let _ = caller.reply.send(CallAnswer::Granted {
@@ -161,7 +162,7 @@ impl<E: Env> Replica<E> {
             EventKind::Ended { lock, reason } => {
                 for caller in self.callers.take_decided(lock) {
                     let in_the_way = self.ledger.with_machine(|machine| {
-                        machine.in_the_way(&lock.namespace, &caller.claims, arrived_at)
+                        machine.in_the_way(&lock.namespace, &caller.claims, None)
                     });
                     let _ = caller.reply.send(CallAnswer::Ended {
                         reason: *reason,
@@ -177,7 +178,7 @@ impl<E: Env> Replica<E> {
         if self.sightings.receiver_count() == 0 {
             return;
         }
-        for Happened { event, .. } in &outcome.happened {
+        for event in &outcome.happened {
             let Some(lock) = event.kind.lock() else {
                 continue;
             };
@@ -198,9 +199,9 @@ impl<E: Env> Replica<E> {
     }
 
     fn count(&self, outcome: &Outcome) {
-        for Happened { event, arrived_at } in &outcome.happened {
+        for event in &outcome.happened {
             self.metrics.happened(&event.kind);
-            if let (EventKind::Granted { .. }, Some(arrived_at)) = (&event.kind, arrived_at) {
+            if let EventKind::Granted { arrived_at, .. } = &event.kind {
                 self.metrics.waited(event.at.since(*arrived_at).as_ms());
             }
         }
@@ -290,18 +291,17 @@ impl<E: Env> Replica<E> {
     /// did, or comes last when it did nothing.
     fn deliver(&mut self, outcome: &Outcome, mut answer: Option<(Asker, &OwnEffect, Message)>) {
         let own = answer.as_ref().map(|(_, own, _)| *own);
-        let ended = outcome.happened.iter().filter_map(Happened::ended_session);
+        let ended = outcome.happened.iter().filter_map(ended_session);
         let ended: BTreeSet<&SessionKey> = ended.collect();
-        for happened in &outcome.happened {
-            let event = &happened.event;
+        for event in &outcome.happened {
             let is_own = |(_, own, _): &mut (Asker, &OwnEffect, Message)| own.is(&event.kind);
             if let Some((asker, _, message)) = answer.take_if(is_own) {
                 self.answer(asker, message);
             } else if let Some(lock) = event.kind.lock() {
                 let closes = own.is_some_and(|own| own.closes(lock));
-                self.tell(lock, happened, closes, &ended);
+                self.tell(lock, event, closes, &ended);
             }
-            if let Some(session) = happened.ended_session() {
+            if let Some(session) = ended_session(event) {
                 let closes = |own: &OwnEffect| own.is(&event.kind);
                 match own.is_some_and(closes) {
                     true => self.switchboard.end(session),
@@ -317,19 +317,13 @@ impl<E: Env> Replica<E> {
     /// Tells the owner of a lock what happened to it. One whose owner `closes` its session knows of its
     /// end by the answer. A session that has `ended` meanwhile is told as much as there is room for: the
     /// close that follows tells it the rest.
-    fn tell(
-        &mut self,
-        lock: &LockKey,
-        Happened { event, arrived_at }: &Happened,
-        closes: bool,
-        ended: &BTreeSet<&SessionKey>,
-    ) {
+    fn tell(&mut self, lock: &LockKey, event: &Event, closes: bool, ended: &BTreeSet<&SessionKey>) {
         if self.gives_up(lock, &event.kind) {
             return;
         }
         let Some(session) = translate::session_of(lock) else {
             if self.callers.any(lock) {
-                self.tell_callers(&event.kind, event.at, *arrived_at);
+                self.tell_callers(&event.kind, event.at);
             }
             return;
         };
@@ -343,7 +337,7 @@ impl<E: Env> Replica<E> {
         if closes && of_session {
             return;
         }
-        if let Some(message) = translate::push(&event.kind, event.at, *arrived_at) {
+        if let Some(message) = translate::push(&event.kind, event.at) {
             match ended.contains(&session) {
                 true => self.switchboard.push_if_room(&session, message),
                 false => self.switchboard.push(&session, message),

@@ -130,8 +130,14 @@ impl Bytes<'_> {
             14 => Action::CloseSession {
                 session: self.name(),
             },
-            _ if self.next() & 1 == 0 => Action::Tick,
-            _ => Action::Inspect { path: self.path() },
+            _ => match self.next() & 3 {
+                0 => Action::Tick,
+                2 => Action::Done {
+                    session: self.name(),
+                    ids: (0..self.below(4)).map(|_| self.id()).collect(),
+                },
+                _ => Action::Inspect { path: self.path() },
+            },
         }
     }
 

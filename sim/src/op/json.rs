@@ -43,6 +43,12 @@ struct OpObject {
         deserialize_with = "given",
         skip_serializing_if = "Option::is_none"
     )]
+    ids: Option<Vec<Text>>,
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     claims: Option<Vec<OpClaim>>,
     #[serde(
         default,
@@ -183,6 +189,13 @@ impl OpObject {
             "keep_alive" => Action::KeepAlive {
                 session: self.take_session()?,
             },
+            "done" => {
+                let ids = self.ids.take();
+                Action::Done {
+                    session: self.take_session()?,
+                    ids: self.required("ids", ids)?,
+                }
+            }
             "close_session" => Action::CloseSession {
                 session: self.take_session()?,
             },
@@ -208,6 +221,7 @@ impl OpObject {
             ("id", self.id.is_some()),
             ("owner", self.owner.is_some()),
             ("session", self.session.is_some()),
+            ("ids", self.ids.is_some()),
             ("claims", self.claims.is_some()),
             ("token", self.token.is_some()),
             ("ttl", self.ttl.is_some()),
@@ -285,6 +299,10 @@ impl OpObject {
             | Action::Detach { session }
             | Action::KeepAlive { session }
             | Action::CloseSession { session } => object.session = Some(session.clone()),
+            Action::Done { session, ids } => {
+                object.session = Some(session.clone());
+                object.ids = Some(ids.clone());
+            }
             Action::Tick => {}
             Action::Inspect { path } => object.path = Some(path.clone()),
         }
@@ -458,6 +476,8 @@ mod tests {
             r#"{"at":1,"op":"attach","session":"s"}"#,
             r#"{"at":1,"op":"detach","session":"s"}"#,
             r#"{"at":1,"op":"keep_alive","session":"s"}"#,
+            r#"{"at":1,"op":"done","session":"s","ids":["L1","L2"]}"#,
+            r#"{"at":1,"op":"done","namespace":"n","session":"","ids":[]}"#,
             r#"{"at":1,"op":"close_session","namespace":"n","session":"s"}"#,
             r#"{"at":1,"op":"tick"}"#,
             r#"{"at":1,"op":"inspect","path":"a"}"#,
@@ -515,6 +535,22 @@ mod tests {
             (
                 r#"{"at":0,"op":"attach"}"#,
                 "`attach` needs the key `session`",
+            ),
+            (
+                r#"{"at":0,"op":"done","ids":["L1"]}"#,
+                "`done` needs the key `session`",
+            ),
+            (
+                r#"{"at":0,"op":"done","session":"s"}"#,
+                "`done` needs the key `ids`",
+            ),
+            (
+                r#"{"at":0,"op":"done","session":"s","ids":"L1"}"#,
+                "expected a sequence",
+            ),
+            (
+                r#"{"at":0,"op":"keep_alive","session":"s","ids":["L1"]}"#,
+                "`keep_alive` does not take the key `ids`",
             ),
             (
                 r#"{"at":0,"op":"inspect"}"#,

@@ -202,6 +202,11 @@ pub enum Fact {
         /// How, as in the line.
         state: &'static str,
     },
+    /// A session is done with the requests that the command names: the command was not refused.
+    Done {
+        /// Which.
+        session: SessionId,
+    },
     /// A command that is no acquire was refused.
     Error {
         /// The error code.
@@ -277,6 +282,21 @@ impl Ledger {
     /// All live requests, of one namespace after the other, in the order of arrival.
     pub fn live(&self) -> impl Iterator<Item = &Request> {
         self.live.iter().flatten().map(|&id| self.request(id))
+    }
+
+    /// All requests that have ended and are remembered, in the order of arrival.
+    pub fn remembered(&self) -> impl Iterator<Item = &Request> {
+        let ended = self.requests.iter().filter(|request| !request.is_live());
+        ended.filter(|request| self.known(&request.lock) == Some(request.id))
+    }
+
+    /// How many requests ended in the latest command and are not remembered.
+    #[must_use]
+    pub fn just_ended(&self) -> usize {
+        let ended = self.requests.iter().filter(|request| !request.is_live());
+        let just = ended.filter(|request| request.ended_in == self.command);
+        just.filter(|request| self.known(&request.lock) != Some(request.id))
+            .count()
     }
 
     /// Requests that arrived before `id`, while they were live, and conflict with it.
@@ -445,6 +465,45 @@ impl Ledger {
         }
     }
 
+    /// What a command means that no line tells of, since it was carried out. These are its lines.
+    pub(super) fn read_silence(&mut self, op: &Op, lines: &[Line]) -> Option<Fact> {
+        let Action::Done { session, .. } = &op.action else {
+            return None;
+        };
+        let last = lines.last().map(|line| &line.what);
+        if matches!(last, Some(What::Error { op: "done", .. })) {
+            return None;
+        }
+        let session = self.session_named(op, session);
+        Some(Fact::Done { session })
+    }
+
+    /// The names of the requests that a session says it is done with.
+    fn named_by(&self, op: &Op, session: SessionId) -> Vec<LineLock> {
+        let Action::Done { ids, .. } = &op.action else {
+            return Vec::new();
+        };
+        let session = self.session(session);
+        let lock = |id: &Text| LineLock {
+            id: id.clone(),
+            owner: OpOwner::Session(session.name.clone()),
+            namespace: session.namespace.clone(),
+        };
+        ids.iter().map(lock).collect()
+    }
+
+    /// A live request among those that a session says it is done with.
+    #[must_use]
+    pub fn live_among_done(&self, op: &Op, session: SessionId) -> Option<RequestId> {
+        let named = self.named_by(op, session);
+        named.iter().find_map(|lock| self.live_named(lock).ok())
+    }
+
+    /// The session of this name in the namespace of a command.
+    pub fn session_named(&mut self, op: &Op, name: &Text) -> SessionId {
+        self.session_id(namespace_of(op), name)
+    }
+
     /// A `granted` or `queued` line that answers the acquire which is being read.
     fn read_answer(
         &mut self,
@@ -548,6 +607,13 @@ impl Ledger {
             }
             Fact::Ended { request, reason } => self.end(request, reason, at),
             Fact::Session { session, state } => self.change_session(op, session, state, at),
+            Fact::Done { session } => {
+                for lock in self.named_by(op, session) {
+                    if self.live_named(&lock).is_err() {
+                        self.by_name.remove(&lock);
+                    }
+                }
+            }
             Fact::Arrived { .. }
             | Fact::Answered { .. }
             | Fact::Refused { .. }

@@ -1,13 +1,13 @@
 //! A repeated request is answered with the state of the first; it never locks twice. An id that comes
-//! again for something else is refused.
+//! again for something else is refused. What a session is done with is forgotten, and nothing else.
 
 use super::{
     Oracle, Verdict,
     ledger::{Answer, Fact, Ledger, RequestId, State},
 };
 use crate::{
-    line::Line,
-    op::{Action, Op},
+    line::{Line, What},
+    op::{Action, Op, Text},
 };
 
 /// The oracle of request ids.
@@ -23,7 +23,8 @@ impl Oracle for Retries {
 
     fn rule(&self) -> &'static str {
         "SEMANTICS 4: the same id again is answered with the current state of the first request, \
-         until its end is forgotten; with other claims it is refused as request_mismatch"
+         until its end is forgotten, or its session is done with it; with other claims it is refused \
+         as request_mismatch"
     }
 
     fn fact(&mut self, ledger: &Ledger, op: &Op, fact: &Fact, at: u64) -> Verdict {
@@ -48,21 +49,75 @@ impl Oracle for Retries {
                     ));
                 }
             }
+            Fact::Done { session } => {
+                if let Some(live) = ledger.live_among_done(op, session) {
+                    return Err(format!(
+                        "the session of {} is done with it at {at} ms, but it {}",
+                        ledger.describe(live),
+                        state(ledger, live),
+                    ));
+                }
+            }
             _ => {}
         }
         Ok(())
     }
 
-    fn command(&mut self, ledger: &mut Ledger, op: &Op, _lines: &[Line]) -> Verdict {
+    fn command(&mut self, ledger: &mut Ledger, op: &Op, lines: &[Line]) -> Verdict {
         let answered = std::mem::take(&mut self.answered);
         match &op.action {
             Action::Acquire { id, .. } if !answered => Err(format!(
                 "the request {id} at {} ms is not answered",
                 ledger.now()
             )),
+            Action::Done { session, ids } => match lines.last().map(|line| &line.what) {
+                Some(What::Error {
+                    op: "done", error, ..
+                }) => done_is_refused(ledger, op, (session, ids), error),
+                _ => Ok(()),
+            },
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a session that is done with its requests is rightly told that it is not.
+fn done_is_refused(
+    ledger: &mut Ledger,
+    op: &Op,
+    (name, ids): (&Text, &[Text]),
+    error: &str,
+) -> Verdict {
+    let session = ledger.session_named(op, name);
+    let mut names = op.namespace.iter().chain([name]).chain(ids);
+    let is_malformed = !names.all(is_name);
+    let is_open = ledger.session(session).open;
+    let is_right = match error {
+        "unknown_session" => !is_malformed && !is_open,
+        "invalid_request" => {
+            is_malformed || (is_open && ledger.live_among_done(op, session).is_some())
+        }
+        _ => false,
+    };
+    if is_right {
+        return Ok(());
+    }
+    let now = if is_open { "open" } else { "not open" };
+    Err(format!(
+        "session {name} is done with {} requests at {} ms, which is refused as {error}, but it is {now}, \
+         and {}",
+        ids.len(),
+        ledger.now(),
+        match ledger.live_among_done(op, session) {
+            Some(live) => format!("{} is live", ledger.describe(live)),
+            None => "none of them is live".to_owned(),
+        }
+    ))
+}
+
+/// A name has 1 to 255 bytes and no control characters (SEMANTICS section 1).
+fn is_name(text: &Text) -> bool {
+    (1..=255).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// The code of a refusal because of an id that comes again for other claims.
@@ -173,6 +228,118 @@ mod tests {
             "L1 ended released",
             "is not answered",
         );
+    }
+
+    const OPEN: &str = r#"{"at":0,"op":"open_session","session":"s","abandon":10}"#;
+
+    /// The session `s` asks, in the default namespace.
+    fn ask(at: u64, id: &str) -> String {
+        format!(r#"{{"at":{at},"op":"acquire","id":"{id}","session":"s","claims":["r x"]}}"#)
+    }
+
+    /// The session `s` releases.
+    fn release(id: &str) -> String {
+        format!(r#"{{"at":1,"op":"release","id":"{id}","session":"s"}}"#)
+    }
+
+    /// The session `s` is done with these.
+    fn done(ids: &str) -> String {
+        format!(r#"{{"at":2,"op":"done","session":"s","ids":{ids}}}"#)
+    }
+
+    /// The session `s` has ended its L1 and L2, and its L3 is held.
+    fn two_of_three_ended() -> Story<Retries> {
+        Story::new(Retries::default())
+            .ok(OPEN, "session s open")
+            .ok(&ask(0, "L1"), "s:L1 granted 1")
+            .ok(&ask(0, "L2"), "s:L2 granted 2")
+            .ok(&ask(0, "L3"), "s:L3 granted 3")
+            .ok(&release("L1"), "s:L1 ended released")
+            .ok(&release("L2"), "s:L2 ended released")
+    }
+
+    #[test]
+    fn remembering_what_a_session_is_done_with_is_seen() {
+        let done_with_one = || two_of_three_ended().ok(&done(r#"["L1","none","L1"]"#), "");
+        done_with_one().ok(&ask(3, "L1"), "s:L1 granted 4");
+        done_with_one().bad(&ask(3, "L1"), "s:L1 ended released", "is not answered");
+        done_with_one().bad(
+            &ask(3, "L1"),
+            "s:L1 refused request_mismatch",
+            "its id is free",
+        );
+        // Also long after the time for which it would have been kept in mind.
+        let late = Story::<Retries>::RETENTION * 3;
+        done_with_one().bad(&ask(late, "L1"), "s:L1 ended released", "is not answered");
+        // The id is that of another request now, which is remembered.
+        done_with_one()
+            .ok(&ask(3, "L1"), "s:L1 granted 4")
+            .ok(
+                r#"{"at":4,"op":"release","id":"L1","session":"s"}"#,
+                "s:L1 ended released",
+            )
+            .bad(&ask(5, "L1"), "s:L1 granted 5", "which is remembered");
+    }
+
+    #[test]
+    fn forgetting_what_a_session_is_not_done_with_is_seen() {
+        let remembered = "which is remembered";
+        let done_with_one = |story: Story<Retries>| story.ok(&done(r#"["L1"]"#), "");
+        done_with_one(two_of_three_ended()).ok(&ask(3, "L2"), "s:L2 ended released");
+        done_with_one(two_of_three_ended()).bad(&ask(3, "L2"), "s:L2 granted 4", remembered);
+        done_with_one(two_of_three_ended()).bad(&ask(3, "L3"), "s:L3 granted 4", "is held");
+        // The same id of another owner, session and namespace.
+        let named = r#"{"at":3,"op":"acquire","id":"L1","owner":"s","claims":["r x"]}"#;
+        let session = r#"{"at":3,"op":"acquire","id":"L1","session":"t","claims":["r x"]}"#;
+        let namespace =
+            r#"{"at":3,"op":"acquire","namespace":"n","id":"L1","session":"s","claims":["r x"]}"#;
+        for (ask, lock, owner) in [
+            (named, "s.L1", r#""owner":"s""#),
+            (session, "t:L1", r#""session":"t""#),
+            (namespace, "s:L1@n", r#""namespace":"n","session":"s""#),
+        ] {
+            let granted = |token: u32| format!("{lock} granted {token}");
+            let ended = format!("{lock} ended released");
+            let release = format!(r#"{{"at":3,"op":"release","id":"L1",{owner}}}"#);
+            let both_ended = || {
+                two_of_three_ended()
+                    .ok(ask, &granted(4))
+                    .ok(&release, &ended)
+                    .ok(&done(r#"["L1"]"#), "")
+            };
+            both_ended().ok(ask, &ended);
+            both_ended().bad(ask, &granted(5), remembered);
+        }
+    }
+
+    #[test]
+    fn being_done_with_what_is_live_is_seen() {
+        let both = done(r#"["L1","L3"]"#);
+        let refused = "done s invalid_request";
+        two_of_three_ended().bad(&both, "", "is done with it at 2 ms, but it is held");
+        two_of_three_ended()
+            .ok(&both, refused)
+            .ok(&ask(3, "L1"), "s:L1 ended released");
+        two_of_three_ended().ok(&both, refused).bad(
+            &ask(3, "L1"),
+            "s:L1 granted 4",
+            "which is remembered",
+        );
+    }
+
+    #[test]
+    fn a_session_that_is_wrongly_refused_is_seen() {
+        let ended = done(r#"["L1"]"#);
+        let invalid = "done s invalid_request";
+        let unknown = "done s unknown_session";
+        two_of_three_ended().bad(&ended, invalid, "none of them is live");
+        two_of_three_ended().bad(&ended, unknown, "but it is open");
+        two_of_three_ended().bad(&ended, "done s busy", "refused as busy");
+        two_of_three_ended().ok(&done(r#"["L1",""]"#), invalid);
+        let over = || Story::new(Retries::default());
+        over().ok(&ended, unknown);
+        over().ok(&done(r#"["a\nb"]"#), invalid);
+        over().bad(&ended, invalid, "but it is not open");
     }
 
     #[test]

@@ -51,6 +51,10 @@ impl Oracle for Sessions {
                 self.ending = None;
                 ended(ledger, op, session, at)
             }
+            Fact::Done { session } if !ledger.session(session).open => Err(format!(
+                "session {} is done with requests at {at} ms, but it is not open",
+                ledger.session(session).name
+            )),
             Fact::Session { session, state } => {
                 let record = ledger.session(session);
                 if record.open == (state == "open") {
@@ -268,6 +272,21 @@ mod tests {
                 "session s attached",
             )
             .bad(&tick(15), "session s ended", "it is attached");
+    }
+
+    #[test]
+    fn a_dead_session_that_is_done_with_requests_is_seen() {
+        let done = r#"{"at":3,"op":"done","session":"s","ids":[]}"#;
+        let opened = || Story::new(Sessions::default()).ok(OPEN, "session s open");
+        opened().ok(done, "");
+        opened().ok(DETACH, "session s detached").ok(done, "");
+        Story::new(Sessions::default()).bad(done, "", "is done with requests at 3 ms");
+        // It is over by the time of the command.
+        opened().ok(DETACH, "session s detached").bad(
+            &done.replace('3', "12"),
+            "session s ended",
+            "but it is not open",
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Oracle, Panel, PanelConfig};
 use crate::{
-    line::{Line, LineLock, What},
+    line::{Line, LineLock, Subject, What},
     op::{Op, OpOwner, Text},
     outcome::Violation,
 };
@@ -68,7 +68,7 @@ pub(super) fn acquire(at: u64, id: &str, claim: &str) -> String {
 }
 
 /// Reads `[TIME: ]LOCK granted TOKEN`, `LOCK queued`, `LOCK ended REASON`, `LOCK renewed TIME`,
-/// `LOCK refused ERROR` or `session NAME STATE`. A LOCK is `[SESSION:]ID[@NAMESPACE]`; the owner
+/// `LOCK refused ERROR`, `session NAME STATE` or `done SESSION ERROR`. A LOCK is `[SESSION:]ID[@NAMESPACE]`; the owner
 /// of L2 in waiting stories may be `b`, which is written `b.L2`.
 fn line(at: u64, text: &str) -> Line {
     let (at, text) = match text.split_once(": ") {
@@ -99,6 +99,11 @@ fn line(at: u64, text: &str) -> Line {
             lock: lock(name),
             error: known(error),
         },
+        ["done", session, error] => What::Error {
+            op: "done",
+            subject: Subject::Session(Text::from(session)),
+            error: known(error),
+        },
         _ => panic!("`{text}` is no line"),
     };
     Line { at, what }
@@ -121,7 +126,7 @@ fn lock(text: &str) -> LineLock {
 }
 
 fn known(word: &str) -> &'static str {
-    const WORDS: [&str; 14] = [
+    const WORDS: [&str; 16] = [
         "released",
         "expired",
         "cancelled",
@@ -136,6 +141,8 @@ fn known(word: &str) -> &'static str {
         "busy",
         "limit_exceeded",
         "request_mismatch",
+        "invalid_request",
+        "unknown_session",
     ];
     WORDS
         .into_iter()

@@ -148,6 +148,7 @@ fn client(action: &Action) -> Option<(bool, &str)> {
         | Action::Attach { session }
         | Action::Detach { session }
         | Action::KeepAlive { session }
+        | Action::Done { session, .. }
         | Action::CloseSession { session } => Some((true, session)),
         Action::Tick | Action::Inspect { .. } => None,
     }

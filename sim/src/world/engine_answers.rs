@@ -3,12 +3,12 @@
 
 use crate::{
     line::LineLock,
-    op::{Op, OpClaim, OpOwner},
+    op::{Op, OpClaim, OpOwner, Text},
     oracle::ledger::{Ledger, Request, State},
     outcome::Violation,
 };
 use lockwright_engine::{
-    EndReason, Engine, FirstRequest, LockInfo, LockState, Mode, Name, Owner, Path,
+    EndReason, Engine, FirstRequest, LockInfo, LockKey, LockState, Mode, Name, Owner, Path,
 };
 
 /// How many locks a page of a listing has: few, so that listings have several.
@@ -16,7 +16,9 @@ const PAGE: usize = 5;
 
 /// Asks for everything that is live, in several ways.
 pub(super) fn are_true(engine: &Engine, ledger: &Ledger) -> Result<(), Violation> {
-    let found = listings(engine, ledger).and_then(|()| sessions(engine, ledger));
+    let found = listings(engine, ledger)
+        .and_then(|()| sessions(engine, ledger))
+        .and_then(|()| remembered(engine, ledger));
     found.map_err(|message| Violation {
         oracle: "answers".to_owned(),
         rule: "what the engine answers is what its events said".to_owned(),
@@ -161,6 +163,44 @@ fn sessions(engine: &Engine, ledger: &Ledger) -> Result<(), String> {
     Ok(())
 }
 
+/// What has ended is shown as its end, and nothing but that is remembered.
+fn remembered(engine: &Engine, ledger: &Ledger) -> Result<(), String> {
+    let mut count = 0;
+    for request in ledger.remembered() {
+        count += 1;
+        let shown = key_of(&request.lock).and_then(|key| engine.lock(&key));
+        let is_true = shown.as_ref().is_some_and(|info| {
+            info.claims.is_empty()
+                && matches!(info.state, LockState::Ended { at, .. } if at == info.arrived_at)
+                && is_in(info.state, request.state)
+        });
+        if !is_true {
+            return Err(format!("{request:?} is remembered as {shown:?}"));
+        }
+    }
+    // What is over at once is forgotten by the next command.
+    let counted = engine.usage().remembered_requests;
+    if (count..=count + ledger.just_ended()).contains(&counted) {
+        return Ok(());
+    }
+    Err(format!(
+        "{count} ended requests are remembered, and {counted} are counted"
+    ))
+}
+
+/// The key of a request; none if one of its names is none.
+fn key_of(lock: &LineLock) -> Option<LockKey> {
+    let name = |text: &Text| Name::new(text.clone()).ok();
+    Some(LockKey {
+        namespace: name(&lock.namespace)?,
+        owner: match &lock.owner {
+            OpOwner::Named(text) => Owner::Named(name(text)?),
+            OpOwner::Session(text) => Owner::Session(name(text)?),
+        },
+        id: name(&lock.id)?,
+    })
+}
+
 /// Whether an answer lists these requests, in this order, in the states that they are in.
 fn same(what: &str, got: &[LockInfo], expected: &[&Request]) -> Result<(), String> {
     if got.len() != expected.len() {
@@ -204,6 +244,14 @@ fn is_in(got: LockState, expected: State) -> bool {
             },
             State::Held { token, expires, .. },
         ) => got.0 == token && until.map(u64::from) == expires,
+        (
+            LockState::Ended {
+                reason: got,
+                at: end,
+                ..
+            },
+            State::Ended { reason, at },
+        ) => got.as_str() == reason && end.as_ms() == at,
         _ => false,
     }
 }
@@ -237,6 +285,31 @@ mod tests {
         assert_eq!(are_true(driver.engine(), panel.ledger()), Ok(()));
         let empty = Engine::new(EngineConfig::default());
         assert!(are_true(&empty, panel.ledger()).is_err());
+    }
+
+    #[test]
+    fn an_engine_that_remembers_too_much_or_too_little_is_seen() {
+        let asked = r#"{"at":0,"op":"acquire","id":"L1","session":"s","claims":["w a"]}"#;
+        let released = r#"{"at":1,"op":"release","id":"L1","session":"s"}"#;
+        let done = r#"{"at":1,"op":"done","session":"s","ids":["L1"]}"#;
+        let open = r#"{"at":0,"op":"open_session","session":"s","abandon":5}"#;
+        let after = |ops: &[&str]| {
+            let mut driver = EngineDriver::new(Engine::new(EngineConfig::default()));
+            let mut panel = Panel::new(PanelConfig::default());
+            for text in ops {
+                let op: Op = serde_json::from_str(text).unwrap();
+                let mut lines = Vec::new();
+                driver.step(&op, &mut lines);
+                panel.step(&op, &lines).unwrap();
+            }
+            (driver.engine().clone(), panel)
+        };
+        let (remembering, remembers) = after(&[open, asked, released]);
+        let (forgetting, forgets) = after(&[open, asked, released, done]);
+        assert_eq!(are_true(&remembering, remembers.ledger()), Ok(()));
+        assert_eq!(are_true(&forgetting, forgets.ledger()), Ok(()));
+        assert!(are_true(&remembering, forgets.ledger()).is_err());
+        assert!(are_true(&forgetting, remembers.ledger()).is_err());
     }
 
     #[test]

@@ -137,6 +137,10 @@ fn for_each_text(op: &mut Op, mut change: impl FnMut(&mut Text)) {
         | Action::KeepAlive { session: text }
         | Action::CloseSession { session: text }
         | Action::Inspect { path: text } => (text, None),
+        Action::Done { session, ids } => {
+            ids.iter_mut().for_each(&mut change);
+            (session, None)
+        }
         Action::Tick => return,
     };
     change(id);

@@ -64,6 +64,10 @@ fn make_id_unique(op: &mut Op) {
             let owner = lock.owner.take().expect("it was drawn with one");
             lock.id = unique(&owner, &lock.id);
         }
+        Action::Done { session, ids } => {
+            let owner = OpOwner::Session(session.clone());
+            ids.iter_mut().for_each(|id| *id = unique(&owner, id));
+        }
         Action::OpenSession { .. }
         | Action::Attach { .. }
         | Action::Detach { .. }
@@ -77,17 +81,19 @@ fn make_id_unique(op: &mut Op) {
 fn action() -> impl Strategy<Value = Action> {
     let renewal = prop_oneof![1 => Just(0), 9 => 1..=20_u64];
     prop_oneof![
-        14 => acquire(),
-        4 => (lock(), token()).prop_map(|(lock, token)| Action::Release { lock, token }),
-        3 => (lock(), token(), renewal)
+        18 => acquire(),
+        6 => (lock(), token()).prop_map(|(lock, token)| Action::Release { lock, token }),
+        4 => (lock(), token(), renewal)
             .prop_map(|(lock, token, ttl)| Action::Renew { lock, token, ttl }),
-        4 => lock().prop_map(|lock| Action::Cancel { lock }),
-        1 => (lock(), token()).prop_map(|(lock, token)| Action::Break { lock, token }),
+        6 => lock().prop_map(|lock| Action::Cancel { lock }),
+        2 => (lock(), token()).prop_map(|(lock, token)| Action::Break { lock, token }),
         3 => (session(), 0..=20_u64)
             .prop_map(|(session, abandon)| Action::OpenSession { session, abandon }),
         1 => session().prop_map(|session| Action::Attach { session }),
         2 => session().prop_map(|session| Action::Detach { session }),
         1 => session().prop_map(|session| Action::KeepAlive { session }),
+        2 => (session(), proptest::collection::vec(id(), 0..=3))
+            .prop_map(|(session, ids)| Action::Done { session, ids }),
         1 => session().prop_map(|session| Action::CloseSession { session }),
         1 => Just(Action::Tick),
         1 => path().prop_map(|path| Action::Inspect { path }),

@@ -67,6 +67,9 @@ fn of_op(op: &Op) -> String {
         Action::Attach { session } => format!("session {session} attaches"),
         Action::Detach { session } => format!("session {session} detaches"),
         Action::KeepAlive { session } => format!("session {session} is kept alive"),
+        Action::Done { session, ids } => {
+            format!("session {session} is done with {}", ids.join(", "))
+        }
         Action::CloseSession { session } => format!("session {session} closes"),
         Action::Tick => "time passes".to_owned(),
         Action::Inspect { path } => format!("inspect {path}"),

@@ -17,6 +17,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// How long a session outlives a client that was killed.
 const ABANDON: DurationMs = DurationMs::from_secs(10);
 
+/// So many requests that have ended the server is told to forget at once, as by the client library.
+const DONE_AT_ONCE: usize = 64;
+
 /// Why nothing can be measured.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BenchError {
@@ -42,6 +45,8 @@ impl BenchError {
 pub(super) struct Connection {
     socket: WebSocketStream<TcpStream>,
     next_seq: u64,
+    /// What has ended and the server has not been told to forget.
+    done: Vec<Name>,
     /// Fires when it is time for a sign of life. It is set when it fires, and not for each message:
     /// that would cost more than to read one.
     keep_alive: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -82,6 +87,7 @@ impl Connection {
         let mut connection = Connection {
             socket,
             next_seq: 1,
+            done: Vec::new(),
             keep_alive: keep_alive(),
         };
         let credentials = Credentials::random();
@@ -124,8 +130,15 @@ impl Connection {
     }
 
     /// Waits until that is done.
-    pub(super) async fn released(&mut self, seq: Seq) -> Result<(), BenchError> {
-        self.answer(seq, "done").await.map(|_| ())
+    pub(super) async fn released(&mut self, seq: Seq, id: Name) -> Result<(), BenchError> {
+        self.answer(seq, "done").await?;
+        self.done.push(id);
+        if self.done.len() == DONE_AT_ONCE {
+            let ids = std::mem::take(&mut self.done);
+            // Its answer is passed over: each is for the seq that is waited for.
+            self.send(Request::Done { ids }).await?;
+        }
+        Ok(())
     }
 
     /// Ends the session.

@@ -64,7 +64,7 @@ async fn take_turns(mut connection: Connection, shared: Rc<Shared>) -> Result<()
         }
         shared.released.set(Some(Instant::now()));
         let seq = connection.say_release(&id, token).await?;
-        connection.released(seq).await?;
+        connection.released(seq, id).await?;
         if now >= shared.end {
             break;
         }

@@ -46,7 +46,7 @@ async fn pairs(
         let start = Instant::now();
         let token = connection.acquire(&id, path).await?;
         let seq = connection.say_release(&id, token).await?;
-        connection.released(seq).await?;
+        connection.released(seq, id).await?;
         let now = Instant::now();
         if now >= end {
             break;

@@ -181,10 +181,9 @@ impl ServiceOracle for Drain {
                 }
             },
             Happening::Asked { id, .. } | Happening::HttpAsked { id, .. } => {
-                if self.asked.insert(id.clone()) {
-                    for stop in self.stops.values_mut() {
-                        stop.late.insert(id.clone());
-                    }
+                let is_new = self.asked.insert(id.clone());
+                for stop in self.stops.values_mut().filter(|_| is_new) {
+                    stop.late.insert(id.clone());
                 }
             }
             Happening::Granted { id, .. } => self.granted(id)?,

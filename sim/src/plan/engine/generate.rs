@@ -20,6 +20,12 @@ use lockwright_engine::DurationMs;
 /// How many ended requests are remembered, for retries and for commands that come too late.
 const PAST_MAX: usize = 32;
 
+/// How many ended requests a session remembers until it is done with them.
+const ENDED_MAX: usize = 256;
+
+/// How many requests are to be asked for again, after somebody was done with their ids.
+const AGAIN_MAX: usize = 16;
+
 /// Texts that are no paths.
 const BAD_PATHS: [&str; 6] = ["", "/a", "a/", "a//b", "//", "a/\u{1}"];
 
@@ -38,7 +44,7 @@ impl EnginePlan {
 }
 
 /// A request that was asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Asked {
     namespace: Text,
     owner: OpOwner,
@@ -66,6 +72,8 @@ struct SessionGuess {
     abandon: u64,
     /// Until when it is open, in ms: 0 if it is not, the largest number while it is attached.
     until: u64,
+    /// The ids of its requests that are over and that it is not done with, the latest last.
+    ended: Vec<Text>,
 }
 
 struct Generator<'a> {
@@ -86,6 +94,8 @@ struct Generator<'a> {
     /// Requests that are over, when they ended in ms, and what they claimed; a ring.
     past: Vec<(Asked, u64, Claims)>,
     past_next: usize,
+    /// Requests with ids that somebody was done with, to be asked for again.
+    again: Vec<Asked>,
     ids: u32,
 }
 
@@ -106,6 +116,7 @@ impl<'a> Generator<'a> {
             doubtful: Vec::new(),
             past: Vec::with_capacity(PAST_MAX),
             past_next: 0,
+            again: Vec::new(),
             ids: 0,
         }
     }
@@ -136,6 +147,7 @@ impl<'a> Generator<'a> {
                     session: session.clone(),
                     abandon: 0,
                     until: 0,
+                    ended: Vec::new(),
                 });
             }
         }
@@ -247,6 +259,9 @@ impl<'a> Generator<'a> {
         if !self.doubtful.is_empty() && self.target.chance(1, 6) {
             return self.end_doubtful();
         }
+        if !self.again.is_empty() && self.target.chance(1, 4) {
+            return self.ask_again();
+        }
         let mut kind = self.shape.weights.kind(&mut self.kind);
         // Keep about as many requests live as the shape says.
         let live = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
@@ -270,6 +285,7 @@ impl<'a> Generator<'a> {
                 (self.namespace(), Action::Inspect { path })
             }
             Kind::Refused => self.refused(),
+            Kind::Done => self.done(),
         }
     }
 
@@ -366,11 +382,7 @@ impl<'a> Generator<'a> {
         wait: OpWait,
     ) {
         // A retry changes nothing while the first request lives or is remembered.
-        let is_same = |other: &Asked| {
-            *other.id == *asked.id
-                && other.owner == asked.owner
-                && other.namespace == asked.namespace
-        };
+        let is_same = |other: &Asked| *other == asked;
         let retention = self
             .shape
             .limits
@@ -384,6 +396,9 @@ impl<'a> Generator<'a> {
         };
         if !fresh && is_known() {
             return;
+        }
+        if let Some(guess) = self.session_of(&asked) {
+            guess.ended.retain(|id| *id != asked.id);
         }
         self.open.push(Open {
             asked,
@@ -465,6 +480,12 @@ impl<'a> Generator<'a> {
     }
 
     fn push_past(&mut self, asked: Asked, ended: u64, claims: Claims) {
+        if let Some(guess) = self.session_of(&asked) {
+            if guess.ended.len() == ENDED_MAX {
+                guess.ended.remove(0);
+            }
+            guess.ended.push(asked.id.clone());
+        }
         if self.past.len() < PAST_MAX {
             self.past.push((asked, ended, claims));
         } else {
@@ -617,6 +638,120 @@ impl<'a> Generator<'a> {
             guess.abandon = abandon;
         }
         (namespace, Action::OpenSession { session, abandon })
+    }
+
+    /// The session of a request.
+    fn session_of(&mut self, asked: &Asked) -> Option<&mut SessionGuess> {
+        let OpOwner::Session(name) = &asked.owner else {
+            return None;
+        };
+        let mut sessions = self.sessions.iter_mut();
+        sessions.find(|guess| guess.session == *name && guess.namespace == asked.namespace)
+    }
+
+    /// A session is done with requests: mostly with such as are over.
+    fn done(&mut self) -> (Text, Action) {
+        let least = self.shape.done.ended_min;
+        let mut place = 0;
+        for _ in 0..4 {
+            place = self.target.index(self.sessions.len());
+            let guess = &self.sessions[place];
+            if guess.until > self.now && guess.ended.len() >= least {
+                break;
+            }
+        }
+        if self.sessions[place].ended.len() < least && self.target.chance(63, 64) {
+            return self.acquire_anew();
+        }
+        let mut ids = self.ended_of(place);
+        let is_whole = self.spoil(place, &mut ids);
+        let guess = &mut self.sessions[place];
+        let asked = |id: &Text| Asked {
+            namespace: guess.namespace.clone(),
+            owner: OpOwner::Session(guess.session.clone()),
+            id: id.clone(),
+        };
+        let named: Vec<Asked> = ids.iter().map(asked).collect();
+        let is_live = self.open.iter().any(|open| named.contains(&open.asked));
+        if is_whole && !is_live && guess.until > self.now {
+            guess.ended.retain(|id| !ids.contains(id));
+            self.past.retain(|(asked, ..)| !named.contains(asked));
+            self.past_next = 0;
+        }
+        let namespace = guess.namespace.clone();
+        let session = guess.session.clone();
+        self.ask_again_for(&named);
+        (namespace, Action::Done { session, ids })
+    }
+
+    /// Ids of requests of a session that are over: a few, or all.
+    fn ended_of(&mut self, place: usize) -> Vec<Text> {
+        let ended = &self.sessions[place].ended;
+        let done = &self.shape.done;
+        let count = match self.fault.chance(done.all_percent, 100) {
+            true => ended.len(),
+            false => ended.len().min(self.target.between(1, 4) as usize),
+        };
+        let first = self.target.index(ended.len() - count + 1);
+        ended[first..first + count].to_vec()
+    }
+
+    /// Now and then puts in an id that is not one of an ended request of the session. Whether all are
+    /// names.
+    fn spoil(&mut self, place: usize, ids: &mut Vec<Text>) -> bool {
+        let guess = &self.sessions[place];
+        let owner = OpOwner::Session(guess.session.clone());
+        let is_its =
+            |open: &&Open| open.asked.owner == owner && open.asked.namespace == guess.namespace;
+        let other = match self.fault.below(24) {
+            0..3 => {
+                let live: Vec<&Open> = self.open.iter().filter(is_its).collect();
+                let live = (!live.is_empty()).then(|| self.target.pick(&live));
+                live.map(|open| open.asked.id.clone())
+            }
+            // Somebody else's, mostly.
+            3..5 if !self.past.is_empty() => Some(self.target.pick(&self.past).0.id.clone()),
+            5 => Some(Text::from("none")),
+            6..8 if !ids.is_empty() => Some(self.target.pick(ids).clone()),
+            8 if self.fault.chance(1, 4) => Some(Text::from(*self.fault.pick(&["", "a\nb"]))),
+            _ => None,
+        };
+        let Some(id) = other else {
+            return true;
+        };
+        let is_name = !id.is_empty() && !id.contains('\n');
+        ids.insert(self.target.index(ids.len() + 1), id);
+        is_name
+    }
+
+    /// A few of these requests, and of others with their ids, are asked for again later.
+    fn ask_again_for(&mut self, named: &[Asked]) {
+        let others = self.past.iter().map(|(asked, ..)| asked);
+        let others = others.filter(|other| named.iter().any(|asked| asked.id == other.id));
+        let mut again: Vec<Asked> = others.take(2).cloned().collect();
+        for _ in 0..named.len().min(2) {
+            again.push(self.target.pick(named).clone());
+        }
+        self.again.extend(again);
+        let surplus = self.again.len().saturating_sub(AGAIN_MAX);
+        self.again.drain(..surplus);
+    }
+
+    /// Asks with an id that somebody was done with.
+    fn ask_again(&mut self) -> (Text, Action) {
+        let place = self.target.index(self.again.len());
+        let asked = self.again.swap_remove(place);
+        let now = self.now;
+        let is_over = self
+            .session_of(&asked)
+            .is_some_and(|guess| guess.until <= now);
+        if is_over && self.target.chance(3, 4) {
+            return self.acquire_anew();
+        }
+        let known = self.past.iter().find(|(other, ..)| *other == asked);
+        let claims = known.map(|(_, _, claims)| claims.clone());
+        let claims = claims.unwrap_or_else(|| self.claims());
+        self.acquire_for(asked, claims, false)
     }
 
     /// Takes note that a session ends at time `at`.

@@ -20,7 +20,7 @@ impl EnginePlan {
             EnginePlan::without_groups,
             EnginePlan::without_requests,
             EnginePlan::with_simpler_settings,
-            EnginePlan::with_fewer_claims,
+            EnginePlan::with_shorter_lists,
             EnginePlan::with_merged_clients,
             EnginePlan::with_shorter_paths,
             EnginePlan::with_scaled_times,
@@ -151,8 +151,8 @@ impl EnginePlan {
         Box::new(simpler.chain(without_retention))
     }
 
-    /// One claim for all; then, of each request, without half, quarter, ... of its claims.
-    fn with_fewer_claims(&self) -> Candidates<'_> {
+    /// One claim for all; then, of each op, without half, quarter, ... of its claims or ids.
+    fn with_shorter_lists(&self) -> Candidates<'_> {
         let first_only = iter::once_with(|| {
             self.editing(|op| {
                 if let Action::Acquire { claims, .. } = &mut op.action {
@@ -163,13 +163,17 @@ impl EnginePlan {
         let fewer = self.ops.iter().enumerate().flat_map(move |(index, op)| {
             let len = match &op.action {
                 Action::Acquire { claims, .. } => claims.len(),
+                Action::Done { ids, .. } => ids.len(),
                 _ => 0,
             };
             chunk_sizes(len).flat_map(move |size| {
                 (0..len.div_ceil(size)).map(move |chunk| {
+                    let dropped = chunk * size..len.min((chunk + 1) * size);
                     let mut plan = self.clone();
-                    if let Action::Acquire { claims, .. } = &mut plan.ops[index].action {
-                        claims.drain(chunk * size..len.min((chunk + 1) * size));
+                    match &mut plan.ops[index].action {
+                        Action::Acquire { claims, .. } => drop(claims.drain(dropped)),
+                        Action::Done { ids, .. } => drop(ids.drain(dropped)),
+                        _ => {}
                     }
                     plan
                 })
@@ -307,7 +311,7 @@ impl EnginePlan {
 
     /// `L1`, `L2` for requests, `o1` for owners, `s1` for sessions.
     fn with_shorter_names(&self) -> Candidates<'_> {
-        let mut ids = Renaming::new("L", b'1');
+        let mut requests = Renaming::new("L", b'1');
         let mut owners = Renaming::new("", b'a');
         let mut sessions = Renaming::new("s", b'1');
         let mut namespaces = Renaming::new("n", b'1');
@@ -316,9 +320,7 @@ impl EnginePlan {
                 if let Some(namespace) = &mut op.namespace {
                     *namespace = namespaces.name(namespace);
                 }
-                if let Some(id) = id_mut(op) {
-                    *id = ids.name(id);
-                }
+                ids(op, |id| *id = requests.name(id));
                 match owner_mut(op) {
                     Some(OpOwner::Named(name)) => *name = owners.name(name),
                     Some(OpOwner::Session(name)) => *name = sessions.name(name),
@@ -484,6 +486,7 @@ fn client(op: &Op) -> Option<(Option<Text>, OpOwner)> {
         | Action::Attach { session }
         | Action::Detach { session }
         | Action::KeepAlive { session }
+        | Action::Done { session, .. }
         | Action::CloseSession { session } => OpOwner::Session(session.clone()),
         _ => owner(op)?.clone(),
     };
@@ -515,8 +518,16 @@ fn owner_mut(op: &mut Op) -> Option<&mut OpOwner> {
     lock_parts_mut(op)?.0
 }
 
-fn id_mut(op: &mut Op) -> Option<&mut Text> {
-    Some(lock_parts_mut(op)?.1)
+/// Changes the ids of the requests that an op is about.
+fn ids(op: &mut Op, mut change: impl FnMut(&mut Text)) {
+    match &mut op.action {
+        Action::Done { ids, .. } => ids.iter_mut().for_each(change),
+        _ => {
+            if let Some((_, id)) = lock_parts_mut(op) {
+                change(id);
+            }
+        }
+    }
 }
 
 fn session_mut(op: &mut Op) -> Option<&mut Text> {
@@ -525,6 +536,7 @@ fn session_mut(op: &mut Op) -> Option<&mut Text> {
         | Action::Attach { session }
         | Action::Detach { session }
         | Action::KeepAlive { session }
+        | Action::Done { session, .. }
         | Action::CloseSession { session } => Some(session),
         _ => None,
     }

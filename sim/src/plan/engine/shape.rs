@@ -46,10 +46,12 @@ pub(super) enum Kind {
     Inspect,
     /// A command that must be refused: malformed, or on what is not there.
     Refused,
+    /// A session is done with requests.
+    Done,
 }
 
 impl Kind {
-    const ALL: [Kind; 10] = [
+    const ALL: [Kind; 11] = [
         Kind::Acquire,
         Kind::Retry,
         Kind::Release,
@@ -60,6 +62,7 @@ impl Kind {
         Kind::Tick,
         Kind::Inspect,
         Kind::Refused,
+        Kind::Done,
     ];
 }
 
@@ -80,7 +83,8 @@ impl Weights {
                 Kind::Renew => (4, 1, 10),
                 Kind::Retry => (3, 1, 12),
                 Kind::Session if with_sessions => (8, 4, 30),
-                Kind::Session => (0, 0, 0),
+                Kind::Done if with_sessions => (6, 2, 15),
+                Kind::Session | Kind::Done => (0, 0, 0),
                 Kind::Tick => (4, 1, 10),
                 Kind::Inspect => (2, 1, 3),
                 Kind::Refused => (3, 1, 3),
@@ -139,6 +143,15 @@ pub(super) struct Durations {
     pub(super) abandons: Vec<u32>,
 }
 
+/// How sessions are done with their requests.
+#[derive(Debug, Clone)]
+pub(super) struct Done {
+    /// So many of its requests must have ended before a session usually says so.
+    pub(super) ended_min: usize,
+    /// How many of a hundred times it names all of them.
+    pub(super) all_percent: u32,
+}
+
 /// All knobs.
 #[derive(Debug)]
 pub(super) struct Shape {
@@ -172,6 +185,8 @@ pub(super) struct Shape {
     pub(super) times: Times,
     /// Durations.
     pub(super) durations: Durations,
+    /// What sessions are done with.
+    pub(super) done: Done,
     /// Limits.
     pub(super) limits: LimitOverrides,
     /// Checks.
@@ -201,7 +216,7 @@ impl Shape {
         } else {
             *draw.pick(&[200, 300, 400, 600, 800, 1200, 2000])
         };
-        let shape = Shape {
+        let mut shape = Shape {
             commands,
             crowd,
             tree: Tree::draw(&mut tree, size),
@@ -217,9 +232,15 @@ impl Shape {
             stale_percent: *draw.pick(&[0, 5, 5, 20]),
             durations: Durations::draw(&mut draw),
             limits: limits(&mut draw, times.unit),
+            done: Done::draw(&mut draw),
             checks: checks(seed, commands, large),
             times,
         };
+        if shape.done.ended_min > 1 {
+            // All that ends is of one session, so that it comes to so many.
+            shape.namespaces.truncate(1);
+            shape.sessions.truncate(1);
+        }
         match size {
             Size::Usual | Size::Large => shape,
             Size::Long => shape.into_long(&mut draw),
@@ -281,6 +302,17 @@ impl Durations {
             busy_percent: *draw.pick(&[0, 0, 5, 20]),
             waits: few(draw, 1, 40),
             abandons: few(draw, 0, 30),
+        }
+    }
+}
+
+impl Done {
+    fn draw(draw: &mut Draw) -> Done {
+        // The engine tidies its lists when more than 64 records in one are done with.
+        let many = draw.chance(1, 4);
+        Done {
+            ended_min: if many { 70 } else { 1 },
+            all_percent: if many { 100 } else { *draw.pick(&[0, 10, 50]) },
         }
     }
 }

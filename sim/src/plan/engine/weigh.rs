@@ -95,6 +95,12 @@ impl Weight {
             | Action::Detach { session }
             | Action::KeepAlive { session }
             | Action::CloseSession { session } => self.text(Some(session)),
+            Action::Done { session, ids } => {
+                self.text(Some(session));
+                // An id of a list is left out for its own sake, as a claim is.
+                self.claims += ids.len() as u128;
+                ids.iter().for_each(|id| self.text(Some(id)));
+            }
             Action::Tick => {}
             Action::Inspect { path } => self.text(Some(path)),
         }

@@ -88,6 +88,13 @@ pub(super) fn op_of(at: TimeMs, command: &Command) -> Op {
                 session: text_of(session),
             },
         ),
+        Command::Done { session, ids } => (
+            Some(&session.namespace),
+            Action::Done {
+                session: text_of(session),
+                ids: ids.iter().map(|id| id.clone().into()).collect(),
+            },
+        ),
         Command::CloseSession { session } => (
             Some(&session.namespace),
             Action::CloseSession {
@@ -214,6 +221,7 @@ fn subject_of(action: &Action) -> Subject {
         | Action::Attach { session }
         | Action::Detach { session }
         | Action::KeepAlive { session }
+        | Action::Done { session, .. }
         | Action::CloseSession { session } => Subject::Session(session.clone()),
         Action::Acquire { .. } | Action::Tick | Action::Inspect { .. } => {
             unreachable!("an acquire has a line of its own, and the others are not refused")
