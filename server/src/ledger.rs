@@ -94,6 +94,8 @@ pub(crate) struct Ledger<E: Env, C> {
     /// Whether the time was proposed and is not yet applied.
     is_ticking: bool,
     snapshot_entries: u64,
+    /// Whether a snapshot is only the end of the log so far, and takes no time.
+    is_in_memory: bool,
     /// The last entry when a snapshot was asked for.
     snapshot_asked: u64,
     snapshot_is_due: bool,
@@ -197,6 +199,7 @@ impl<E: Env, C> Ledger<E, C> {
             next_deadline: None,
             is_ticking: false,
             snapshot_entries: config.snapshot_entries,
+            is_in_memory: config.storage == Storage::Memory,
             snapshot_asked: snapshot_index,
             snapshot_is_due: false,
             witnessed: snapshot_index,

@@ -230,8 +230,12 @@ impl<E: Env, C> Ledger<E, C> {
             self.distrust();
         }
         self.next_deadline = outcome.next_deadline;
-        // A snapshot costs as much as the state is large: so each entry bears a bounded share.
-        let enough = self.snapshot_entries.max(outcome.size);
+        // A snapshot costs as much as the state is large: so each entry bears a bounded share. Meanwhile the
+        // log is kept in memory, too.
+        let enough = match self.is_in_memory {
+            true => self.snapshot_entries,
+            false => self.snapshot_entries.max(outcome.size),
+        };
         if outcome.index.saturating_sub(self.snapshot_asked) >= enough {
             self.snapshot_asked = outcome.index;
             self.snapshot_is_due = true;
