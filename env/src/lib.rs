@@ -81,6 +81,12 @@ pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// host was told by now; also when not all was read that the peer sent before. It does not wait,
     /// and does not depend on what the runtime has seen yet.
     fn has_hung_up(&mut self) -> bool;
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// When the world cannot tell, since the connection is over, say.
+    fn peer_address(&self) -> io::Result<SocketAddr>;
 }
 
 /// Where connections arrive. Dropping it stops listening.

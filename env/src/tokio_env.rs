@@ -89,6 +89,10 @@ const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
 const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
 
 impl Connection for TcpStream {
+    fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
+    }
+
     /// Asks the system: the runtime would tell what it saw when it looked last.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn has_hung_up(&mut self) -> bool {

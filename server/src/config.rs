@@ -109,9 +109,16 @@ pub struct ServerConfig {
     pub idle_timeout: Duration,
     /// The largest message in bytes that is read. Default 1 MiB.
     pub message_bytes_max: usize,
-    /// Connections that may be open at once; one more is closed as soon as it comes. Default
-    /// 10,000.
+    /// Bytes of messages and requests that have not come to their ends that the server holds at most, of all
+    /// connections together, beyond 16 KiB of each. Who sends more is closed. Not less than
+    /// [`message_bytes_max`](ServerConfig::message_bytes_max). Default 256 MiB.
+    pub unread_bytes_max: usize,
+    /// Connections that may be open at once. Of those that come when there are as many, 32 at a time can ask
+    /// how the server does, and do what operators do; others are closed as soon as they come. Default 10,000.
     pub connections_max: usize,
+    /// How many of them one address may have (of the sixth version of IP: its first 64 bits), at least 1.
+    /// Default: nine tenths.
+    pub connections_per_address_max: Option<usize>,
     /// Messages that may wait to be sent on one connection, at least 2. Half of them is for
     /// answers: when that many wait, no more requests are read. When pushes fill the rest, the
     /// client reads too slowly, and the connection is closed. Default 4,096.
@@ -161,7 +168,9 @@ impl ServerConfig {
             log_segment_bytes: 16 << 20,
             idle_timeout: Duration::from_secs(10),
             message_bytes_max: 1 << 20,
+            unread_bytes_max: 256 << 20,
             connections_max: 10_000,
+            connections_per_address_max: None,
             outgoing_max: 4096,
             drain: Drain::default(),
             drain_timeout: Duration::from_secs(5),
@@ -175,6 +184,13 @@ impl ServerConfig {
             cluster: None,
             probe: Arc::new(NoProbe),
         }
+    }
+
+    /// How many connections one address may have.
+    pub(crate) fn connections_per_address_max(&self) -> usize {
+        let others = self.connections_max.div_ceil(10);
+        self.connections_per_address_max
+            .unwrap_or((self.connections_max - others).max(1))
     }
 
     /// Where clients reach this server and the nodes of its cluster, by what it is told.
@@ -195,7 +211,12 @@ impl fmt::Debug for ServerConfig {
             .field("log_segment_bytes", &self.log_segment_bytes)
             .field("idle_timeout", &self.idle_timeout)
             .field("message_bytes_max", &self.message_bytes_max)
+            .field("unread_bytes_max", &self.unread_bytes_max)
             .field("connections_max", &self.connections_max)
+            .field(
+                "connections_per_address_max",
+                &self.connections_per_address_max,
+            )
             .field("outgoing_max", &self.outgoing_max)
             .field("drain", &self.drain)
             .field("drain_timeout", &self.drain_timeout)

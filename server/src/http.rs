@@ -93,6 +93,27 @@ fn routes<E: Env>() -> Vec<(&'static str, MethodRouter<Arc<Gate<E>>>)> {
     ]
 }
 
+/// Whether what is at a path is also for those for whom there is no place: to see how the server does, what
+/// takes its places, and to end it.
+fn is_for_guests(path: &str) -> bool {
+    let whole = [
+        "/",
+        HEALTH_PATH,
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/v1/stats",
+        "/v1/namespaces",
+        "/v1/break",
+    ];
+    let parts = ["/v1/locks", "/v1/sessions", "/v1/cluster"];
+    let is_part = |part: &&str| {
+        path.strip_prefix(part)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    whole.contains(&path) || parts.iter().any(is_part)
+}
+
 /// The namespace that a request names.
 fn namespace(given: Option<Name>) -> Name {
     given.unwrap_or_else(|| Name::new(DEFAULT_NAMESPACE).expect("it is a name"))

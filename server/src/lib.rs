@@ -15,6 +15,7 @@
 //! granted to another: only fencing tokens protect from that, and they increase over restarts, see
 //! [`first_token`].
 
+mod admission;
 mod call;
 mod callers;
 mod config;
@@ -41,6 +42,7 @@ mod sighting;
 mod store;
 mod switchboard;
 mod translate;
+mod unread;
 
 pub use config::{ClusterConfig, Drain, Member, ServerConfig, Storage};
 pub use error::ServerError;

@@ -1,18 +1,19 @@
 //! Taking connections, and speaking HTTP on them until they become sessions' WebSockets.
 
 use crate::{
-    ClusterConfig, Drain, ServerConfig, ServerError, ServerHandle, Storage, StoreError, forward,
-    http,
+    ClusterConfig, Drain, ServerConfig, ServerError, ServerHandle, Storage, StoreError,
+    admission::{Entry, Places},
+    forward, http,
     metrics::Metrics,
     peer::{self, Doors, Link},
     raft::RaftDoor,
     replica::{Gone, Replica},
     secret::is_exposed,
-    session_endpoint::{Gate, Slot},
+    session_endpoint::Gate,
 };
-use lockwright_env::{Env, Listener, sleep, timeout};
+use lockwright_env::{Connection, Env, Listener, sleep, timeout};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 /// How long connections are given to end when they are closed.
@@ -71,7 +72,7 @@ pub struct Server<E: Env> {
     replica: Replica<E>,
     inputs: mpsc::Receiver<crate::replica::Input>,
     gone: mpsc::UnboundedReceiver<Gone>,
-    slots: Arc<Semaphore>,
+    places: Places,
 }
 
 impl<E: Env> Server<E> {
@@ -123,7 +124,7 @@ impl<E: Env> Server<E> {
             replica,
             inputs,
             gone,
-            slots: Arc::new(Semaphore::new(config.connections_max)),
+            places: Places::new(config.connections_max, config.connections_per_address_max()),
             env,
             config,
         })
@@ -185,26 +186,33 @@ impl<E: Env> Server<E> {
                 ended = &mut replica => return rethrow(ended),
                 accepted = self.listener.accept() => accepted,
             };
-            match (accepted, self.slots.clone().try_acquire_owned()) {
-                (Ok(stream), Ok(slot)) => {
-                    let open = self.config.connections_max - self.slots.available_permits();
-                    debug!(open, "a connection has come");
-                    let slot = Slot(Arc::new(slot));
+            match accepted {
+                Ok(stream) => {
+                    let entry = self.places.enter(stream.peer_address().ok());
+                    let guest = match &entry {
+                        Entry::Full(_) => None,
+                        Entry::Guest(is_served) => Some(is_served.clone()),
+                        // Dropping it closes it.
+                        Entry::None => {
+                            let max = self.config.connections_max;
+                            warn!(max, "a connection was refused: there are as many as may be");
+                            continue;
+                        }
+                    };
+                    debug!(open = self.places.taken(), "a connection has come");
                     let serving = http::serve(
                         self.gate.clone(),
                         router.clone(),
                         stream,
-                        slot,
+                        entry,
                         stopped.clone(),
                     );
-                    tokio::spawn(serving);
+                    let task = tokio::spawn(serving);
+                    if let Some(is_served) = guest {
+                        self.places.serves_guest(task.abort_handle(), is_served);
+                    }
                 }
-                // One too many: dropping it closes it.
-                (Ok(_), Err(_)) => {
-                    let max = self.config.connections_max;
-                    warn!(max, "a connection was refused: there are as many as may be");
-                }
-                (Err(error), _) => {
+                Err(error) => {
                     warn!(%error, "a connection could not be taken");
                     sleep(&self.env, ACCEPT_PAUSE).await;
                 }
@@ -214,9 +222,8 @@ impl<E: Env> Server<E> {
         info!("the server stops: it takes no more connections");
         let served = rethrow(replica.await);
         drop(stop);
-        // All slots come back when all connections have ended. If one is stuck it is left alone.
-        let all = u32::try_from(self.config.connections_max).unwrap_or(u32::MAX);
-        let _ = timeout(&self.env, 2 * CLOSE_GRACE, self.slots.acquire_many(all)).await;
+        // All places come back when all connections have ended. If one is stuck it is left alone.
+        let _ = timeout(&self.env, 2 * CLOSE_GRACE, self.places.all_free()).await;
         served
     }
 }
@@ -302,7 +309,15 @@ fn check(config: &ServerConfig) -> Result<(), BindError> {
     at_least("idle_timeout", idle_ms, 1)?;
     at_least("log_segment_bytes", config.log_segment_bytes, 1024)?;
     at_least("message_bytes_max", count(config.message_bytes_max), 1)?;
+    at_least(
+        "unread_bytes_max",
+        count(config.unread_bytes_max),
+        count(config.message_bytes_max),
+    )?;
     at_least("connections_max", count(config.connections_max), 1)?;
+    if let Some(max) = config.connections_per_address_max {
+        at_least("connections_per_address_max", count(max), 1)?;
+    }
     if let Some(interval) = config.stats_interval {
         let ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         at_least("stats_interval", ms, 1)?;

@@ -2,6 +2,7 @@
 
 use crate::{
     ServerConfig,
+    admission::Place,
     call::{CallerId, Unavailable},
     connection::{CloseReason, ConnectionEnd, ConnectionId, Outbound},
     http::{Admitted, ApiError, Authority, Nothing, Params},
@@ -12,6 +13,7 @@ use crate::{
     replica::{Ask, Gone, Input, Owed},
     sighting::Sighting,
     translate::Rejection,
+    unread::{Unread, UnreadSum},
 };
 use axum::{
     Extension,
@@ -28,7 +30,7 @@ use futures_util::{
 };
 use lockwright_engine::Name;
 use lockwright_env::{Env, timeout};
-use lockwright_protocol::{ClientFrame, Request, Seq};
+use lockwright_protocol::{ClientFrame, Message, Request, Seq};
 use std::{
     net::SocketAddr,
     sync::{
@@ -37,22 +39,26 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
 /// A frame this many times as large as the largest message ends the connection instead of being
 /// answered, since it is not read at all.
 pub(crate) const UNREAD_FACTOR: usize = 4;
+
+/// Bytes of a message on a connection that has no session: many times what it takes to open one.
+const BEFORE_SESSION: usize = 16 << 10;
+
+/// What may have come of it, with its head and what was read of the next one.
+const UNREAD_BEFORE_SESSION: usize = BEFORE_SESSION + BUFFER_BYTES + 14;
+
+/// Bytes on the wire around a ping's own.
+pub(crate) const PING_FRAME: usize = 6;
 
 /// Pings whose pongs may wait to be written. While there are more the connection is not read.
 const PONGS_MAX: usize = 64;
 
 /// Bytes of the buffers of a connection. Messages are small, and connections many.
 pub(crate) const BUFFER_BYTES: usize = 4096;
-
-/// A connection's place among those that may be open at once; given back when all clones are gone.
-#[derive(Clone)]
-#[expect(dead_code, reason = "it is held for what its drop does")]
-pub(crate) struct Slot(pub(crate) Arc<OwnedSemaphorePermit>);
 
 /// What the replica shows of itself.
 pub(crate) struct Shown {
@@ -71,6 +77,7 @@ pub(crate) struct Gate<E> {
     env: E,
     idle_timeout: Duration,
     message_bytes_max: usize,
+    unread: Arc<UnreadSum>,
     outgoing_max: usize,
     inputs: mpsc::Sender<Input>,
     gone: mpsc::UnboundedSender<Gone>,
@@ -104,6 +111,7 @@ impl<E: Env> Gate<E> {
             env,
             idle_timeout: config.idle_timeout,
             message_bytes_max: config.message_bytes_max,
+            unread: UnreadSum::new(config.unread_bytes_max),
             outgoing_max: config.outgoing_max,
             inputs,
             gone,
@@ -139,6 +147,11 @@ impl<E: Env> Gate<E> {
 
     pub(crate) fn message_bytes_max(&self) -> usize {
         self.message_bytes_max
+    }
+
+    /// What all connections hold of what has not come to its end.
+    pub(crate) fn unread(&self) -> &Arc<UnreadSum> {
+        &self.unread
     }
 
     pub(crate) fn idle_timeout(&self) -> Duration {
@@ -231,7 +244,8 @@ fn random_prefix() -> String {
 /// Turns an HTTP request into a session's WebSocket.
 pub(crate) async fn upgrade<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    Extension(slot): Extension<Slot>,
+    Extension(place): Extension<Place>,
+    Extension(unread): Extension<Arc<Unread>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Response, ApiError> {
@@ -243,14 +257,15 @@ pub(crate) async fn upgrade<E: Env>(
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)
         .on_upgrade(move |socket| async move {
-            serve(&gate, socket).await;
-            drop(slot);
+            serve(&gate, socket, &unread).await;
+            drop(place);
         });
     Ok(response)
 }
 
 /// Serves a connection to its end.
-async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket) {
+async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket, unread: &Unread) {
+    unread.limit(UNREAD_BEFORE_SESSION);
     let id = ConnectionId(gate.next_id.fetch_add(1, Ordering::Relaxed));
     let (outgoing, mut queue) = mpsc::channel(gate.outgoing_max);
     let (close, closed) = oneshot::channel();
@@ -268,12 +283,12 @@ async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket) {
     let reason = tokio::select! {
         biased;
         reason = closed => reason.unwrap_or(CloseReason::Shutdown),
-        reason = read(gate, id, stream, pongs) => reason,
-        reason = write(&mut sink, &mut queue, &mut pinged) => reason,
+        reason = read(gate, id, stream, pongs, unread) => reason,
+        reason = write(&mut sink, &mut queue, &mut pinged, unread) => reason,
     };
     // It fails when the replica has stopped, and then there is nothing to tell it.
     let _ = gate.inputs.send(Input::Disconnected { id }).await;
-    let _ = timeout(&gate.env, CLOSE_GRACE, finish(sink, queue, reason)).await;
+    let _ = timeout(&gate.env, CLOSE_GRACE, finish(sink, queue, reason, unread)).await;
 }
 
 /// Reads messages until there are no more. Gives the reason.
@@ -282,6 +297,7 @@ async fn read<E: Env>(
     id: ConnectionId,
     mut stream: SplitStream<WebSocket>,
     pongs: mpsc::Sender<()>,
+    unread: &Unread,
 ) -> CloseReason {
     // Half of the queue is for answers: a client that does not read them is not read from either.
     let shares = Arc::new(Semaphore::new(gate.outgoing_max / 2));
@@ -299,8 +315,12 @@ async fn read<E: Env>(
         };
         let (seq, request, last) = match next {
             None | Some(Ok(Frame::Close(_))) => return CloseReason::Gone,
-            Some(Ok(Frame::Pong(_))) => continue,
-            Some(Ok(Frame::Ping(_))) => {
+            Some(Ok(Frame::Pong(bytes))) => {
+                unread.take_off(bytes.len() + PING_FRAME);
+                continue;
+            }
+            Some(Ok(Frame::Ping(bytes))) => {
+                unread.take_off(bytes.len() + PING_FRAME);
                 // A client that reads nothing would have the pongs pile up.
                 match timeout(&gate.env, gate.idle_timeout, pongs.send(())).await {
                     Ok(_) => continue,
@@ -308,10 +328,12 @@ async fn read<E: Env>(
                 }
             }
             Some(Ok(Frame::Text(text))) => {
+                unread.clear();
                 let (seq, request) = understand(&text, gate.message_bytes_max);
                 (seq, request, false)
             }
             Some(Ok(Frame::Binary(_))) => {
+                unread.clear();
                 let rejection = "expected one JSON object in a text frame, got a binary frame";
                 (None, Err(Rejection::invalid(rejection)), false)
             }
@@ -371,13 +393,14 @@ async fn write(
     sink: &mut SplitSink<WebSocket, Frame>,
     queue: &mut mpsc::Receiver<Outbound>,
     pinged: &mut mpsc::Receiver<()>,
+    unread: &Unread,
 ) -> CloseReason {
     loop {
         let written = tokio::select! {
             biased;
             message = queue.recv() => match message {
                 Some(message) => {
-                    let sent = send(sink, queue, message).await;
+                    let sent = send(sink, queue, message, unread).await;
                     // That has written the pongs, too.
                     while pinged.try_recv().is_ok() {}
                     sent
@@ -400,9 +423,14 @@ async fn send(
     sink: &mut SplitSink<WebSocket, Frame>,
     queue: &mut mpsc::Receiver<Outbound>,
     message: Outbound,
+    unread: &Unread,
 ) -> Result<(), axum::Error> {
     let mut next = Some(message);
     while let Some(Outbound { frame, share }) = next {
+        if let Message::Opened { .. } | Message::Resumed { .. } = frame.message {
+            // What it may have from now on is the largest message.
+            unread.limit(usize::MAX);
+        }
         sink.feed(Frame::text(frame.encode())).await?;
         drop(share);
         next = queue.try_recv().ok();
@@ -415,12 +443,13 @@ async fn finish(
     mut sink: SplitSink<WebSocket, Frame>,
     mut queue: mpsc::Receiver<Outbound>,
     reason: CloseReason,
+    unread: &Unread,
 ) -> Result<(), axum::Error> {
     let Some(frame) = reason.frame() else {
         return Ok(());
     };
     while let Some(message) = queue.recv().await {
-        send(&mut sink, &mut queue, message).await?;
+        send(&mut sink, &mut queue, message, unread).await?;
     }
     sink.send(Frame::Close(Some(frame))).await
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Service, within};
 use futures_util::{SinkExt, StreamExt};
-use lockwright_env::{Env, TokioEnv};
+use lockwright_env::{Env, TokioEnv, timeout};
 use lockwright_server::{BindError, Server, ServerConfig};
 use std::time::Duration;
 use tokio::{
@@ -79,6 +79,150 @@ fn token_of(message: &str) -> u64 {
     let (_, token) = message.split_once(r#""token":"#).expect("a token");
     let digits = token.find(|character: char| !character.is_ascii_digit());
     token[..digits.unwrap_or(token.len())].parse().unwrap()
+}
+
+/// The begin of a text frame of so many bytes, as clients send them.
+fn frame_of(bytes: u64) -> Vec<u8> {
+    let mut head = vec![0x81, 0x80 | 127];
+    head.extend_from_slice(&bytes.to_be_bytes());
+    head.extend_from_slice(&[0; 4]);
+    head
+}
+
+/// Sends so many bytes of a frame that does not end; says whether the server takes them.
+async fn takes(socket: &mut Socket, bytes: usize) -> bool {
+    let stream = socket.0.get_mut();
+    let rest = vec![b' '; bytes];
+    let sent = async {
+        stream.write_all(&frame_of(4 << 20)).await?;
+        stream.write_all(&rest).await
+    };
+    if within(sent).await.is_err() {
+        return false;
+    }
+    // It answers at once when it does not take them; and when it does there is nothing to say.
+    let next = timeout(&TokioEnv, Duration::from_millis(200), socket.0.next());
+    next.await.is_err()
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_end_is_short_until_there_is_a_session() {
+    let service = Service::start(|_| {}).await;
+    let mut socket = service.connect().await;
+    assert!(takes(&mut socket, 15 << 10).await);
+    let mut socket = service.connect().await;
+    assert!(!takes(&mut socket, 40 << 10).await);
+    // One that was refused is none.
+    let mut socket = service.connect().await;
+    let refused = socket.ask(r#"{"type":"open","seq":1}"#).await;
+    assert!(refused.contains("invalid_request"), "{refused}");
+    assert!(!takes(&mut socket, 40 << 10).await);
+    let mut socket = service.open("s", 1000).await;
+    assert!(takes(&mut socket, 2 << 20).await);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn messages_that_do_not_end_have_a_sum() {
+    let service = Service::start(|config| config.unread_bytes_max = 3 << 20).await;
+    let mut first = service.open("1", 1000).await;
+    assert!(takes(&mut first, 2 << 20).await);
+    let mut second = service.open("2", 1000).await;
+    assert!(!takes(&mut second, 2 << 20).await);
+    // Others go on, and what ends gives its share back.
+    let mut third = service.open("3", 1000).await;
+    let alive = third.ask(r#"{"type":"keep_alive","seq":2}"#).await;
+    assert_eq!(alive, r#"{"seq":2,"type":"done"}"#);
+    drop(first);
+    within(async { while !takes(&mut service.open("4", 1000).await, 2 << 20).await {} }).await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_end_counts_in_the_sum() {
+    for with_body in [false, true] {
+        let service = Service::start(|config| config.unread_bytes_max = 3 << 20).await;
+        let mut stream = TcpStream::connect(&service.address).await.unwrap();
+        let head =
+            "POST /v1/acquire HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
+        if with_body {
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b' '; 900_000]).await.unwrap();
+        }
+        let mut socket = service.open("s", 1000).await;
+        assert_eq!(takes(&mut socket, 2500 << 10).await, !with_body);
+        service.stop().await;
+    }
+}
+
+/// A body is read, and its request waits.
+#[tokio::test]
+async fn a_body_that_has_come_to_its_end_counts_no_more() {
+    let service = Service::start(|config| config.unread_bytes_max = 3 << 20).await;
+    let mut streams = Vec::new();
+    for n in 0..5 {
+        let wait = r#""wait_ms":"forever""#;
+        let body = format!(
+            r#"{{"key":"a","holder":"h{n}",{wait}}}{}"#,
+            " ".repeat(900_000)
+        );
+        let mut stream = TcpStream::connect(&service.address).await.unwrap();
+        let length = body.len();
+        let head = format!(
+            "POST /v1/acquire HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    service.until(|usage| usage.engine.live_requests == 5).await;
+    let mut socket = service.open("s", 1000).await;
+    assert!(takes(&mut socket, 2500 << 10).await);
+    drop(streams);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_session_is_done_with_is_forgotten_and_nothing_else() {
+    let service = Service::start(|_| {}).await;
+    let mut socket = service.open("s", 60_000).await;
+    for id in ["a", "b", "held"] {
+        let acquire = format!(r#"{{"type":"acquire","seq":2,"id":"{id}","claims":["w {id}"]}}"#);
+        let token = token_of(&socket.ask(&acquire).await);
+        if id != "held" {
+            let release = format!(r#"{{"type":"release","seq":3,"id":"{id}","token":{token}}}"#);
+            assert_eq!(socket.ask(&release).await, r#"{"seq":3,"type":"done"}"#);
+        }
+    }
+    service
+        .until(|usage| usage.engine.remembered_requests == 2)
+        .await;
+    let refused = socket
+        .ask(r#"{"type":"done","seq":4,"ids":["a","held"]}"#)
+        .await;
+    assert!(refused.contains("has not ended"), "{refused}");
+    service
+        .until(|usage| usage.engine.remembered_requests == 2)
+        .await;
+    for _ in 0..2 {
+        let done = socket
+            .ask(r#"{"type":"done","seq":5,"ids":["a","never was"]}"#)
+            .await;
+        assert_eq!(done, r#"{"seq":5,"type":"done"}"#);
+        service
+            .until(|usage| usage.engine.remembered_requests == 1)
+            .await;
+    }
+    let ids = vec!["b"; 1_000].join(r#"",""#);
+    let too_many = format!(r#"{{"type":"done","seq":6,"ids":["{ids}","b"]}}"#);
+    let refused = socket.ask(&too_many).await;
+    assert!(refused.contains("`ids` has 1001 ids"), "{refused}");
+    let many = format!(r#"{{"type":"done","seq":6,"ids":["{ids}"]}}"#);
+    assert_eq!(socket.ask(&many).await, r#"{"seq":6,"type":"done"}"#);
+    service
+        .until(|usage| usage.engine.remembered_requests == 0)
+        .await;
+    service.stop().await;
 }
 
 #[tokio::test]
@@ -491,25 +635,97 @@ async fn a_client_that_asks_without_reading_is_not_read_from_but_not_lost() {
     service.stop().await;
 }
 
+/// What a server says to a request of the simplest kind; nothing when it hangs up.
+async fn http(address: &str, request: &str) -> String {
+    let mut stream = TokioEnv.connect(address).await.unwrap();
+    let text = format!("{request} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+    let mut answer = String::new();
+    // It may be closed before all was written, or read.
+    let _ = stream.write_all(text.as_bytes()).await;
+    let _ = within(stream.read_to_string(&mut answer)).await;
+    answer
+}
+
 #[tokio::test]
-async fn one_connection_too_many_is_refused() {
+async fn when_all_places_are_taken_health_checks_and_operators_have_some_left() {
     let service = Service::start(|config| config.connections_max = 1).await;
     let first = service.open("s", 1000).await;
+    // Many that ask for nothing.
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(TokioEnv.connect(&service.address).await.unwrap());
+    }
+    let asks = |request| http(&service.address, request);
+    for request in [
+        "GET /healthz",
+        "GET /readyz",
+        "GET /metrics",
+        "GET /v1/sessions",
+        "GET /v1/locks",
+    ] {
+        let answer = asks(request).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{request}: {answer}");
+        assert!(answer.contains("connection: close"), "{request}: {answer}");
+    }
+    for request in [
+        "POST /v1/acquire",
+        "GET /v1/session",
+        "GET /v1",
+        "GET /lock/a",
+        "GET /v1/watch",
+    ] {
+        let answer = asks(request).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{request}: {answer}");
+        assert!(
+            answer.contains("only for health checks"),
+            "{request}: {answer}"
+        );
+    }
+    let sessions = asks("GET /v1/sessions").await;
+    let (_, rest) = sessions.split_once(r#""session":""#).unwrap();
+    let (name, _) = rest.split_once('"').unwrap();
+    let end = format!("DELETE /v1/sessions/{name}?namespace=n");
+    let ended = asks(&end).await;
+    assert!(ended.starts_with("HTTP/1.1 200"), "{ended}");
+    drop(first);
+    within(async {
+        // The place is free a moment after the connection has gone.
+        while !asks("GET /lock/a").await.starts_with("HTTP/1.1 404") {}
+    })
+    .await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_of_the_reserve_that_asks_for_nothing_is_closed() {
+    let service = Service::start(|config| config.connections_max = 1).await;
+    let _first = service.open("s", 1000).await;
     let mut second = TokioEnv.connect(&service.address).await.unwrap();
     let mut nothing = [0];
     let read = within(second.read(&mut nothing)).await;
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn one_address_does_not_get_all_places() {
+    let service = Service::start(|config| {
+        config.connections_max = 10;
+        config.connections_per_address_max = Some(2);
+    })
+    .await;
+    let first = service.open("1", 1000).await;
+    let _second = service.open("2", 1000).await;
+    let refused = http(&service.address, "GET /lock/a").await;
+    assert!(refused.contains("from your address"), "{refused}");
+    let health = http(&service.address, "GET /healthz").await;
+    assert!(health.starts_with("HTTP/1.1 200"), "{health}");
     drop(first);
-    service.until(|usage| usage.connections == 0).await;
     within(async {
-        // The place is free a moment after the connection has gone.
-        loop {
-            let stream = TokioEnv.connect(&service.address).await.unwrap();
-            let url = format!("ws://{}/v1/session", service.address);
-            if client_async(url, stream).await.is_ok() {
-                return;
-            }
-        }
+        while http(&service.address, "GET /lock/a")
+            .await
+            .contains("from your address")
+        {}
     })
     .await;
     service.stop().await;

@@ -592,3 +592,30 @@ async fn a_shutdown_waits_for_no_lock() {
     }
     service.stop().await;
 }
+
+/// A connection lives as long as it likes, and all that ever came on it is not held.
+#[tokio::test]
+async fn what_came_to_its_end_does_not_count_as_held() {
+    let service = Service::start(|config| {
+        config.message_bytes_max = 1 << 10;
+        config.unread_bytes_max = 4 << 10;
+    })
+    .await;
+    let mut client = service.connect("").await;
+    for round in 0..200 {
+        let pongs = vec![0; 120];
+        client
+            .0
+            .send(Message::Pong(pongs.clone().into()))
+            .await
+            .unwrap();
+        client.0.send(Message::Ping(pongs.into())).await.unwrap();
+        match within(client.0.next()).await {
+            Some(Ok(Message::Pong(_))) => {}
+            other => panic!("round {round}: {other:?}"),
+        }
+        client.lock(&["w a"], "acquired").await;
+        client.release().await;
+    }
+    service.stop().await;
+}

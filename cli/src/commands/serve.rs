@@ -128,13 +128,22 @@ struct Connections {
     #[arg(long, value_name = "D", default_value = "60s", value_parser = units::duration)]
     default_abandon_timeout: DurationMs,
 
-    /// Connections that may be open at once
+    /// Connections that may be open at once; 32 more are for health checks and operators
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     connections_max: usize,
+
+    /// How many of them one address may have [default: nine tenths]
+    #[arg(long, value_name = "N")]
+    connections_per_address_max: Option<usize>,
 
     /// Bytes of the largest message that is read
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     message_bytes_max: usize,
+
+    /// Bytes that the server holds of messages that have not come to their ends, of all connections together,
+    /// beyond 16 KiB of each; not less than those of the largest message
+    #[arg(long, value_name = "N", default_value_t = 256 << 20)]
+    unread_bytes_max: usize,
 
     /// Messages that may wait to be sent on one connection, at least 2
     #[arg(long, value_name = "N", default_value_t = 4096)]
@@ -240,8 +249,8 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
 /// Sees to it that connections leave open files to what the server needs itself: without one for the next
 /// piece of its log it would have to stop.
 fn make_room(config: &mut ServerConfig) {
-    /// The data, the listeners, the log, the event loop.
-    const OWN: usize = 64;
+    /// The data, the listeners, the log, the event loop, and the connections of the reserve.
+    const OWN: usize = 96;
     /// Links of other nodes, and those that are about to be.
     const LINKS: usize = 384;
     let own = match &config.cluster {
@@ -302,7 +311,9 @@ fn config(args: &Args, storage: Storage) -> Result<ServerConfig, Failure> {
     config.idle_timeout = units::std(connections.idle_timeout);
     config.default_abandon_timeout = units::std(connections.default_abandon_timeout);
     config.connections_max = connections.connections_max;
+    config.connections_per_address_max = connections.connections_per_address_max;
     config.message_bytes_max = connections.message_bytes_max;
+    config.unread_bytes_max = connections.unread_bytes_max;
     config.outgoing_max = connections.outgoing_max;
     config.snapshot_entries = connections.snapshot_entries;
     config.stats_interval = args.usage.stats_interval.map(units::std);

@@ -4,9 +4,9 @@
 //! body; those that take neither have `Params<Nothing>`. So nothing that a client says is passed over.
 
 use super::error::ApiError;
-use crate::session_endpoint::Gate;
+use crate::{session_endpoint::Gate, unread::Unread};
 use axum::{
-    body::{HttpBody, to_bytes},
+    body::{Body, HttpBody},
     extract::{FromRequest, FromRequestParts, Path as UrlPath, Query, Request},
     http::{Method, StatusCode, Uri, request::Parts},
 };
@@ -34,12 +34,34 @@ impl<T: DeserializeOwned, E: Env> FromRequest<Arc<Gate<E>>> for Object<T> {
             )));
         }
         let max = gate.message_bytes_max();
-        let bytes = in_time(gate, to_bytes(request.into_body(), max)).await?;
-        let bytes = bytes.map_err(|error| unreadable(&error, max))?;
+        let unread = request.extensions().get::<Arc<Unread>>().cloned();
+        let bytes = in_time(gate, whole(request.into_body(), max)).await??;
+        // It may wait for long from here on, and has all that it needs.
+        if let Some(unread) = unread {
+            unread.clear();
+        }
         strict::object(&bytes)
             .map(Object)
             .map_err(|fault| ApiError::invalid(format!("invalid request body: {fault}")))
     }
+}
+
+/// All of a body, in one piece: each of its chunks may be as small as a byte.
+async fn whole(mut body: Body, max: usize) -> Result<Vec<u8>, ApiError> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| unreadable(&error))?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        if bytes.len() + data.len() > max {
+            let message = format!("a body has at most {max} bytes: ask for less at once");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Err(ApiError::new(status, "too_large", message));
+        }
+        bytes.extend_from_slice(data);
+    }
+    Ok(bytes)
 }
 
 /// What a read of a body gives, if that does not take too long.
@@ -54,12 +76,7 @@ async fn in_time<T, E: Env>(
     })
 }
 
-fn unreadable(error: &axum::Error, max: usize) -> ApiError {
-    let source = std::error::Error::source(error);
-    if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
-        let message = format!("a body has at most {max} bytes: ask for less at once");
-        return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message);
-    }
+fn unreadable(error: &axum::Error) -> ApiError {
     ApiError::invalid(format!("the body cannot be read: {error}"))
 }
 
@@ -106,7 +123,7 @@ impl<E: Env> FromRequest<Arc<Gate<E>>> for NoBody {
             let Some(frame) = in_time(gate, body.frame()).await? else {
                 break;
             };
-            let frame = frame.map_err(|error| unreadable(&error, 0))?;
+            let frame = frame.map_err(|error| unreadable(&error))?;
             if frame.data_ref().is_some_and(|data| !data.is_empty()) {
                 return Err(has_a_body(&parts.method, &parts.uri));
             }

@@ -1,13 +1,17 @@
 //! One connection: HTTP until it closes or becomes a WebSocket.
 
 use super::{
+    ApiError,
     body::well_encoded,
     delivery::{Owed, Wire, owe},
+    is_for_guests,
 };
 use crate::{
     Drain,
+    admission::Entry,
     listen::{CLOSE_GRACE, is_over},
-    session_endpoint::{Gate, Slot},
+    session_endpoint::Gate,
+    unread::Unread,
 };
 use axum::{Router, body::Body, extract::Request, response::IntoResponse};
 use hyper::body::Incoming;
@@ -16,10 +20,19 @@ use lockwright_env::{Env, timeout};
 use std::{
     any::Any,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::sync::watch;
+
+/// Bytes of the line and the headers of a request, at most.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// How long a connection of the reserve may ask for nothing.
+const GUEST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves a connection. It is over when it closes, or says nothing for the idle timeout while
 /// nothing is asked, or when the server stops; or it becomes a WebSocket.
@@ -27,7 +40,7 @@ pub(crate) async fn serve<E: Env>(
     gate: Arc<Gate<E>>,
     router: Router,
     stream: E::Stream,
-    slot: Slot,
+    entry: Entry,
     mut stopped: watch::Receiver<Option<Drain>>,
 ) {
     let activity = Arc::new(Activity::begin(gate.env().monotonic()));
@@ -35,18 +48,29 @@ pub(crate) async fn serve<E: Env>(
     let (of_activity, of_service) = (activity.clone(), gate.clone());
     // What is in it when the connection is over was not delivered.
     let owed = Owed::default();
-    let wire = Wire::new(stream, owed.clone());
+    let unread = Unread::new(gate.unread().clone());
+    let wire = Wire::new(stream, owed.clone(), unread.clone());
+    let guest = match &entry {
+        Entry::Guest(is_served) => Some(is_served.clone()),
+        Entry::Full(_) | Entry::None => None,
+    };
+    let is_guest = guest.is_some();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
-        request.extensions_mut().insert(slot.clone());
+        if let Entry::Full(place) = &entry {
+            request.extensions_mut().insert(place.clone());
+        }
+        request.extensions_mut().insert(unread.clone());
         let busy = Busy::begin(of_activity.clone(), of_service.env().clone());
         let busy = Open(Arc::new(busy));
         request.extensions_mut().insert(busy.clone());
         let refused = well_encoded(request.uri())
             .and_then(|()| of_service.admits(&request))
+            .and_then(|()| may_ask(&entry, request.uri().path()))
             .err();
         let response = hyper::service::Service::call(&router, request);
         let (gate, owed) = (of_service.clone(), owed.clone());
+        let unread = unread.clone();
         async move {
             let response = match refused {
                 Some(error) => Ok(error.into_response()),
@@ -56,12 +80,15 @@ pub(crate) async fn serve<E: Env>(
                 gate.metrics().answered(response.status().as_u16());
             }
             drop(busy);
+            unread.clear();
             response.map(|response| owe(response, owed))
         }
     });
     // No `date` header: it would come from a clock that is not the Env's.
     let connection = hyper::server::conn::http1::Builder::new()
         .auto_date_header(false)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .keep_alive(!is_guest)
         .serve_connection(TokioIo::new(wire), service)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -70,11 +97,36 @@ pub(crate) async fn serve<E: Env>(
         biased;
         _ = connection.as_mut() => return,
         _ = stopped.wait_for(is_over) => {}
-        () = activity.idle(gate.env(), gate.idle_timeout()) => return,
+        () = is_idle(&gate, &activity, guest) => return,
     }
     // What was asked is answered, if it is answered soon.
     connection.as_mut().graceful_shutdown();
     let _ = timeout(gate.env(), gate.idle_timeout().max(CLOSE_GRACE), connection).await;
+}
+
+/// Waits until a connection has asked for nothing for too long: one of the reserve soon, until it asks.
+async fn is_idle<E: Env>(gate: &Gate<E>, activity: &Activity, guest: Option<Arc<AtomicBool>>) {
+    if let Some(is_served) = guest {
+        let patience = gate.idle_timeout().min(GUEST_PATIENCE);
+        activity.idle(gate.env(), patience).await;
+        if !is_served.load(Relaxed) {
+            return;
+        }
+    }
+    activity.idle(gate.env(), gate.idle_timeout()).await;
+}
+
+/// Whether what is at this path may be asked for on a connection. On those that come when there are as many
+/// as may be, the rest is for those that have come before.
+fn may_ask(entry: &Entry, path: &str) -> Result<(), ApiError> {
+    match entry {
+        Entry::Full(_) => Ok(()),
+        Entry::Guest(is_served) if is_for_guests(path) => {
+            is_served.store(true, Relaxed);
+            Ok(())
+        }
+        Entry::Guest(_) | Entry::None => Err(ApiError::full()),
+    }
 }
 
 /// When something was asked last on a connection.

@@ -9,7 +9,7 @@
 //! and an answer that needs no disk is ready before it looks again. So the system is asked before each
 //! write. What happens to bytes after they were handed to the system cannot be told.
 
-use crate::call::Receipt;
+use crate::{call::Receipt, unread::Unread};
 use axum::{
     Json,
     body::{Body, HttpBody},
@@ -120,15 +120,20 @@ impl Drop for Counted {
     }
 }
 
-/// A connection that knows what is owed on it.
+/// A connection that knows what is owed on it, and counts what comes.
 pub(super) struct Wire<S> {
     stream: S,
     owed: Owed,
+    unread: Arc<Unread>,
 }
 
 impl<S: Connection> Wire<S> {
-    pub(super) fn new(stream: S, owed: Owed) -> Wire<S> {
-        Wire { stream, owed }
+    pub(super) fn new(stream: S, owed: Owed, unread: Arc<Unread>) -> Wire<S> {
+        Wire {
+            stream,
+            owed,
+            unread,
+        }
     }
 
     /// An answer that is owed is for a caller that is there.
@@ -146,7 +151,9 @@ impl<S: Connection> AsyncRead for Wire<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        Poll::Ready(self.unread.add(buffer.filled().len() - before))
     }
 }
 

@@ -154,6 +154,16 @@ impl ApiError {
         self
     }
 
+    /// There are as many connections as may be, in all or of the caller's address.
+    pub(super) fn full() -> ApiError {
+        let message = "there are as many connections as may be, in all or from your address \
+                       (--connections-max, --connections-per-address-max): this one is only for health checks \
+                       and operators, and nothing was done. Ask again later";
+        let mut error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        error.body.done = Some(false);
+        error
+    }
+
     /// The request for a WebSocket is none.
     pub(crate) fn no_upgrade(rejection: &WebSocketUpgradeRejection) -> ApiError {
         let message = format!(

@@ -7,10 +7,12 @@ use super::{
     wire::{self, CLOSE_COMPLAINT, CLOSED, Complaint, LockId},
 };
 use crate::{
+    admission::Place,
     connection::CloseReason,
     http::{ApiError, NoBody},
     listen::CLOSE_GRACE,
-    session_endpoint::{BUFFER_BYTES, Gate, Slot, UNREAD_FACTOR},
+    session_endpoint::{BUFFER_BYTES, Gate, PING_FRAME, UNREAD_FACTOR},
+    unread::Unread,
 };
 use axum::{
     Extension,
@@ -42,7 +44,8 @@ const LOCKS_PER_SESSION: u32 = 256;
 /// and one that is connected has its namespace.
 pub(crate) async fn upgrade<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
-    Extension(slot): Extension<Slot>,
+    Extension(place): Extension<Place>,
+    Extension(unread): Extension<Arc<Unread>>,
     RawQuery(query): RawQuery,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     _: NoBody,
@@ -61,8 +64,8 @@ pub(crate) async fn upgrade<E: Env>(
     // A task of its own: if this future is dropped, because the client has gone, the session must
     // still be let go of.
     tokio::spawn(async move {
-        attend(gate, parameters, open, socket).await;
-        drop(slot);
+        attend(gate, parameters, unread, open, socket).await;
+        drop(place);
     });
     let refusal = match opened.await {
         Ok(Ok(())) => {
@@ -90,6 +93,7 @@ pub(crate) async fn upgrade<E: Env>(
 async fn attend<E: Env>(
     gate: Arc<Gate<E>>,
     parameters: Parameters,
+    unread: Arc<Unread>,
     open: oneshot::Sender<Result<(), Complaint>>,
     socket: oneshot::Receiver<WebSocket>,
 ) {
@@ -105,6 +109,7 @@ async fn attend<E: Env>(
     let mut line = Line {
         gate,
         parameters,
+        unread,
         session,
         conversation: Conversation::new(),
         locks: 0,
@@ -160,6 +165,7 @@ enum Happening {
 struct Line<E> {
     gate: Arc<Gate<E>>,
     parameters: Parameters,
+    unread: Arc<Unread>,
     session: Session,
     conversation: Conversation,
     /// How many locks the session was asked for.
@@ -189,7 +195,8 @@ impl<E: Env> Line<E> {
                         pings = 0;
                     }
                 }
-                Happening::Client(Some(Ok(Frame::Ping(_)))) => {
+                Happening::Client(Some(Ok(Frame::Ping(bytes)))) => {
+                    self.unread.take_off(bytes.len() + PING_FRAME);
                     // A client that reads nothing would have the pongs pile up.
                     let flushed =
                         timeout(self.gate.env(), self.gate.idle_timeout(), socket.flush());
@@ -243,16 +250,25 @@ impl<E: Env> Line<E> {
         let bytes_max = self.gate.message_bytes_max();
         let message = match frame {
             None | Some(Ok(Frame::Close(_))) => return Err(Ending::Gone),
-            Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => return Ok(()),
-            Some(Ok(Frame::Text(text))) => wire::read(&text, bytes_max)?,
+            Some(Ok(Frame::Ping(bytes) | Frame::Pong(bytes))) => {
+                self.unread.take_off(bytes.len() + PING_FRAME);
+                return Ok(());
+            }
+            Some(Ok(Frame::Text(text))) => {
+                self.unread.clear();
+                wire::read(&text, bytes_max)?
+            }
             // Locktopus does not look at the kind of a frame.
-            Some(Ok(Frame::Binary(bytes))) => match std::str::from_utf8(&bytes) {
-                Ok(text) => wire::read(text, bytes_max)?,
-                Err(error) => {
-                    let why = format!("the message cannot be read: {error}");
-                    return Err(Complaint::invalid(why).into());
+            Some(Ok(Frame::Binary(bytes))) => {
+                self.unread.clear();
+                match std::str::from_utf8(&bytes) {
+                    Ok(text) => wire::read(text, bytes_max)?,
+                    Err(error) => {
+                        let why = format!("the message cannot be read: {error}");
+                        return Err(Complaint::invalid(why).into());
+                    }
                 }
-            },
+            }
             Some(Err(_)) => return Err(CloseReason::Unreadable.into()),
         };
         if self.conversation.is_ready() && self.locks == LOCKS_PER_SESSION {

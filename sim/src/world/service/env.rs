@@ -259,6 +259,10 @@ impl AsyncRead for SimStream {
 }
 
 impl Connection for SimStream {
+    fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
     fn has_hung_up(&mut self) -> bool {
         if self.host.resets() != self.born {
             return true;
