@@ -159,6 +159,11 @@ impl Ends {
         self.give_back();
     }
 
+    /// The first one, done with or not.
+    pub(crate) fn front(&self) -> Option<EndedId> {
+        self.ids.front().copied()
+    }
+
     /// The last one, done with or not.
     pub(crate) fn last(&self) -> Option<EndedId> {
         self.ids.back().copied()

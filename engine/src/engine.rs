@@ -213,10 +213,20 @@ impl Engine {
     }
 
     /// When something is due next (the end of a lease, a wait deadline, the end of a session);
-    /// none if nothing is. That ended requests are forgotten needs no telling of the time.
+    /// none if nothing is. That ended requests are forgotten needs no telling of the time, but for
+    /// [their memory](Engine::next_forget).
     #[must_use]
     pub fn next_deadline(&self) -> Option<TimeMs> {
         self.due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// When the retention of an ended request passes next; none if none is remembered but by its session.
+    /// The next command after that forgets it, and all others that are past their retention: who has no
+    /// command may give a [`Command::Tick`], soon or late, to have the memory back.
+    #[must_use]
+    pub fn next_forget(&self) -> Option<TimeMs> {
+        let first = self.forget.front()?;
+        Some(self.ended[first].at().after(self.limits.retention))
     }
 
     /// The limits that the engine was set up with.

@@ -91,6 +91,8 @@ pub(crate) struct Ledger<E: Env, C> {
     /// Reads are not asked for before.
     reads_at: Duration,
     next_deadline: Option<TimeMs>,
+    /// When what may be forgotten is, though nothing is asked for.
+    next_forget: Option<TimeMs>,
     /// Whether the time was proposed and is not yet applied.
     is_ticking: bool,
     snapshot_entries: u64,
@@ -197,6 +199,7 @@ impl<E: Env, C> Ledger<E, C> {
             reads_since: None,
             reads_at: Duration::ZERO,
             next_deadline: None,
+            next_forget: None,
             is_ticking: false,
             snapshot_entries: config.snapshot_entries,
             is_in_memory: config.storage == Storage::Memory,

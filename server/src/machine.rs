@@ -139,6 +139,8 @@ pub(crate) struct Outcome {
     pub(crate) ended_session: Option<EndedSession>,
     /// When something is due next.
     pub(crate) next_deadline: Option<TimeMs>,
+    /// When something may be forgotten next.
+    pub(crate) next_forget: Option<TimeMs>,
     /// How many records the state has.
     pub(crate) size: u64,
 }
@@ -493,6 +495,7 @@ impl Machine {
             in_the_way,
             ended_session,
             next_deadline: self.engine.next_deadline(),
+            next_forget: self.engine.next_forget(),
             size: u64::try_from(usage.live_requests + usage.remembered_requests + usage.sessions)
                 .unwrap_or(u64::MAX),
         })

@@ -5,9 +5,16 @@ mod common;
 
 use common::{Service, within};
 use futures_util::{SinkExt, StreamExt};
+use lockwright_engine::{Command, DurationMs, Event, EventKind, Refusal, Reply, TimeMs};
 use lockwright_env::{Env, TokioEnv, timeout};
-use lockwright_server::{BindError, Server, ServerConfig};
-use std::time::Duration;
+use lockwright_server::{BindError, Probe, Server, ServerConfig};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -179,6 +186,56 @@ async fn a_body_that_has_come_to_its_end_counts_no_more() {
     let mut socket = service.open("s", 1000).await;
     assert!(takes(&mut socket, 2500 << 10).await);
     drop(streams);
+    service.stop().await;
+}
+
+/// How far it has come: 1 when a lock has ended, 2 when the engine was told the time after that.
+#[derive(Default)]
+struct Ticks(AtomicUsize);
+
+impl Probe for Ticks {
+    fn applied(
+        &self,
+        _index: u64,
+        _at: TimeMs,
+        command: &Command,
+        _result: &Result<Reply, Refusal>,
+        events: &[Event],
+    ) {
+        let ended = |event: &Event| matches!(event.kind, EventKind::Ended { .. });
+        if events.iter().any(ended) {
+            self.0.store(1, Relaxed);
+        } else if matches!(command, Command::Tick) && self.0.load(Relaxed) > 0 {
+            self.0.store(2, Relaxed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_forgotten_is_although_nothing_is_asked_for() {
+    let ticks = Arc::new(Ticks::default());
+    let service = Service::start(|config| {
+        config.limits.retention = DurationMs::new(10).unwrap();
+        config.probe = ticks.clone();
+    })
+    .await;
+    let body = r#"{"key":"a","holder":"h","ttl_ms":1}"#;
+    let mut stream = TcpStream::connect(&service.address).await.unwrap();
+    let length = body.len();
+    let head =
+        format!("POST /v1/acquire HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    // The lease ends, and then nothing is left that is due.
+    within(async {
+        while ticks.0.load(Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    service
+        .until(|usage| usage.engine.remembered_requests == 0)
+        .await;
     service.stop().await;
 }
 

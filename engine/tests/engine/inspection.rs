@@ -245,6 +245,8 @@ fn what_has_ended_is_remembered_for_its_retention_and_then_forgotten_however_man
         let left = usize::try_from(2999 - gone).unwrap();
         assert_eq!(world.engine.usage().remembered_requests, left);
         assert_eq!(world.engine.lock(&key(&format!("L{gone}"))), None);
+        let next = (left > 0).then(|| ms(60_001 + gone));
+        assert_eq!(world.engine.next_forget(), next);
     }
     assert!(world.engine.usage().is_zero());
 }

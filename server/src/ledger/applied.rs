@@ -16,7 +16,11 @@ impl<E: Env, C> Ledger<E, C> {
         let turn = match news {
             News::Passed => Turn::Nothing,
             News::Jumped => {
-                self.next_deadline = self.with_machine(|machine| machine.engine().next_deadline());
+                let next = self.with_machine(|machine| {
+                    let engine = machine.engine();
+                    (engine.next_deadline(), engine.next_forget())
+                });
+                self.will_be_due(next.0, next.1);
                 self.snapshot_asked = self.node.snapshot_index();
                 self.void("it has missed too much, and goes on from a snapshot")
             }

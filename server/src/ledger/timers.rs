@@ -17,6 +17,10 @@ const TICK_FACTOR: u32 = 2;
 /// The leader writes down how far all have come after so many entries.
 const WITNESS_EVERY: u64 = 256;
 
+/// How long what may be forgotten waits for a command with which it is, and for more of its kind: so it goes in
+/// small parts after a burst, and memory goes back although nothing is asked for.
+const FORGET_PAUSE: DurationMs = DurationMs::from_secs(1);
+
 /// After this many election timeouts without progress a node cannot vouch for its connections.
 const PATIENCE_FACTOR: u32 = 4;
 
@@ -44,17 +48,26 @@ impl<E: Env, C> Ledger<E, C> {
         pause.map_or(TimeMs::LATEST, |pause| applied.after(pause))
     }
 
+    /// When something is due in the engine next, and when it may forget something.
+    pub(super) fn will_be_due(&mut self, deadline: Option<TimeMs>, forget: Option<TimeMs>) {
+        self.next_deadline = deadline;
+        self.next_forget = forget.map(|at| at.after(FORGET_PAUSE));
+    }
+
+    /// When the time is to be told to the engine next, as far as that depends on the engine.
+    fn next_due(&self) -> Option<TimeMs> {
+        let due = self.next_deadline.into_iter().chain(self.next_forget);
+        due.min()
+    }
+
     /// When to look at the clock again.
     pub(super) fn wake_at(&mut self) -> Option<Duration> {
         let mut wake = None;
         let mut at =
             |when: Duration| wake = Some(wake.map_or(when, |wake: Duration| wake.min(when)));
-        if let (Route::Leading { .. }, Some(clock), Some(next), false) = (
-            &self.route,
-            &self.clock,
-            self.next_deadline,
-            self.is_ticking,
-        ) {
+        if let (Route::Leading { .. }, Some(clock), Some(next), false) =
+            (&self.route, &self.clock, self.next_due(), self.is_ticking)
+        {
             at(clock.when(next.min(self.next_tick())).max(self.retry_at));
         }
         if self.node.is_alone() {
@@ -102,7 +115,7 @@ impl<E: Env, C> Ledger<E, C> {
     pub(super) fn on_time(&mut self) -> Turn<C> {
         let now = self.env.monotonic();
         if self
-            .next_deadline
+            .next_due()
             .is_some_and(|next| next.min(self.next_tick()) <= self.now())
         {
             self.tick();
@@ -229,7 +242,7 @@ impl<E: Env, C> Ledger<E, C> {
             }
             self.distrust();
         }
-        self.next_deadline = outcome.next_deadline;
+        self.will_be_due(outcome.next_deadline, outcome.next_forget);
         // A snapshot costs as much as the state is large: so each entry bears a bounded share. Meanwhile the
         // log is kept in memory, too.
         let enough = match self.is_in_memory {
