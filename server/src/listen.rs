@@ -210,6 +210,8 @@ impl<E: Env> Server<E> {
                     let task = tokio::spawn(serving);
                     if let Some(is_served) = guest {
                         self.places.serves_guest(task.abort_handle(), is_served);
+                        // The one that gave way has its file open until it was run once more.
+                        tokio::task::yield_now().await;
                     }
                 }
                 Err(error) => {

@@ -249,20 +249,23 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
 /// Sees to it that connections leave open files to what the server needs itself: without one for the next
 /// piece of its log it would have to stop.
 fn make_room(config: &mut ServerConfig) {
-    /// The data, the listeners, the log, the event loop, and the connections of the reserve.
-    const OWN: usize = 96;
+    /// The data, the listeners, the log, the event loop.
+    const OWN: usize = 64;
+    /// Connections for health checks and operators.
+    const RESERVE: usize = 32;
     /// Links of other nodes, and those that are about to be.
     const LINKS: usize = 384;
     let own = match &config.cluster {
-        Some(_) => OWN + LINKS,
-        None => OWN,
+        Some(_) => OWN + RESERVE + LINKS,
+        None => OWN + RESERVE,
     };
     let wanted = config.connections_max.saturating_add(own);
     let Some(allowed) = os::allow_open_files(wanted).filter(|allowed| *allowed < wanted) else {
         return;
     };
     // Links are not many at once but when somebody floods the port for nodes.
-    let left = allowed.saturating_sub(own).max(allowed / 2).max(1);
+    let half = (allowed / 2).saturating_sub(RESERVE);
+    let left = allowed.saturating_sub(own).max(half).max(1);
     warn!(
         connections_max = config.connections_max,
         open_files = allowed,

@@ -253,6 +253,6 @@ fn connections_leave_open_files_to_the_server() {
     let output = child.wait_with_output().unwrap();
     let log = stderr(&output);
     assert_eq!(code(&output), 0, "{log}");
-    assert!(log.contains("--connections-max 50"), "{log}");
+    assert!(log.contains("--connections-max 18"), "{log}");
     assert!(!log.contains("could not be taken"), "{log}");
 }
