@@ -364,7 +364,10 @@ impl World<'_> {
         let recovery = cluster.map_or(0, ClusterPlan::recovery_ms);
         // A connection whose greeting was not answered yet is given as long again.
         let idle = 2 * plan.server.idle_timeout_ms;
-        let longest = retention + abandon + idle + self.disk_ms() + recovery;
+        // What a caller over HTTP was granted as it hung up, which the server could not know, lasts as long as
+        // its lease.
+        let lease = plan.http.iter().map(HttpAttempt::longest_lease_ms).max();
+        let longest = retention + abandon + idle + lease.unwrap_or(0) + self.disk_ms() + recovery;
         // A slow clock takes longer.
         Duration::from_millis(longest + longest / 100 + 1_000)
     }

@@ -80,6 +80,12 @@ impl HttpAttempt {
         self.retries > 0 || self.twice
     }
 
+    /// The longest lease that it asks for, in ms.
+    pub(crate) fn longest_lease_ms(&self) -> u64 {
+        let renewed = self.renew.map_or(0, |renew| renew.ttl_ms);
+        self.ttl_ms.max(renewed)
+    }
+
     /// For how long it may be the reason that others wait, in ms.
     pub(crate) fn longest_ms(&self) -> u64 {
         let tries = u64::from(self.retries) + 1;
