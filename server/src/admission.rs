@@ -227,8 +227,10 @@ mod tests {
         let mut places = Places::new(1, 1);
         let _one = full(places.enter(from("10.0.0.1"))).unwrap();
         let mut tasks = Vec::new();
+        // Each from an address of its own.
         let mut come = |places: &mut Places, is_served: bool| {
-            let Entry::Guest(flag) = places.enter(from("10.0.0.1")) else {
+            let address = format!("10.0.1.{}", tasks.len());
+            let Entry::Guest(flag) = places.enter(from(&address)) else {
                 return false;
             };
             flag.store(is_served, Relaxed);
@@ -253,5 +255,31 @@ mod tests {
         assert!(!over[0], "it was being served");
         drop(_one);
         places.all_free().await;
+    }
+
+    #[tokio::test]
+    async fn one_address_has_its_share_of_the_reserve() {
+        let mut places = Places::new(1, 1);
+        let _one = full(places.enter(from("10.0.0.1"))).unwrap();
+        let mut tasks = Vec::new();
+        let mut come = |places: &mut Places, address: &str, is_served: bool| {
+            let Entry::Guest(flag) = places.enter(from(address)) else {
+                return false;
+            };
+            flag.store(is_served, Relaxed);
+            let task = tokio::spawn(std::future::pending::<()>());
+            places.serves_guest(task.abort_handle(), flag);
+            tasks.push(task);
+            true
+        };
+        for _ in 0..RESERVE_SHARE {
+            assert!(come(&mut places, "10.0.0.2", true));
+        }
+        assert!(!come(&mut places, "10.0.0.2", true));
+        for _ in 0..2 * RESERVE_SHARE {
+            assert!(come(&mut places, "10.0.0.3", false), "its own give way");
+        }
+        assert!(come(&mut places, "10.0.0.4", true));
+        assert_eq!(places.guests.len(), 2 * RESERVE_SHARE + 1);
     }
 }
