@@ -132,6 +132,8 @@ pub(super) fn config(stage: &Arc<Stage>, node: usize) -> ServerConfig {
     config.idle_timeout = Duration::from_millis(plan.idle_timeout_ms);
     if let Some(max) = plan.connections_max {
         config.connections_max = usize::try_from(max).unwrap_or(usize::MAX);
+        // The hosts are few: all clients may be on one.
+        config.connections_per_address_max = Some(config.connections_max);
     }
     config.limits = plan.limits.to_limits();
     config.allowed_hosts = vec![NAME.to_owned(), stage.nodes[node].name.clone()];
