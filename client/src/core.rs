@@ -21,6 +21,7 @@ mod tests;
 use crate::{
     Belief, CallError, ClientConfig, Credentials, Notice, SessionBelief, deadline::Anchor,
 };
+pub use done::DONE_AT_ONCE;
 use done::DoneIds;
 use link::Link;
 use lockwright_engine::{Name, Token};

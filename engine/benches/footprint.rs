@@ -115,42 +115,56 @@ fn million(command: impl Fn(u64) -> Command) -> f64 {
     bytes
 }
 
+/// An engine with a lock that is never given back, and others that are taken and given back beside it.
+struct Cycles {
+    engine: Engine,
+    events: Vec<Event>,
+}
+
+impl Cycles {
+    fn new() -> Cycles {
+        let mut cycles = Cycles {
+            engine: engine(),
+            events: Vec::new(),
+        };
+        cycles.apply(0, &acquire("old", "old/lock", None));
+        cycles
+    }
+
+    fn apply(&mut self, at: u64, command: &Command) -> Reply {
+        self.events.clear();
+        let at = TimeMs::new(at).expect("it is in range");
+        self.engine
+            .apply(at, command, &mut self.events)
+            .expect("nothing is in the way")
+    }
+
+    /// Takes a lock and gives it back, at once.
+    fn cycle(&mut self, at: u64, id: u64) {
+        let command = acquire(&id.to_string(), "a/b/c", None);
+        let Reply::Acquired {
+            state: LockState::Held { token, .. },
+            ..
+        } = self.apply(at, &command)
+        else {
+            unreachable!("nothing is in the way")
+        };
+        let Command::Acquire { lock, .. } = command else {
+            unreachable!("it is an acquire")
+        };
+        self.apply(at, &Command::Release { lock, token });
+    }
+}
+
 /// By how much memory grows for each of ten million times that a lock is taken and given back
 /// beside one that is never given back, one each millisecond. What ended is remembered for the
 /// default retention, so the first million only fill that memory.
 #[expect(clippy::cast_precision_loss, reason = "ten million is exact")]
 fn cycles() -> f64 {
-    let mut engine = engine();
-    let mut events = Vec::new();
-    let mut now = 0;
-    let mut apply = |at: u64, command: &Command| {
-        events.clear();
-        let at = TimeMs::new(at).expect("it is in range");
-        engine
-            .apply(at, command, &mut events)
-            .expect("nothing is in the way")
-    };
-    apply(0, &acquire("old", "old/lock", None));
-    let mut cycle = |count: u64| {
-        for _ in 0..count {
-            now += 1;
-            let command = acquire(&now.to_string(), "a/b/c", None);
-            let Reply::Acquired {
-                state: LockState::Held { token, .. },
-                ..
-            } = apply(now, &command)
-            else {
-                unreachable!("nothing is in the way")
-            };
-            let Command::Acquire { lock, .. } = command else {
-                unreachable!("it is an acquire")
-            };
-            apply(now, &Command::Release { lock, token });
-        }
-    };
-    cycle(MILLION);
+    let mut cycles = Cycles::new();
+    (1..=MILLION).for_each(|now| cycles.cycle(now, now));
     let before = resident();
-    cycle(10 * MILLION);
+    (MILLION + 1..=11 * MILLION).for_each(|now| cycles.cycle(now, now));
     (resident() - before) / (10 * MILLION) as f64
 }
 
@@ -158,31 +172,9 @@ fn cycles() -> f64 {
 /// is still held.
 #[expect(clippy::cast_precision_loss, reason = "a million is exact")]
 fn ended(later: u64) -> f64 {
-    let mut engine = engine();
-    let mut events = Vec::new();
-    let mut apply = |at: u64, command: &Command| {
-        events.clear();
-        let at = TimeMs::new(at).expect("it is in range");
-        engine
-            .apply(at, command, &mut events)
-            .expect("nothing is in the way")
-    };
-    apply(0, &acquire("old", "old/lock", None));
+    let mut cycles = Cycles::new();
     let before = resident();
-    for n in 0..MILLION {
-        let command = acquire(&n.to_string(), "a/b/c", None);
-        let Reply::Acquired {
-            state: LockState::Held { token, .. },
-            ..
-        } = apply(0, &command)
-        else {
-            unreachable!("nothing is in the way")
-        };
-        let Command::Acquire { lock, .. } = command else {
-            unreachable!("it is an acquire")
-        };
-        apply(0, &Command::Release { lock, token });
-    }
-    apply(later, &Command::Tick);
+    (0..MILLION).for_each(|id| cycles.cycle(0, id));
+    cycles.apply(later, &Command::Tick);
     (resident() - before) / MILLION as f64
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     Command, DurationMs, EndReason, Event, EventKind, HashKey, InvalidRequest, Limits, LockKey,
-    Refusal, Reply, TimeMs, Token,
+    Name, Refusal, Reply, TimeMs, Token,
     claims::ClaimsDigest,
     ended::{Ended, EndedId, Ends},
     index::{Hashes, Index, Known, SPARSE},
@@ -483,12 +483,23 @@ impl Engine {
     /// The same with the hash of the key, under which the request is tabled.
     pub(crate) fn find_hashed(&self, lock: &LockKey, hash: u64) -> Option<Known> {
         self.by_id.find(hash, |known| {
-            let (id, owner) = match known {
-                Known::Live(id) => (&self.requests[id].id, self.requests[id].owner),
-                Known::Ended(id) => (&self.ended[id].id, self.ended[id].owner),
-            };
+            let (owner, id) = self.named(known);
             *id == lock.id && self.owners.names(lock, owner)
         })
+    }
+
+    /// The request of this id of an owner, live or remembered; `hash` is that of its key.
+    pub(crate) fn find_of(&self, owner: OwnerId, id: &Name, hash: u64) -> Option<Known> {
+        self.by_id
+            .find(hash, |known| self.named(known) == (owner, id))
+    }
+
+    /// Whose request it is, and its id.
+    fn named(&self, known: Known) -> (OwnerId, &Name) {
+        match known {
+            Known::Live(id) => (self.requests[id].owner, &self.requests[id].id),
+            Known::Ended(id) => (self.ended[id].owner, &self.ended[id].id),
+        }
     }
 
     /// The live request that a command names; refused as `over` when it has ended.

@@ -227,10 +227,14 @@ impl Owners {
         }
     }
 
+    /// The hash of the key of an owner's request.
+    pub(crate) fn hash_of_request(&self, owner: OwnerId, id: &Name) -> u64 {
+        OwnerHash::of(self.key, self.owners[owner].hash).of_request(id)
+    }
+
     /// The hash of the key of a request that has ended.
     pub(crate) fn hash_of_ended(&self, ended: &Ended) -> u64 {
-        let owner = self.owners[ended.owner].hash;
-        OwnerHash::of(self.key, owner).of_request(&ended.id)
+        self.hash_of_request(ended.owner, &ended.id)
     }
 
     pub(crate) fn session_key(&self, owner: OwnerId) -> SessionKey {

@@ -10,7 +10,6 @@ use crate::{
     path::is_segment,
     requests::{Phase, Request, RequestId},
     snapshot::{SavedEnded, SavedNode, SavedRequest, SavedSession},
-    table::OwnerHash,
     tree::{Arrival, Newcomer, NodeId, Placed},
 };
 
@@ -53,8 +52,8 @@ pub(crate) fn restore(from: &Snapshot, hash_key: HashKey) -> Result<Engine, Snap
 struct Restoring<'a> {
     engine: Engine,
     from: &'a Snapshot,
-    /// The owners by their numbers, with the hash that those of their requests go on from.
-    owners: Vec<(OwnerId, OwnerHash)>,
+    /// The owners by their numbers.
+    owners: Vec<OwnerId>,
     nodes: Vec<RestoredNode>,
     /// Room for the claims of a request, as the tree wants them; empty in between.
     order: Vec<(usize, bool, NodeId)>,
@@ -111,7 +110,7 @@ impl Restoring<'_> {
             return Err(impossible("a node that no claim leads to"));
         }
         let mut owners = self.owners.iter();
-        if !owners.all(|(id, _)| self.engine.owners[*id].is_in_use()) {
+        if !owners.all(|id| self.engine.owners[*id].is_in_use()) {
             return Err(impossible("an owner of nothing"));
         }
         Ok(())
@@ -129,8 +128,7 @@ impl Restoring<'_> {
                 });
             }
             let id = owners.find_or_add(namespace, &saved.owner);
-            self.owners
-                .push((id, owners.hash_of(namespace, &saved.owner)));
+            self.owners.push(id);
         }
         // Names that are there twice are one namespace.
         if self.engine.owners.namespace_count() != from.namespaces.len() {
@@ -195,10 +193,8 @@ impl Restoring<'_> {
     }
 
     fn session(&mut self, saved: &SavedSession) -> Result<(), SnapshotError> {
-        let owner = self.owners.get(saved.owner as usize);
-        let id = owner
-            .ok_or_else(|| impossible("a session without an owner"))?
-            .0;
+        let id = self.owners.get(saved.owner as usize).copied();
+        let id = id.ok_or_else(|| impossible("a session without an owner"))?;
         let record = &self.engine.owners[id];
         let name = || format!("session {}", record.owner.name());
         if !matches!(record.owner, Owner::Session(_)) {
@@ -374,25 +370,14 @@ impl Restoring<'_> {
 
     /// The owner of a number, and the hash of the key of its request of this id, which no other one has.
     fn free_key(&self, owner: u32, id: &Name) -> Result<(OwnerId, u64), SnapshotError> {
-        let owner = self.owners.get(owner as usize);
-        let (owner, hash) = owner.ok_or_else(|| impossible("a request without an owner"))?;
-        let hash = hash.of_request(id);
-        let engine = &self.engine;
-        let is_it = |known| match known {
-            Known::Live(other) => {
-                let other = &engine.requests[other];
-                other.owner == *owner && other.id == *id
-            }
-            Known::Ended(other) => {
-                let other = &engine.ended[other];
-                other.owner == *owner && other.id == *id
-            }
-        };
-        match engine.by_id.find(hash, is_it) {
+        let owner = self.owners.get(owner as usize).copied();
+        let owner = owner.ok_or_else(|| impossible("a request without an owner"))?;
+        let hash = self.engine.owners.hash_of_request(owner, id);
+        match self.engine.find_of(owner, id, hash) {
             Some(_) => Err(SnapshotError::Twice {
                 what: format!("request {id}"),
             }),
-            None => Ok((*owner, hash)),
+            None => Ok((owner, hash)),
         }
     }
 

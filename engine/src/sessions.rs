@@ -119,8 +119,10 @@ impl Engine {
     /// are not known need no forgetting.
     pub(crate) fn done(&mut self, key: &SessionKey, ids: &[Name]) -> Result<(), Refusal> {
         let owner = self.find_session(key)?;
-        let lock = |id: &Name| self.owners.lock_key(owner, id);
-        let known = ids.iter().filter_map(|id| self.find(&lock(id)));
+        let known = ids.iter().filter_map(|id| {
+            let hash = self.owners.hash_of_request(owner, id);
+            self.find_of(owner, id, hash)
+        });
         let mut ended = Vec::with_capacity(ids.len());
         for known in known {
             match known {

@@ -14,11 +14,11 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// Connections beyond all others, for health checks and operators.
-pub(crate) const RESERVE: usize = 32;
+/// Connections beyond [`connections_max`](crate::ServerConfig::connections_max), for health checks and operators.
+pub const CONNECTIONS_RESERVE: usize = 32;
 
 /// How many of these one address may have.
-const RESERVE_SHARE: usize = RESERVE / 4;
+const RESERVE_SHARE: usize = CONNECTIONS_RESERVE / 4;
 
 /// The places for connections.
 pub(crate) struct Places {
@@ -27,9 +27,7 @@ pub(crate) struct Places {
     /// Of one address at most.
     share: usize,
     taken: Arc<Taken>,
-    guests: VecDeque<Guest>,
-    /// The address of the guest that is about to be one.
-    next_guest: Option<IpAddr>,
+    guests: VecDeque<(Guest, AbortHandle)>,
 }
 
 /// How many places each address has.
@@ -67,20 +65,30 @@ impl Drop for Held {
 }
 
 /// A connection of the reserve.
-struct Guest {
+#[derive(Clone)]
+pub(crate) struct Guest {
     address: Option<IpAddr>,
-    task: AbortHandle,
     is_served: Arc<AtomicBool>,
+}
+
+impl Guest {
+    /// It asks for something that is left to it.
+    pub(crate) fn asks(&self) {
+        self.is_served.store(true, Relaxed);
+    }
+
+    /// Whether it has asked.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.is_served.load(Relaxed)
+    }
 }
 
 /// As what a connection is taken.
 pub(crate) enum Entry {
     /// It may ask for anything.
     Full(Place),
-    /// It may ask for what is left to it when there are no other places, and says here that it does.
-    Guest(Arc<AtomicBool>),
-    /// Not at all: the reserve is full, too.
-    None,
+    /// It may ask for what is left when there are no other places.
+    Guest(Guest),
 }
 
 impl Places {
@@ -92,7 +100,6 @@ impl Places {
             share,
             taken: Arc::default(),
             guests: VecDeque::new(),
-            next_guest: None,
         }
     }
 
@@ -101,8 +108,8 @@ impl Places {
         self.max - self.all.available_permits()
     }
 
-    /// A connection has come, from an address if that is known.
-    pub(crate) fn enter(&mut self, from: Option<SocketAddr>) -> Entry {
+    /// A connection has come, from an address if that is known. None when the reserve is full, too.
+    pub(crate) fn enter(&mut self, from: Option<SocketAddr>) -> Option<Entry> {
         let address = from.map(|from| counted_as(from.ip()));
         let mut places = self.taken.places();
         let own = address.map_or(0, |address| places.get(&address).copied().unwrap_or(0));
@@ -112,56 +119,45 @@ impl Places {
             if let Some(address) = address {
                 places.insert(address, own + 1);
             }
-            return Entry::Full(Place(Arc::new(Held {
+            return Some(Entry::Full(Place(Arc::new(Held {
                 _permit: permit,
                 address,
                 taken: self.taken.clone(),
-            })));
+            }))));
         }
         drop(places);
-        match self.has_room_for_guest(address) {
-            true => {
-                self.next_guest = address;
-                Entry::Guest(Arc::default())
-            }
-            false => Entry::None,
-        }
+        let is_served = Arc::default();
+        let guest = Guest { address, is_served };
+        self.has_room_for(&guest).then_some(Entry::Guest(guest))
     }
 
-    /// A connection that is a guest is served by this task.
-    pub(crate) fn serves_guest(&mut self, task: AbortHandle, is_served: Arc<AtomicBool>) {
-        self.guests.push_back(Guest {
-            address: self.next_guest.take(),
-            task,
-            is_served,
-        });
+    /// A guest is served by this task.
+    pub(crate) fn serves(&mut self, guest: Guest, task: AbortHandle) {
+        self.guests.push_back((guest, task));
     }
 
     /// Whether there is room for one more guest. The oldest one that has asked for nothing gives way: the
     /// others have asked as soon as they came.
-    fn has_room_for_guest(&mut self, address: Option<IpAddr>) -> bool {
-        self.guests.retain(|guest| !guest.task.is_finished());
-        let own = |guest: &&Guest| guest.address == address;
-        let is_share_full = self.guests.iter().filter(own).count() >= RESERVE_SHARE;
-        if !is_share_full && self.guests.len() < RESERVE {
+    fn has_room_for(&mut self, newcomer: &Guest) -> bool {
+        self.guests.retain(|(_, task)| !task.is_finished());
+        let is_own = |guest: &Guest| guest.address == newcomer.address;
+        let own = self.guests.iter().filter(|(guest, _)| is_own(guest));
+        let is_share_full = own.count() >= RESERVE_SHARE;
+        if !is_share_full && self.guests.len() < CONNECTIONS_RESERVE {
             return true;
         }
-        let idle = |guest: &Guest| {
-            !guest.is_served.load(Relaxed) && (!is_share_full || guest.address == address)
+        let gives_way = |(guest, _): &(Guest, AbortHandle)| {
+            !guest.has_asked() && (!is_share_full || is_own(guest))
         };
-        let Some(oldest) = self.guests.iter().position(idle) else {
-            return false;
-        };
-        if let Some(guest) = self.guests.remove(oldest) {
-            guest.task.abort();
-        }
-        true
+        let oldest = self.guests.iter().position(gives_way);
+        let oldest = oldest.and_then(|place| self.guests.remove(place));
+        oldest.inspect(|(_, task)| task.abort()).is_some()
     }
 
     /// Waits until all places are free, but for those of guests, whose connections are ended.
     pub(crate) async fn all_free(&self) {
-        for guest in &self.guests {
-            guest.task.abort();
+        for (_, task) in &self.guests {
+            task.abort();
         }
         let all = u32::try_from(self.max).unwrap_or(u32::MAX);
         let _ = self.all.acquire_many(all).await;
@@ -182,15 +178,48 @@ fn counted_as(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::task::JoinHandle;
 
     fn from(address: &str) -> Option<SocketAddr> {
         Some(SocketAddr::new(address.parse().unwrap(), 1))
     }
 
-    fn full(entry: Entry) -> Option<Place> {
+    fn full(entry: Option<Entry>) -> Option<Place> {
         match entry {
-            Entry::Full(place) => Some(place),
-            Entry::Guest(_) | Entry::None => None,
+            Some(Entry::Full(place)) => Some(place),
+            Some(Entry::Guest(_)) | None => None,
+        }
+    }
+
+    /// Places of which the only one is taken, and the guests that have come.
+    struct Crowd {
+        places: Places,
+        tasks: Vec<JoinHandle<()>>,
+        _only: Place,
+    }
+
+    impl Crowd {
+        fn new() -> Crowd {
+            let mut places = Places::new(1, 1);
+            Crowd {
+                _only: full(places.enter(from("10.0.0.1"))).unwrap(),
+                places,
+                tasks: Vec::new(),
+            }
+        }
+
+        /// Whether one more is taken.
+        fn come(&mut self, address: &str, asks: bool) -> bool {
+            let Some(Entry::Guest(guest)) = self.places.enter(from(address)) else {
+                return false;
+            };
+            if asks {
+                guest.asks();
+            }
+            let task = tokio::spawn(std::future::pending::<()>());
+            self.places.serves(guest, task.abort_handle());
+            self.tasks.push(task);
+            true
         }
     }
 
@@ -202,7 +231,10 @@ mod tests {
             .iter()
             .map(|address| full(places.enter(from(address))).unwrap())
             .collect();
-        assert!(matches!(places.enter(from("10.0.0.1")), Entry::Guest(_)));
+        assert!(matches!(
+            places.enter(from("10.0.0.1")),
+            Some(Entry::Guest(_))
+        ));
         // Clones are one place, and the addresses of a site are one address.
         let again = own[0].clone();
         own.remove(0);
@@ -224,62 +256,49 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_guest_that_asks_for_nothing_gives_way() {
-        let mut places = Places::new(1, 1);
-        let _one = full(places.enter(from("10.0.0.1"))).unwrap();
-        let mut tasks = Vec::new();
+        let mut crowd = Crowd::new();
         // Each from an address of its own.
-        let mut come = |places: &mut Places, is_served: bool| {
-            let address = format!("10.0.1.{}", tasks.len());
-            let Entry::Guest(flag) = places.enter(from(&address)) else {
-                return false;
-            };
-            flag.store(is_served, Relaxed);
-            let task = tokio::spawn(std::future::pending::<()>());
-            places.serves_guest(task.abort_handle(), flag);
-            tasks.push(task);
-            true
+        let come = |crowd: &mut Crowd, asks| {
+            let address = format!("10.0.1.{}", crowd.tasks.len());
+            crowd.come(&address, asks)
         };
-        assert!(come(&mut places, true));
-        for _ in 1..RESERVE {
-            assert!(come(&mut places, false));
+        assert!(come(&mut crowd, true));
+        for _ in 1..CONNECTIONS_RESERVE {
+            assert!(come(&mut crowd, false));
         }
-        for _ in 1..RESERVE {
-            assert!(come(&mut places, true));
+        for _ in 1..CONNECTIONS_RESERVE {
+            assert!(come(&mut crowd, true));
         }
-        assert!(!come(&mut places, false), "all are being served");
+        assert!(!come(&mut crowd, false), "all are being served");
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
-        let over: Vec<bool> = tasks.iter().map(|task| task.is_finished()).collect();
-        assert_eq!(over.iter().filter(|over| **over).count(), RESERVE - 1);
+        let Crowd {
+            places,
+            tasks,
+            _only,
+        } = crowd;
+        let over: Vec<bool> = tasks.iter().map(JoinHandle::is_finished).collect();
+        assert_eq!(
+            over.iter().filter(|over| **over).count(),
+            CONNECTIONS_RESERVE - 1
+        );
         assert!(!over[0], "it was being served");
-        drop(_one);
+        drop(_only);
         places.all_free().await;
     }
 
     #[tokio::test]
     async fn one_address_has_its_share_of_the_reserve() {
-        let mut places = Places::new(1, 1);
-        let _one = full(places.enter(from("10.0.0.1"))).unwrap();
-        let mut tasks = Vec::new();
-        let mut come = |places: &mut Places, address: &str, is_served: bool| {
-            let Entry::Guest(flag) = places.enter(from(address)) else {
-                return false;
-            };
-            flag.store(is_served, Relaxed);
-            let task = tokio::spawn(std::future::pending::<()>());
-            places.serves_guest(task.abort_handle(), flag);
-            tasks.push(task);
-            true
-        };
+        let mut crowd = Crowd::new();
         for _ in 0..RESERVE_SHARE {
-            assert!(come(&mut places, "10.0.0.2", true));
+            assert!(crowd.come("10.0.0.2", true));
         }
-        assert!(!come(&mut places, "10.0.0.2", true));
+        assert!(!crowd.come("10.0.0.2", true));
         for _ in 0..2 * RESERVE_SHARE {
-            assert!(come(&mut places, "10.0.0.3", false), "its own give way");
+            assert!(crowd.come("10.0.0.3", false), "its own give way");
         }
-        assert!(come(&mut places, "10.0.0.4", true));
-        assert_eq!(places.guests.len(), 2 * RESERVE_SHARE + 1);
+        assert!(crowd.come("10.0.0.4", true));
+        assert_eq!(crowd.places.guests.len(), 2 * RESERVE_SHARE + 1);
     }
 }

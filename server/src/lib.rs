@@ -44,6 +44,7 @@ mod switchboard;
 mod translate;
 mod unread;
 
+pub use admission::CONNECTIONS_RESERVE;
 pub use config::{ClusterConfig, Drain, Member, ServerConfig, Storage};
 pub use error::ServerError;
 pub use handle::{ServerHandle, StateReader, Usage};

@@ -188,16 +188,15 @@ impl<E: Env> Server<E> {
             };
             match accepted {
                 Ok(stream) => {
-                    let entry = self.places.enter(stream.peer_address().ok());
+                    let Some(entry) = self.places.enter(stream.peer_address().ok()) else {
+                        // Dropping it closes it.
+                        let max = self.config.connections_max;
+                        warn!(max, "a connection was refused: there are as many as may be");
+                        continue;
+                    };
                     let guest = match &entry {
                         Entry::Full(_) => None,
-                        Entry::Guest(is_served) => Some(is_served.clone()),
-                        // Dropping it closes it.
-                        Entry::None => {
-                            let max = self.config.connections_max;
-                            warn!(max, "a connection was refused: there are as many as may be");
-                            continue;
-                        }
+                        Entry::Guest(guest) => Some(guest.clone()),
                     };
                     debug!(open = self.places.taken(), "a connection has come");
                     let serving = http::serve(
@@ -208,8 +207,8 @@ impl<E: Env> Server<E> {
                         stopped.clone(),
                     );
                     let task = tokio::spawn(serving);
-                    if let Some(is_served) = guest {
-                        self.places.serves_guest(task.abort_handle(), is_served);
+                    if let Some(guest) = guest {
+                        self.places.serves(guest, task.abort_handle());
                         // The one that gave way has its file open until it was run once more.
                         tokio::task::yield_now().await;
                     }

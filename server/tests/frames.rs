@@ -145,17 +145,24 @@ async fn messages_that_do_not_end_have_a_sum() {
     service.stop().await;
 }
 
+/// Asks over HTTP for a lock, with a body that says that it has so many bytes, and hears nothing.
+async fn asks(address: &str, length: usize, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head =
+        format!("POST /v1/acquire HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    stream
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_end_counts_in_the_sum() {
     for with_body in [false, true] {
         let service = Service::start(|config| config.unread_bytes_max = 3 << 20).await;
-        let mut stream = TcpStream::connect(&service.address).await.unwrap();
-        let head =
-            "POST /v1/acquire HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
-        if with_body {
-            stream.write_all(head.as_bytes()).await.unwrap();
-            stream.write_all(&vec![b' '; 900_000]).await.unwrap();
-        }
+        let _stream = match with_body {
+            true => Some(asks(&service.address, 1_000_000, &" ".repeat(900_000)).await),
+            false => None,
+        };
         let mut socket = service.open("s", 1000).await;
         assert_eq!(takes(&mut socket, 2500 << 10).await, !with_body);
         service.stop().await;
@@ -173,14 +180,7 @@ async fn a_body_that_has_come_to_its_end_counts_no_more() {
             r#"{{"key":"a","holder":"h{n}",{wait}}}{}"#,
             " ".repeat(900_000)
         );
-        let mut stream = TcpStream::connect(&service.address).await.unwrap();
-        let length = body.len();
-        let head = format!(
-            "POST /v1/acquire HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(body.as_bytes()).await.unwrap();
-        streams.push(stream);
+        streams.push(asks(&service.address, body.len(), &body).await);
     }
     service.until(|usage| usage.engine.live_requests == 5).await;
     let mut socket = service.open("s", 1000).await;
@@ -220,12 +220,7 @@ async fn what_may_be_forgotten_is_although_nothing_is_asked_for() {
     })
     .await;
     let body = r#"{"key":"a","holder":"h","ttl_ms":1}"#;
-    let mut stream = TcpStream::connect(&service.address).await.unwrap();
-    let length = body.len();
-    let head =
-        format!("POST /v1/acquire HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(body.as_bytes()).await.unwrap();
+    let _stream = asks(&service.address, body.len(), body).await;
     // The lease ends, and then nothing is left that is due.
     within(async {
         while ticks.0.load(Relaxed) < 2 {

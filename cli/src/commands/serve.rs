@@ -11,7 +11,7 @@ use crate::{
 use cluster::Cluster;
 use lockwright_client::DurationMs;
 use lockwright_env::{TokioEnv, timeout};
-use lockwright_server::{Drain, Limits, Server, ServerConfig, Storage};
+use lockwright_server::{CONNECTIONS_RESERVE, Drain, Limits, Server, ServerConfig, Storage};
 use nix::sys::signal::Signal as NixSignal;
 use std::{io, path::PathBuf, time::Duration};
 use tokio::{
@@ -251,20 +251,18 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
 fn make_room(config: &mut ServerConfig) {
     /// The data, the listeners, the log, the event loop.
     const OWN: usize = 64;
-    /// Connections for health checks and operators.
-    const RESERVE: usize = 32;
     /// Links of other nodes, and those that are about to be.
     const LINKS: usize = 384;
     let own = match &config.cluster {
-        Some(_) => OWN + RESERVE + LINKS,
-        None => OWN + RESERVE,
+        Some(_) => OWN + CONNECTIONS_RESERVE + LINKS,
+        None => OWN + CONNECTIONS_RESERVE,
     };
     let wanted = config.connections_max.saturating_add(own);
     let Some(allowed) = os::allow_open_files(wanted).filter(|allowed| *allowed < wanted) else {
         return;
     };
     // Links are not many at once but when somebody floods the port for nodes.
-    let half = (allowed / 2).saturating_sub(RESERVE);
+    let half = (allowed / 2).saturating_sub(CONNECTIONS_RESERVE);
     let left = allowed.saturating_sub(own).max(half).max(1);
     warn!(
         connections_max = config.connections_max,

@@ -10,7 +10,7 @@ use lockwright_protocol::DONE_IDS_MAX;
 use std::{collections::BTreeSet, time::Duration};
 
 /// So many are told of at once. Those that are fewer wait for the next sign of life.
-pub(super) const DONE_AT_ONCE: usize = 64;
+pub const DONE_AT_ONCE: usize = 64;
 
 /// Ids of requests whose ends were told to the caller.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Drain,
-    admission::Entry,
+    admission::{Entry, Guest},
     listen::{CLOSE_GRACE, is_over},
     session_endpoint::Gate,
     unread::Unread,
@@ -20,10 +20,7 @@ use lockwright_env::{Env, timeout};
 use std::{
     any::Any,
     pin::pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::sync::watch;
@@ -51,8 +48,8 @@ pub(crate) async fn serve<E: Env>(
     let unread = Unread::new(gate.unread().clone());
     let wire = Wire::new(stream, owed.clone(), unread.clone());
     let guest = match &entry {
-        Entry::Guest(is_served) => Some(is_served.clone()),
-        Entry::Full(_) | Entry::None => None,
+        Entry::Guest(guest) => Some(guest.clone()),
+        Entry::Full(_) => None,
     };
     let is_guest = guest.is_some();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
@@ -105,11 +102,11 @@ pub(crate) async fn serve<E: Env>(
 }
 
 /// Waits until a connection has asked for nothing for too long: one of the reserve soon, until it asks.
-async fn is_idle<E: Env>(gate: &Gate<E>, activity: &Activity, guest: Option<Arc<AtomicBool>>) {
-    if let Some(is_served) = guest {
+async fn is_idle<E: Env>(gate: &Gate<E>, activity: &Activity, guest: Option<Guest>) {
+    if let Some(guest) = guest {
         let patience = gate.idle_timeout().min(GUEST_PATIENCE);
         activity.idle(gate.env(), patience).await;
-        if !is_served.load(Relaxed) {
+        if !guest.has_asked() {
             return;
         }
     }
@@ -121,11 +118,11 @@ async fn is_idle<E: Env>(gate: &Gate<E>, activity: &Activity, guest: Option<Arc<
 fn may_ask(entry: &Entry, path: &str) -> Result<(), ApiError> {
     match entry {
         Entry::Full(_) => Ok(()),
-        Entry::Guest(is_served) if is_for_guests(path) => {
-            is_served.store(true, Relaxed);
+        Entry::Guest(guest) if is_for_guests(path) => {
+            guest.asks();
             Ok(())
         }
-        Entry::Guest(_) | Entry::None => Err(ApiError::full()),
+        Entry::Guest(_) => Err(ApiError::full()),
     }
 }
 

@@ -3,7 +3,9 @@
 use super::Plan;
 use crate::exit::{Exit, Failure};
 use futures_util::{SinkExt, StreamExt};
-use lockwright_client::{Claim, Credentials, DurationMs, Name, Path, Token, Wait};
+use lockwright_client::{
+    Claim, Credentials, DurationMs, Name, Path, Token, Wait, core::DONE_AT_ONCE,
+};
 use lockwright_env::{Env, TokioEnv, sleep, timeout};
 use lockwright_protocol::{ClaimText, ClientFrame, Request, SESSION_PATH, Seq, WaitMs};
 use serde::Deserialize;
@@ -16,9 +18,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// How long a session outlives a client that was killed.
 const ABANDON: DurationMs = DurationMs::from_secs(10);
-
-/// So many requests that have ended the server is told to forget at once, as by the client library.
-const DONE_AT_ONCE: usize = 64;
 
 /// Why nothing can be measured.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +132,7 @@ impl Connection {
     pub(super) async fn released(&mut self, seq: Seq, id: Name) -> Result<(), BenchError> {
         self.answer(seq, "done").await?;
         self.done.push(id);
+        // As the client library does.
         if self.done.len() == DONE_AT_ONCE {
             let ids = std::mem::take(&mut self.done);
             // Its answer is passed over: each is for the seq that is waited for.

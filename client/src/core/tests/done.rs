@@ -1,7 +1,6 @@
 //! What the server may forget, and when it is told.
 
 use super::*;
-use crate::core::done::DONE_AT_ONCE;
 
 impl Script {
     /// A lock that is held at `now` and given back; its release is answered by `answer`.
