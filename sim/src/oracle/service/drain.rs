@@ -8,7 +8,7 @@ use crate::{
     oracle::Verdict,
     plan::{Fault, FaultKind, Place, ServicePlan},
 };
-use lockwright_server::DrainEvent;
+use lockwright_server::{DrainEvent, RaftEvent};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -47,6 +47,9 @@ struct Stop {
     /// Since when there is nothing to wait for.
     free_since: Option<Duration>,
     is_over: bool,
+    /// Whether another node has led since: it got its vote by a change that was under way when the stop
+    /// began, and grants what it likes.
+    is_elsewhere: bool,
 }
 
 impl Drain {
@@ -76,7 +79,7 @@ impl Drain {
 
     fn granted(&mut self, id: &Text) -> Verdict {
         self.held.insert(id.clone());
-        for stop in self.stops.values() {
+        for stop in self.stops.values().filter(|stop| !stop.is_elsewhere) {
             if stop.grants_nothing {
                 return Err(format!(
                     "{id} is granted after the server, which stops, had given up all that waited"
@@ -100,7 +103,8 @@ impl Drain {
         // Clocks go a little fast.
         let enough = self.longest.mul_f64(0.98);
         let held = self.held.len();
-        if held > 0 && waited < enough && self.has_steady_clock && self.is_judged_by_time {
+        let may_end = held == 0 || waited >= enough || stop.is_elsewhere;
+        if !may_end && self.has_steady_clock && self.is_judged_by_time {
             return Err(format!(
                 "the server stops after {waited:?} though {held} locks are held, and may wait for {:?}",
                 self.longest
@@ -164,6 +168,7 @@ impl ServiceOracle for Drain {
                         grants_nothing: false,
                         free_since: None,
                         is_over: false,
+                        is_elsewhere: false,
                     };
                     self.stops.insert(*node, stop);
                 }
@@ -198,6 +203,13 @@ impl ServiceOracle for Drain {
             Happening::ServerHalted => self.stops.clear(),
             Happening::NodeDown { node } => {
                 self.stops.remove(node);
+            }
+            Happening::Raft {
+                node: leader,
+                event: RaftEvent::Leads { .. },
+            } => {
+                let others = self.stops.iter_mut().filter(|(node, _)| *node != leader);
+                others.for_each(|(_, stop)| stop.is_elsewhere = true);
             }
             _ => {}
         }
@@ -239,6 +251,23 @@ mod tests {
         story.drains(14, DrainEvent::Over).unwrap();
         story.see(15, &Happening::NodeDown { node: 0 }).unwrap();
         assert!(story.drains(16, DrainEvent::Over).is_err());
+    }
+
+    #[test]
+    fn another_node_that_leads_may_grant() {
+        let leads = |node| Happening::Raft {
+            node,
+            event: RaftEvent::Leads { term: 2 },
+        };
+        let mut story = Story::new();
+        story.drains(10, DrainEvent::Begins).unwrap();
+        story.drains(11, DrainEvent::GrantsNothing).unwrap();
+        story.see(12, &leads(0)).unwrap();
+        assert!(story.granted(13, "a").is_err());
+        story.see(14, &leads(1)).unwrap();
+        story.granted(15, "b").unwrap();
+        story.drains(16, DrainEvent::Over).unwrap();
+        story.granted(17, "c").unwrap();
     }
 
     struct Story(Drain);
