@@ -79,6 +79,7 @@ impl<M: Machine> Exhaustive<M> {
                 retention: Some(instance.limits().retention),
                 ..LimitOverrides::default()
             },
+            relimits: Vec::new(),
             checks: EngineChecks::default(),
             ops,
         }

@@ -35,6 +35,8 @@ pub enum Stream {
     Fault = 8,
     /// Which costly checks a run makes.
     Check = 9,
+    /// When the limits of a run change.
+    Relimits = 10,
     /// Topology and knobs of profile `service`.
     ServiceShape = 64,
     /// The clients' programs of profile `service`.

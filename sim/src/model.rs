@@ -294,6 +294,13 @@ impl Model {
         next
     }
 
+    /// Other limits from now on. What is beyond them stays: they only refuse what comes. An end that was
+    /// forgotten stays so, though it would be remembered for longer now, and so does one that is remembered
+    /// because its session is open.
+    pub fn relimit(&mut self, limits: ModelLimits) {
+        self.limits = limits;
+    }
+
     /// Forgets the ends that were remembered long enough: for the retention time, and at least as
     /// long as the request's session lives (section 4). A session is what its name says: one that
     /// was opened again before the retention time was over keeps them too.

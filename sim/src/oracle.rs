@@ -57,6 +57,11 @@ pub trait Oracle: Send {
         let _ = first;
     }
 
+    /// The engine has these limits from now on.
+    fn relimit(&mut self, limits: &ModelLimits) {
+        let _ = limits;
+    }
+
     /// Judges a whole command, whose effects the ledger has. It may ask the ledger about texts
     /// that are new to it, and so gets it to itself.
     ///
@@ -139,6 +144,14 @@ impl Panel {
     pub fn tokens_from(&mut self, first: u64) {
         for oracle in &mut self.oracles {
             oracle.tokens_from(first);
+        }
+    }
+
+    /// The engine has these limits from now on, as a server that was started with others.
+    pub fn relimit(&mut self, limits: &ModelLimits) {
+        self.ledger.relimit(limits.retention);
+        for oracle in &mut self.oracles {
+            oracle.relimit(limits);
         }
     }
 

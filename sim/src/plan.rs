@@ -10,7 +10,7 @@ mod guard;
 mod service;
 
 pub use backtrace::want_backtraces;
-pub use engine::{EngineChecks, EnginePlan, LimitOverrides};
+pub use engine::{EngineChecks, EnginePlan, LimitOverrides, Relimit};
 pub(crate) use guard::{Panicked, catch as catch_panic, catch_first as catch_first_panic};
 pub use guard::{end_at_first_panic, escaped as escaped_panic};
 pub use service::{

@@ -38,6 +38,10 @@ impl Oracle for ExactGrants {
         self.model.tokens_from(first);
     }
 
+    fn relimit(&mut self, limits: &ModelLimits) {
+        self.model.relimit(limits.clone());
+    }
+
     fn command(&mut self, _ledger: &mut Ledger, op: &Op, lines: &[Line]) -> Verdict {
         self.expected.clear();
         self.model.step(op, &mut self.expected);

@@ -223,13 +223,24 @@ pub enum Fact {
     },
 }
 
+/// How long ends are remembered from a moment on.
+#[derive(Debug, Clone, Copy)]
+struct Retention {
+    ms: u64,
+    /// The time in ms at that moment.
+    since: u64,
+    /// The last command before it.
+    after: u64,
+}
+
 /// Every request and session of a stream.
 #[derive(Debug, Default)]
 pub struct Ledger {
     now: u64,
     /// How many commands have begun.
     command: u64,
-    retention: u64,
+    /// How long ends are remembered, the latest last; never empty.
+    retentions: Vec<Retention>,
     paths: Paths,
     claims: Vec<(PathId, bool)>,
     requests: Vec<Request>,
@@ -249,10 +260,25 @@ impl Ledger {
     /// An empty one. Ends are remembered for `retention` ms.
     #[must_use]
     pub fn new(retention: u64) -> Ledger {
+        let first = Retention {
+            ms: retention,
+            since: 0,
+            after: 0,
+        };
         Ledger {
-            retention,
+            retentions: vec![first],
             ..Ledger::default()
         }
+    }
+
+    /// From now on ends are remembered for `retention` ms. What is forgotten stays so. The last command was a
+    /// tick: it has forgotten all that was due.
+    pub fn relimit(&mut self, retention: u64) {
+        self.retentions.push(Retention {
+            ms: retention,
+            since: self.now,
+            after: self.command,
+        });
     }
 
     /// The latest time in ms.
@@ -691,14 +717,37 @@ impl Ledger {
         let State::Ended { at, .. } = request.state else {
             return Some(id);
         };
-        let forgotten = at.saturating_add(self.retention);
+        let (forgotten, after) = self.forgotten(at, request.ended_in);
         // An opening of its session that is there when it would be forgotten keeps it.
         let kept = request.session.is_some_and(|(session, _)| {
             let session = self.session(session);
-            session.open && (session.opened < forgotten || session.opened_in < request.ended_in)
+            session.open && (session.opened < forgotten || session.opened_in <= after)
         });
         let remembered = kept || self.now < forgotten;
         remembered.then_some(id)
+    }
+
+    /// When the end is forgotten that came at `at` in ms in command `ended_in`: that time, and the last
+    /// command that cannot have forgotten it.
+    fn forgotten(&self, at: u64, ended_in: u64) -> (u64, u64) {
+        let mut forgotten = (at, ended_in);
+        for (place, retention) in self.retentions.iter().enumerate() {
+            let next = self.retentions.get(place + 1);
+            if next.is_some_and(|next| ended_in > next.after) {
+                continue;
+            }
+            let due = at.saturating_add(retention.ms);
+            let is_overdue = ended_in <= retention.after && due <= retention.since;
+            forgotten = match is_overdue {
+                true => (retention.since, retention.after),
+                false => (due, ended_in - 1),
+            };
+            // The last command before that has forgotten it.
+            if next.is_none_or(|next| forgotten.0 <= next.since) {
+                break;
+            }
+        }
+        forgotten
     }
 
     /// The live request with this name; else the remembered one, if any.

@@ -173,6 +173,74 @@ mod tests {
             );
     }
 
+    /// A request that was released at 1 ms, and a command at 50 ms.
+    fn released() -> Story<Retries> {
+        Story::new(Retries::default())
+            .ok(&acquire(0, "L1", "w x"), "L1 granted 1")
+            .ok(RELEASE, "L1 ended released")
+            .ok(r#"{"at":50,"op":"tick"}"#, "")
+    }
+
+    #[test]
+    fn another_retention_counts_from_then_on() {
+        let tick = |at: u64| format!(r#"{{"at":{at},"op":"tick"}}"#);
+        let longer = |story: Story<Retries>| story.remembers_for(1_000);
+        let shorter = |story: Story<Retries>| story.remembers_for(10);
+        let again = |at: u64| acquire(at, "L1", "w x");
+        let (known, anew) = ("L1 ended released", "L1 granted 2");
+        for (story, at) in [
+            (longer(released()), 1_000),
+            (
+                longer(released()).ok(&tick(500), "").remembers_for(600),
+                600,
+            ),
+        ] {
+            story.ok(&again(at), known);
+        }
+        longer(released()).bad(&again(1_000), anew, "but it ended");
+        for (story, at) in [
+            (longer(released()), 1_001),
+            // What was forgotten comes not back.
+            (longer(released().ok(&tick(101), "")), 102),
+            (shorter(released()), 50),
+            (longer(shorter(released()).ok(&tick(50), "")), 51),
+        ] {
+            story.ok(&again(at), anew);
+        }
+    }
+
+    #[test]
+    fn what_an_open_session_keeps_does_not_become_what_the_retention_keeps() {
+        let open =
+            |at: u64| format!(r#"{{"at":{at},"op":"open_session","session":"s","abandon":1000}}"#);
+        let ask = |at: u64| {
+            format!(r#"{{"at":{at},"op":"acquire","id":"L1","session":"s","claims":["w x"]}}"#)
+        };
+        let close = r#"{"at":50,"op":"close_session","session":"s"}"#;
+        let release = r#"{"at":1,"op":"release","id":"L1","session":"s"}"#;
+        let ended = || {
+            Story::new(Retries::default())
+                .ok(&open(0), "session s open")
+                .ok(&ask(0), "s:L1 granted 1")
+                .ok(release, "s:L1 ended released")
+        };
+        let kept = ended().remembers_for(10);
+        kept.ok(&ask(49), "s:L1 ended released");
+        let closed = ended()
+            .remembers_for(10)
+            .ok(r#"{"at":49,"op":"tick"}"#, "")
+            .remembers_for(1_000)
+            .ok(close, "session s ended")
+            .ok(&open(51), "session s open");
+        closed.ok(&ask(52), "s:L1 granted 2");
+        // The session is opened anew before what was due is forgotten, and not before it was due.
+        let reopened = ended()
+            .ok(close, "session s ended")
+            .ok(&open(50), "session s open")
+            .remembers_for(10);
+        reopened.ok(&ask(51), "s:L1 ended released");
+    }
+
     #[test]
     fn an_answer_for_other_claims_is_seen() {
         let held = || Story::new(Retries::default()).ok(&acquire(0, "L1", "w x"), "L1 granted 1");

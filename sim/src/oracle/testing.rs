@@ -3,9 +3,11 @@
 use super::{Oracle, Panel, PanelConfig};
 use crate::{
     line::{Line, LineLock, Subject, What},
+    model::ModelLimits,
     op::{Op, OpOwner, Text},
     outcome::Violation,
 };
+use lockwright_engine::Limits;
 use std::marker::PhantomData;
 
 /// A stream of commands and lines, judged by one oracle.
@@ -45,6 +47,16 @@ impl<O: Oracle + 'static> Story<O> {
         if let Err(violation) = self.step(op, lines) {
             panic!("{op} -> {lines}: {}", violation.message);
         }
+        self
+    }
+
+    /// From now on ends are remembered for so many ms.
+    pub(super) fn remembers_for(mut self, retention: u64) -> Story<O> {
+        let limits = ModelLimits {
+            retention,
+            ..ModelLimits::from(&Limits::default())
+        };
+        self.panel.relimit(&limits);
         self
     }
 

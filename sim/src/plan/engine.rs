@@ -22,12 +22,26 @@ pub struct EnginePlan {
     /// The limits that differ from the engine's defaults.
     #[serde(default, skip_serializing_if = "LimitOverrides::is_empty")]
     pub limits: LimitOverrides,
+    /// When it goes on with others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relimits: Vec<Relimit>,
     /// Costly checks that this run makes.
     #[serde(default, skip_serializing_if = "EngineChecks::is_empty")]
     pub checks: EngineChecks,
     /// The commands in order. Each on a lock names its owner; times may go back, and are then read
     /// as the latest.
     pub ops: Vec<Op>,
+}
+
+/// The engine goes on with other limits, as that of a server does which is started with others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relimit {
+    /// After so many of the plan's commands, from 1 on.
+    pub after: u32,
+    /// The limits that differ from the engine's defaults from then on.
+    #[serde(default, skip_serializing_if = "LimitOverrides::is_empty")]
+    pub limits: LimitOverrides,
 }
 
 /// Limits of the engine that differ from the defaults, by the names of [`Limits`].

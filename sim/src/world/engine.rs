@@ -83,8 +83,12 @@ impl World {
     }
 
     fn play(&mut self, plan: &EnginePlan) -> Result<(), Violation> {
-        for op in &plan.ops {
+        for (done, op) in (1..).zip(&plan.ops) {
             self.step(op)?;
+            let relimits = plan.relimits.iter();
+            for relimit in relimits.filter(|relimit| relimit.after == done) {
+                self.relimit(&relimit.limits.to_limits())?;
+            }
         }
         self.drain()?;
         if plan.checks.leak {
@@ -117,6 +121,20 @@ impl World {
             let key = HASH_KEYS[usize::from(self.commands.is_multiple_of(2))];
             engine_checks::survives_restore(self.driver.engine_mut(), key)?;
         }
+        Ok(())
+    }
+
+    /// Goes on with other limits, when all is forgotten that is due.
+    fn relimit(&mut self, limits: &Limits) -> Result<(), Violation> {
+        self.step(&tick(self.at()))?;
+        self.history
+            .note(&format!("the limits are {limits:?} from here on"));
+        engine_checks::relimit(self.driver.engine_mut(), limits, HASH_KEYS[0])?;
+        if let Some((twin, _)) = &mut self.twin {
+            engine_checks::relimit(twin.engine_mut(), limits, HASH_KEYS[1])?;
+        }
+        self.panel.relimit(&ModelLimits::from(limits));
+        self.limits = limits.clone();
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use crate::{
     outcome::Violation,
 };
 use lockwright_engine::{
-    Claim, Command, Engine, HashKey, LockKey, MAX_MS, Name, Owner, Path, Reply, Wait,
+    Claim, Command, Engine, HashKey, Limits, LockKey, MAX_MS, Name, Owner, Path, Reply, Wait,
 };
 use std::fmt::Debug;
 
@@ -192,6 +192,32 @@ pub(super) fn survives_restore(engine: &mut Engine, hash_key: HashKey) -> Result
         return Err(broken(
             "the engine is not equal to the one restored from its snapshot",
         ));
+    }
+    *engine = restored;
+    Ok(())
+}
+
+/// Gives the engine other limits, as a server does that is started with others. Nothing else changes: what
+/// is beyond them stays.
+pub(super) fn relimit(
+    engine: &mut Engine,
+    limits: &Limits,
+    hash_key: HashKey,
+) -> Result<(), Violation> {
+    let at = engine.now().as_ms();
+    let before = engine.snapshot();
+    let restored = Engine::restore(&before.clone().with_limits(limits.clone()), hash_key)
+        .map_err(|error| differs(at, format!("the engine is refused other limits: {error}")))?;
+    restored.check();
+    if restored.limits() != limits {
+        return Err(differs(
+            at,
+            "the engine has not the limits that it was given".to_owned(),
+        ));
+    }
+    if restored.snapshot().with_limits(engine.limits().clone()) != before {
+        let what = "the engine with other limits differs from the one before in more than these";
+        return Err(differs(at, what.to_owned()));
     }
     *engine = restored;
     Ok(())

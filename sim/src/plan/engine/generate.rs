@@ -37,6 +37,7 @@ impl EnginePlan {
         EnginePlan {
             shape: shape.to_string(),
             limits: shape.limits,
+            relimits: shape.relimits,
             checks: shape.checks,
             ops,
         }
@@ -250,7 +251,8 @@ impl<'a> Generator<'a> {
             retention: self.shape.limits.retention,
             ..LimitOverrides::default()
         };
-        if self.shape.ids > 0 || self.shape.limits != exact {
+        let changes = !self.shape.relimits.is_empty();
+        if self.shape.ids > 0 || self.shape.limits != exact || changes {
             self.doubtful.push(asked);
         }
     }

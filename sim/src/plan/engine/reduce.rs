@@ -1,6 +1,6 @@
 //! Smaller plans that may show the same violation.
 
-use super::{EngineChecks, EnginePlan, LimitOverrides};
+use super::{EngineChecks, EnginePlan, LimitOverrides, Relimit};
 use crate::op::{Action, Op, OpLock, OpOwner, OpWait, Text};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,6 +64,7 @@ impl EnginePlan {
         EnginePlan {
             shape: self.shape.clone(),
             limits: self.limits.clone(),
+            relimits: self.relimits.clone(),
             checks: self.checks.clone(),
             ops: Vec::new(),
         }
@@ -119,13 +120,15 @@ impl EnginePlan {
     }
 
     fn with_simpler_settings(&self) -> Candidates<'_> {
-        let simplify: [fn(&mut EnginePlan); 13] = [
+        let simplify: [fn(&mut EnginePlan); 14] = [
             |plan| {
                 plan.limits = LimitOverrides::default();
+                plan.relimits.clear();
                 plan.checks = EngineChecks::default();
                 plan.shape.clear();
             },
             |plan| plan.limits = LimitOverrides::default(),
+            |plan| plan.relimits.clear(),
             |plan| plan.shape.clear(),
             |plan| plan.checks.twin = false,
             |plan| plan.checks.leak = false,
@@ -148,7 +151,43 @@ impl EnginePlan {
             simplify(&mut plan);
             plan
         });
-        Box::new(simpler.chain(without_retention))
+        let relimits = (0..self.relimits.len()).flat_map(|place| self.simpler_at(place));
+        Box::new(simpler.chain(without_retention).chain(relimits))
+    }
+
+    /// Without a change of the limits; or an earlier one, or one to limits that are almost the defaults.
+    fn simpler_at(&self, place: usize) -> Vec<EnginePlan> {
+        let edited = |edit: &dyn Fn(&mut Relimit)| {
+            let mut plan = self.clone();
+            edit(&mut plan.relimits[place]);
+            plan
+        };
+        let mut without = self.clone();
+        without.relimits.remove(place);
+        let mut plans = vec![without];
+        let LimitOverrides { retention, .. } = self.relimits[place].limits;
+        let only_retention = LimitOverrides {
+            retention,
+            ..LimitOverrides::default()
+        };
+        plans.push(edited(&|one| one.limits = LimitOverrides::default()));
+        plans.push(edited(&|one| one.limits = only_retention.clone()));
+        plans.push(edited(&|one| one.limits.retention = None));
+        let after = self.relimits[place].after;
+        let earlier = [
+            after / 2,
+            after.saturating_sub(after / 8),
+            after.saturating_sub(1),
+        ];
+        for earlier in earlier.into_iter().filter(|earlier| *earlier < after) {
+            plans.push(edited(&|one| one.after = earlier.max(1)));
+        }
+        // What was dropped may all have been before it.
+        let ops = u32::try_from(self.ops.len()).unwrap_or(u32::MAX);
+        if after > ops {
+            plans.push(edited(&|one| one.after = ops.max(1)));
+        }
+        plans
     }
 
     /// One claim for all; then, of each op, without half, quarter, ... of its claims or ids.
@@ -289,7 +328,9 @@ impl EnginePlan {
                 op.at /= divisor;
                 durations(&mut op.action, |ms| ms.div_ceil(divisor));
             });
-            if let Some(retention) = &mut plan.limits.retention {
+            let later = plan.relimits.iter_mut().map(|relimit| &mut relimit.limits);
+            let limits = [&mut plan.limits].into_iter().chain(later);
+            for retention in limits.filter_map(|limits| limits.retention.as_mut()) {
                 let ms = retention.as_ms() / divisor;
                 *retention = lockwright_engine::DurationMs::new(ms).unwrap_or(*retention);
             }

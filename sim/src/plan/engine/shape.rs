@@ -1,7 +1,7 @@
 //! The knobs of a plan of profile `engine`, all drawn from the seed.
 
 use super::{
-    EngineChecks, LimitOverrides,
+    EngineChecks, LimitOverrides, Relimit,
     tree::{Tree, TreeKind},
 };
 use crate::{
@@ -189,6 +189,8 @@ pub(super) struct Shape {
     pub(super) done: Done,
     /// Limits.
     pub(super) limits: LimitOverrides,
+    /// When they change.
+    pub(super) relimits: Vec<Relimit>,
     /// Checks.
     pub(super) checks: EngineChecks,
 }
@@ -232,6 +234,7 @@ impl Shape {
             stale_percent: *draw.pick(&[0, 5, 5, 20]),
             durations: Durations::draw(&mut draw),
             limits: limits(&mut draw, times.unit),
+            relimits: relimits(seed, commands, times.unit),
             done: Done::draw(&mut draw),
             checks: checks(seed, commands, large),
             times,
@@ -270,6 +273,7 @@ impl Shape {
                 retention: Some(DurationMs::ZERO),
                 ..LimitOverrides::default()
             },
+            relimits: Vec::new(),
             checks: EngineChecks::default(),
             ..self
         }
@@ -348,6 +352,22 @@ fn limits(draw: &mut Draw, unit: u32) -> LimitOverrides {
         limits.namespaces = limit(1, 2);
     }
     limits
+}
+
+/// When the limits change, in one plan in eight, and to what.
+fn relimits(seed: u64, commands: u32, unit: u32) -> Vec<Relimit> {
+    let mut draw = Draw::new(Profile::Engine, seed, Stream::Relimits);
+    if !draw.chance(1, 8) {
+        return Vec::new();
+    }
+    let mut relimits: Vec<Relimit> = (0..draw.between(1, 6))
+        .map(|_| Relimit {
+            after: draw.between(1, commands),
+            limits: limits(&mut draw, unit),
+        })
+        .collect();
+    relimits.sort_by_key(|relimit| relimit.after);
+    relimits
 }
 
 fn checks(seed: u64, commands: u32, large: bool) -> EngineChecks {

@@ -1,6 +1,6 @@
 //! How large a plan is, in one number: the measure by which every reduction is a step down.
 
-use super::EnginePlan;
+use super::{EnginePlan, LimitOverrides};
 use crate::op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait, Text};
 
 impl EnginePlan {
@@ -12,25 +12,30 @@ impl EnginePlan {
             weight.op(op, latest);
             latest = latest.max(op.at);
         }
-        let limits = &self.limits;
-        weight.settings += [
-            limits.claims_per_request,
-            limits.segments_per_path,
-            limits.bytes_per_segment,
-            limits.queued_requests_per_path,
-            limits.locks_per_owner,
-            limits.sessions,
-            limits.namespaces,
-        ]
-        .iter()
-        .flatten()
-        .count() as u128;
-        weight.settings += u128::from(limits.retention.is_some());
+        weight.settings += settings(&self.limits);
+        for relimit in &self.relimits {
+            weight.settings += 1 + settings(&relimit.limits);
+            weight.times += u128::from(relimit.after);
+        }
         weight.settings += u128::from(self.checks.twin) + u128::from(self.checks.leak);
         weight.settings += u128::from(self.checks.restore_every > 0);
         weight.settings += u128::from(!self.shape.is_empty());
         weight.total()
     }
+}
+
+/// How many limits are set.
+fn settings(limits: &LimitOverrides) -> u128 {
+    let counts = [
+        limits.claims_per_request,
+        limits.segments_per_path,
+        limits.bytes_per_segment,
+        limits.queued_requests_per_path,
+        limits.locks_per_owner,
+        limits.sessions,
+        limits.namespaces,
+    ];
+    counts.iter().flatten().count() as u128 + u128::from(limits.retention.is_some())
 }
 
 /// The parts of the weight, the heaviest first.
