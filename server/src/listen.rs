@@ -191,12 +191,16 @@ impl<E: Env> Server<E> {
                     let Some(entry) = self.places.enter(stream.peer_address().ok()) else {
                         // Dropping it closes it.
                         let max = self.config.connections_max;
+                        self.gate.metrics().turned_away();
                         warn!(max, "a connection was refused: there are as many as may be");
                         continue;
                     };
                     let guest = match &entry {
                         Entry::Full(_) => None,
-                        Entry::Guest(guest) => Some(guest.clone()),
+                        Entry::Guest(guest) => {
+                            self.gate.metrics().took_in_reserve();
+                            Some(guest.clone())
+                        }
                     };
                     debug!(open = self.places.taken(), "a connection has come");
                     let serving = http::serve(

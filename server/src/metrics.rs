@@ -23,6 +23,8 @@ pub(crate) struct Metrics {
     refused: Family<Code, Counter>,
     waited: Waited,
     answers: Family<Status, Counter>,
+    in_reserve: Counter,
+    turned_away: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,6 +96,16 @@ impl Metrics {
         self.answers.get_or_create(&Status { status }).inc();
     }
 
+    /// A connection was taken as one of the reserve: there was no other place for it.
+    pub(crate) fn took_in_reserve(&self) {
+        self.in_reserve.inc();
+    }
+
+    /// A connection was closed as it came: the reserve has no place for it either.
+    pub(crate) fn turned_away(&self) {
+        self.turned_away.inc();
+    }
+
     /// All of it as text, with what there is of everything at this moment.
     pub(crate) fn text(&self, now: &[(&'static str, &'static str, u64)]) -> String {
         let mut registry = Registry::with_prefix("lockwright");
@@ -131,6 +143,17 @@ impl Metrics {
             "http_answers",
             "Answers over HTTP, by status",
             self.answers.clone(),
+        );
+        registry.register(
+            "connections_in_reserve",
+            "Connections that came when there was no place for more, or for more of their address, and were \
+             taken for health checks and operators only",
+            self.in_reserve.clone(),
+        );
+        registry.register(
+            "connections_refused",
+            "Connections that were closed as they came, since there was not even such a place",
+            self.turned_away.clone(),
         );
         for (name, help, value) in now {
             registry.register(*name, *help, ConstGauge::new(*value));

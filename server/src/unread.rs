@@ -25,6 +25,11 @@ impl UnreadSum {
             max,
         })
     }
+
+    /// How many bytes count now.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Relaxed)
+    }
 }
 
 /// What one connection holds: what was read of it since the last message or request that was complete.

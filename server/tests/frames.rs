@@ -719,6 +719,12 @@ async fn when_all_places_are_taken_health_checks_and_operators_have_some_left() 
         assert!(answer.starts_with("HTTP/1.1 200"), "{request}: {answer}");
         assert!(answer.contains("connection: close"), "{request}: {answer}");
     }
+    let metrics = asks("GET /metrics").await;
+    // All hundred, and those that asked before; some of them in place of others.
+    assert!(
+        metrics.contains("lockwright_connections_in_reserve_total 106\n"),
+        "{metrics}"
+    );
     for request in [
         "POST /v1/acquire",
         "GET /v1/session",

@@ -708,6 +708,9 @@ async fn a_server_says_that_it_lives_and_that_it_serves_and_what_it_did() {
         "lockwright_request_wait_seconds_count 2",
         "lockwright_http_answers_total{status=\"409\"} 1",
         "lockwright_live_requests 1",
+        "lockwright_connections_in_reserve_total 0",
+        "lockwright_connections_refused_total 0",
+        "lockwright_unread_bytes 0",
         "# EOF",
     ] {
         assert!(

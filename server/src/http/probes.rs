@@ -107,6 +107,11 @@ pub(super) async fn metrics<E: Env>(
             "Messages that wait to be sent to sessions",
             count(usage.queued_messages),
         ),
+        (
+            "unread_bytes",
+            "Bytes of messages that have not come to their ends, beyond 16 KiB of each connection",
+            count(gate.unread().held()),
+        ),
     ];
     let text = gate.metrics().text(&now);
     Ok(([(CONTENT_TYPE, OPEN_METRICS)], text).into_response())

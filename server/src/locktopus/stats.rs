@@ -22,7 +22,7 @@ const PAGE: usize = 1_000;
 
 /// The numbers, under the names that Locktopus gives them. It also numbers the groups of a
 /// namespace; nobody does that here, and a number that says something else would be worse than none.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Stats {
     /// Requests that are queued.
@@ -88,9 +88,15 @@ async fn count<E: Env>(gate: &Gate<E>, namespace: Name) -> Result<Option<Stats>,
         page.locks.iter().for_each(|lock| tally.add(lock));
         from = page.next;
         if from.is_none() {
-            return Ok(Some(tally.total()));
+            break;
         }
     }
+    let stats = tally.total();
+    // Nobody waits for a million texts to be freed at once either.
+    while tally.forget(PAGE) {
+        tokio::task::yield_now().await;
+    }
+    Ok(Some(stats))
 }
 
 impl Tally {
@@ -116,13 +122,23 @@ impl Tally {
         }
     }
 
-    fn total(self) -> Stats {
+    fn total(&self) -> Stats {
         Stats {
             tokens_unique: self.segments.len(),
             // The whole namespace is one.
             path_count: self.paths.len() + 1,
-            ..self.stats
+            ..self.stats.clone()
         }
+    }
+
+    /// Frees so much of what was kept to count it once; whether there is more.
+    fn forget(&mut self, count: usize) -> bool {
+        let of_each = |kept: &mut BTreeSet<String>| {
+            (0..count).for_each(|_| drop(kept.pop_first()));
+            !kept.is_empty()
+        };
+        // Of both each time.
+        of_each(&mut self.segments) | of_each(&mut self.paths)
     }
 }
 
@@ -174,5 +190,7 @@ mod tests {
             }
         );
         assert_eq!(Tally::default().total().path_count, 1);
+        let forgotten = (0..5).take_while(|_| tally.forget(1)).count();
+        assert_eq!(forgotten, 3, "four paths, one at a time");
     }
 }
