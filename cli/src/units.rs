@@ -1,7 +1,7 @@
 //! Durations as people write and read them.
 
 use lockwright_client::DurationMs;
-use std::time::Duration;
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 /// Reads a duration such as `500ms`, `10s`, `2m`, `1h30m`.
 pub(crate) fn duration(text: &str) -> Result<DurationMs, String> {
@@ -47,6 +47,20 @@ pub(crate) fn duration_above_zero(text: &str) -> Result<DurationMs, String> {
     match duration(text)? {
         DurationMs::ZERO => Err(format!("`{text}` is no time at all: give more")),
         duration => Ok(duration),
+    }
+}
+
+/// Reads a whole number of a range.
+pub(crate) fn number<T>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let (least, most) = (range.start(), range.end());
+        number.ok_or_else(|| format!("expected a whole number from {least} to {most}"))
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Args {
 
     /// Measure with so many clients; several numbers are measured one after the other
     #[arg(long, value_name = "N,N..", default_values_t = [1, 16, 64], value_delimiter = ',',
-          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+          value_parser = units::number(1..=10_000_u32))]
     clients: Vec<u32>,
 
     /// Measure for so long
@@ -51,7 +51,7 @@ pub(crate) struct Args {
 
     /// Each client takes so many keys in turn
     #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = units::number(1..=u32::MAX))]
     keys: u32,
 
     /// Let all clients queue for one key

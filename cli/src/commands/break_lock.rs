@@ -5,7 +5,7 @@ use crate::{
     cli::{Format, Operator, Target, name},
     exit::{Exit, Failure},
     http::{Api, Asked, LockFacts, Owner, Patience, owner, understood},
-    output,
+    output, units,
 };
 use lockwright_client::Name;
 use serde_json::{Map, Value, json};
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     path: String,
 
     /// Only the lock with this token
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::number(0..=u64::MAX))]
     token: Option<u64>,
 
     /// Only requests of this owner, those that wait too: a name, or session: and the name of a session

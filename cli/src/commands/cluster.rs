@@ -59,7 +59,7 @@ enum What {
     /// It has to have almost all that the leader has.
     Promote {
         /// Its number
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        #[arg(value_name = "N", value_parser = units::number(1..=u64::MAX))]
         id: u64,
 
         /// Give it this long to be heard of first
@@ -72,13 +72,13 @@ enum What {
     /// others do not listen to it, since it has forgotten what it has promised.
     Remove {
         /// Its number
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        #[arg(value_name = "N", value_parser = units::number(1..=u64::MAX))]
         id: u64,
     },
     /// Let another node lead, as before the machine of the leader is switched off
     TransferLeader {
         /// Its number
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        #[arg(value_name = "N", value_parser = units::number(1..=u64::MAX))]
         id: u64,
     },
 }

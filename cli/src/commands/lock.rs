@@ -73,7 +73,7 @@ pub(crate) struct Args {
 
     /// Exit with this when the lock is not to be had, or not in time, instead of 124: 0 to 255
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = Exit::NOT_ACQUIRED.0,
-          hide_default_value = true)]
+          hide_default_value = true, value_parser = units::number(0..=u8::MAX))]
     conflict_exit_code: u8,
 
     /// Give the lock a lease, renewed three times as often; without it, it lasts as the session

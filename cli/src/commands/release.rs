@@ -4,7 +4,7 @@ use crate::{
     cli::{Format, Target, name},
     exit::{Exit, Failure},
     http::{Api, Asked, Patience},
-    output,
+    output, units,
 };
 use lockwright_client::Name;
 use serde_json::{Map, Value, json};
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     key: String,
 
     /// The token of the lock
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::number(0..=u64::MAX))]
     token: u64,
 
     /// Who holds it

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     key: String,
 
     /// The token of the lock
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::number(0..=u64::MAX))]
     token: u64,
 
     /// How long it lasts from now on

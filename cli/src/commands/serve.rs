@@ -129,28 +129,28 @@ struct Connections {
     default_abandon_timeout: DurationMs,
 
     /// Connections that may be open at once; 32 more are for health checks and operators
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = units::number(0..=usize::MAX))]
     connections_max: usize,
 
     /// How many of them one address may have [default: nine tenths]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::number(0..=usize::MAX))]
     connections_per_address_max: Option<usize>,
 
     /// Bytes of the largest message that is read
-    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    #[arg(long, value_name = "N", default_value_t = 1 << 20, value_parser = units::number(0..=usize::MAX))]
     message_bytes_max: usize,
 
     /// Bytes that the server holds of messages that have not come to their ends, of all connections together,
     /// beyond 16 KiB of each; not less than those of the largest message
-    #[arg(long, value_name = "N", default_value_t = 256 << 20)]
+    #[arg(long, value_name = "N", default_value_t = 256 << 20, value_parser = units::number(0..=usize::MAX))]
     unread_bytes_max: usize,
 
     /// Messages that may wait to be sent on one connection, at least 2
-    #[arg(long, value_name = "N", default_value_t = 4096)]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = units::number(0..=usize::MAX))]
     outgoing_max: usize,
 
     /// Entries of the log after which a snapshot is taken
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = units::number(0..=u64::MAX))]
     snapshot_entries: u64,
 }
 
@@ -159,31 +159,31 @@ struct Connections {
 #[command(next_help_heading = "Limits of locks")]
 struct EngineLimits {
     /// Claims that one request may ask for
-    #[arg(long, value_name = "N", default_value_t = Limits::default().claims_per_request)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().claims_per_request, value_parser = units::number(0..=u32::MAX))]
     claims_per_request: u32,
 
     /// Segments that a path may have
-    #[arg(long, value_name = "N", default_value_t = Limits::default().segments_per_path)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().segments_per_path, value_parser = units::number(0..=u32::MAX))]
     segments_per_path: u32,
 
     /// Bytes that a segment may have
-    #[arg(long, value_name = "N", default_value_t = Limits::default().bytes_per_segment)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().bytes_per_segment, value_parser = units::number(0..=u32::MAX))]
     bytes_per_segment: u32,
 
     /// Requests that may be queued with a claim on exactly one path
-    #[arg(long, value_name = "N", default_value_t = Limits::default().queued_requests_per_path)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().queued_requests_per_path, value_parser = units::number(0..=u32::MAX))]
     queued_requests_per_path: u32,
 
     /// Requests, held or queued, that one owner may have
-    #[arg(long, value_name = "N", default_value_t = Limits::default().locks_per_owner)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().locks_per_owner, value_parser = units::number(0..=u32::MAX))]
     locks_per_owner: u32,
 
     /// Sessions that may be open at once
-    #[arg(long, value_name = "N", default_value_t = Limits::default().sessions)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().sessions, value_parser = units::number(0..=u32::MAX))]
     sessions: u32,
 
     /// Namespaces that may be in use at once
-    #[arg(long, value_name = "N", default_value_t = Limits::default().namespaces)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().namespaces, value_parser = units::number(0..=u32::MAX))]
     namespaces: u32,
 
     /// How long the end of a request is remembered, so that asking again is recognised

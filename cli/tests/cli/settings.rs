@@ -1,6 +1,6 @@
 //! Where settings come from, and which of two that exclude each other counts.
 
-use crate::support::{Dir, Server, holder_of, lockwright, stderr};
+use crate::support::{Dir, Server, code, holder_of, lockwright, run, stderr, stdout};
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
@@ -225,4 +225,53 @@ fn a_measurement_is_of_what_the_stronger_source_says() {
     each_way(&base, &pair, REFUSED, "spawn-memory", seen);
     each_way(&base, &[server, data.clone()], REFUSED, "spawn-data", seen);
     each_way(&base, &[data, memory], REFUSED, REFUSED, seen);
+}
+
+#[test]
+fn what_is_no_number_is_said_to_be_none() {
+    let mut count = 0;
+    for command in [
+        "serve",
+        "bench",
+        "lock",
+        "release",
+        "renew",
+        "break",
+        "cluster add",
+        "cluster remove",
+    ] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let help = stdout(&run(&[&words[..], &["--help"]].concat()));
+        // `--keys <N>`, `-E, --conflict-exit-code <CODE>`.
+        let options = help.lines().filter_map(|line| line.trim().split_once("--"));
+        let numbers = options.filter_map(|(_, option)| {
+            let (name, value) = option.split_once(" <")?;
+            ["N>", "N,N..>", "CODE>"].contains(&value).then_some(name)
+        });
+        for name in numbers {
+            for value in ["x", "", "-1", "1.5", "99999999999999999999"] {
+                let given = format!("--{name}={value}");
+                let output = run(&[&words[..], &[given.as_str()]].concat());
+                let said = stderr(&output);
+                assert!(
+                    said.contains("expected a whole number from "),
+                    "{command} {given}: {said}"
+                );
+                assert!(
+                    [2, 125].contains(&code(&output)),
+                    "{command} {given}: {output:?}"
+                );
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 18, "{count} options");
+    let tokens = run(&["release", "a", "--token", "x"]);
+    assert!(stderr(&tokens).contains("expected a whole number from 0 to 18446744073709551615"));
+    let id = run(&["cluster", "remove", "x"]);
+    assert!(
+        stderr(&id).contains("expected a whole number from 1 to "),
+        "{}",
+        stderr(&id)
+    );
 }

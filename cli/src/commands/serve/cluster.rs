@@ -17,7 +17,7 @@ const HEARTBEATS: u32 = 3;
 pub(super) struct Cluster {
     /// Be node N of a cluster: 1 or more, and never the number of another node. Needs --data, a
     /// directory of its own
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = units::number(1..=u64::MAX))]
     id: Option<u64>,
 
     /// Those who form the cluster when it starts for the first time, this node among them, and the
