@@ -29,7 +29,7 @@ use futures_util::{
     stream::{SplitSink, SplitStream},
 };
 use lockwright_engine::Name;
-use lockwright_env::{Env, timeout};
+use lockwright_env::{Env, sleep, timeout};
 use lockwright_protocol::{ClientFrame, Message, Request, Seq};
 use std::{
     net::SocketAddr,
@@ -56,6 +56,9 @@ pub(crate) const PING_FRAME: usize = 6;
 
 /// Pings whose pongs may wait to be written. While there are more the connection is not read.
 const PONGS_MAX: usize = 64;
+
+/// The time between two parts of something large.
+const BETWEEN_PARTS: Duration = Duration::from_millis(1);
 
 /// Bytes of the buffers of a connection. Messages are small, and connections many.
 pub(crate) const BUFFER_BYTES: usize = 4096;
@@ -139,6 +142,12 @@ impl<E: Env> Gate<E> {
     /// What happens from now on; none when the replica has stopped.
     pub(crate) fn watch(&self) -> Option<broadcast::Receiver<Arc<Sighting>>> {
         Some(self.sightings.upgrade()?.subscribe())
+    }
+
+    /// Lets others be served between two parts of something large. To give way to tasks that are ready is not
+    /// enough: while there are any, the system is asked only now and then what has come from outside.
+    pub(crate) async fn let_others_go_first(&self) {
+        sleep(&self.env, BETWEEN_PARTS).await;
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -67,7 +67,7 @@ pub(crate) async fn stats<E: Env>(
 }
 
 /// Counts what is in a namespace; none if it is not in use.
-async fn count<E: Env>(gate: &Gate<E>, namespace: Name) -> Result<Option<Stats>, Unavailable> {
+async fn count<E: Env>(gate: &Arc<Gate<E>>, namespace: Name) -> Result<Option<Stats>, Unavailable> {
     let wanted = namespace.clone();
     let is_used = gate
         .look(move |machine, _| machine.engine().namespaces().contains(&wanted))
@@ -75,7 +75,11 @@ async fn count<E: Env>(gate: &Gate<E>, namespace: Name) -> Result<Option<Stats>,
     if !is_used {
         return Ok(None);
     }
-    let mut tally = Tally::default();
+    let mut counted = InParts {
+        tally: Tally::default(),
+        gate: gate.clone(),
+    };
+    let tally = &mut counted.tally;
     let mut from = None;
     loop {
         let namespace = namespace.clone();
@@ -90,13 +94,31 @@ async fn count<E: Env>(gate: &Gate<E>, namespace: Name) -> Result<Option<Stats>,
         if from.is_none() {
             break;
         }
+        gate.let_others_go_first().await;
     }
-    let stats = tally.total();
-    // Nobody waits for a million texts to be freed at once either.
-    while tally.forget(PAGE) {
-        tokio::task::yield_now().await;
+    Ok(Some(tally.total()))
+}
+
+/// A tally that is freed in parts, whatever becomes of it: nobody waits for a million texts to be freed at
+/// once either.
+struct InParts<E: Env> {
+    tally: Tally,
+    gate: Arc<Gate<E>>,
+}
+
+impl<E: Env> Drop for InParts<E> {
+    fn drop(&mut self) {
+        let mut tally = std::mem::take(&mut self.tally);
+        if !tally.forget(PAGE) {
+            return;
+        }
+        let gate = self.gate.clone();
+        tokio::spawn(async move {
+            while tally.forget(PAGE) {
+                gate.let_others_go_first().await;
+            }
+        });
     }
-    Ok(Some(stats))
 }
 
 impl Tally {
