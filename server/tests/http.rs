@@ -765,14 +765,7 @@ async fn next_line(stream: &mut TcpStream, buffer: &mut String) -> Option<Value>
 async fn who_watches_sees_what_happens_below_a_path_until_the_server_stops() {
     let service = Service::start(|config| config.idle_timeout = Duration::from_millis(200)).await;
     let early = service.lock("jobs/early", "alice").await;
-    let mut stream = service.send("GET", "/v1/watch?prefix=jobs", "").await;
-    let mut buffer = String::new();
-    // The head of the answer comes when watching has begun.
-    while !buffer.contains("\r\n\r\n") {
-        let mut bytes = [0; 1024];
-        let count = within(stream.read(&mut bytes)).await.unwrap();
-        buffer.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
-    }
+    let (mut stream, mut buffer) = watching(&service).await;
     // Longer than a connection may be idle.
     sleep(&TokioEnv, Duration::from_millis(600)).await;
     service.lock("other", "alice").await;
@@ -818,5 +811,48 @@ async fn who_watches_sees_what_happens_below_a_path_until_the_server_stops() {
     }
     service.handle.shutdown();
     assert_eq!(next_line(&mut stream, &mut buffer).await, None);
+    service.stop().await;
+}
+
+/// Begins to watch `jobs`.
+async fn watching(service: &Service) -> (TcpStream, String) {
+    let mut stream = service.send("GET", "/v1/watch?prefix=jobs", "").await;
+    let mut buffer = String::new();
+    // The head of the answer comes when watching has begun.
+    while !buffer.contains("\r\n\r\n") {
+        let mut bytes = [0; 1024];
+        let count = within(stream.read(&mut bytes)).await.unwrap();
+        buffer.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+    }
+    (stream, buffer)
+}
+
+#[tokio::test]
+async fn what_a_watcher_knows_outlives_the_others() {
+    let service = Service::start(|_| {}).await;
+    let early = service.lock("jobs/early", "alice").await;
+    for _ in 0..2 {
+        // All go, and the next one has to look anew.
+        let (gone, _) = watching(&service).await;
+        let (mut stream, mut buffer) = watching(&service).await;
+        drop(gone);
+        let token = service.lock("jobs/one", "bob").await;
+        service
+            .post("/v1/release", json!({"key": "jobs/one", "token": token}))
+            .await;
+        for event in ["granted", "ended"] {
+            let line = next_line(&mut stream, &mut buffer).await.unwrap();
+            assert_eq!(
+                (&line["event"], &line["claims"][0]["path"]),
+                (&json!(event), &json!("jobs/one"))
+            );
+        }
+    }
+    let (mut stream, mut buffer) = watching(&service).await;
+    service
+        .post("/v1/release", json!({"key": "jobs/early", "token": early}))
+        .await;
+    let line = next_line(&mut stream, &mut buffer).await.unwrap();
+    assert_eq!(line["claims"][0]["path"], "jobs/early", "{line}");
     service.stop().await;
 }
