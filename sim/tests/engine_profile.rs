@@ -50,13 +50,15 @@ fn story(plan: &EnginePlan) -> Vec<(&Op, Vec<Line>)> {
 #[test]
 fn many_worlds_are_clean() {
     assert!(memory::allocated().is_some(), "the leak check is on");
-    let mut leak_checks = 0;
+    let (mut leak_checks, mut relimits) = (0, 0);
     for (seed, plan) in plans() {
         leak_checks += u32::from(plan.checks.leak);
+        relimits += plan.relimits.len();
         let outcome = plan::run(&Plan::Engine(plan), RunOptions::default());
         assert_eq!(outcome.violation, None, "seed {seed}");
     }
     assert!(leak_checks > 0, "some of these worlds look for leaks");
+    assert!(relimits > 0, "in some of these worlds the limits change");
 }
 
 #[test]
@@ -287,6 +289,33 @@ fn what_a_session_is_done_with_shrinks_to_one_id() {
     let last = smallest.ops.last().map(|op| &op.action);
     assert!(
         matches!(last, Some(Action::Done { ids, .. }) if ids.len() == 1),
+        "{text}"
+    );
+}
+
+/// As if this broke a rule: the limits change twice after a request was released.
+fn limits_change_after_a_release(plan: &Plan) -> bool {
+    let Plan::Engine(plan) = plan else {
+        return false;
+    };
+    let releases = |op: &Op| matches!(op.action, Action::Release { .. });
+    let after = |place: usize| usize::try_from(plan.relimits[place].after).unwrap();
+    let is_after = |place: usize| plan.ops.iter().take(after(place)).any(releases);
+    plan.relimits.len() > 1
+        && after(plan.relimits.len() - 1) <= plan.ops.len()
+        && (0..2).all(is_after)
+}
+
+#[test]
+fn changes_of_the_limits_shrink_with_the_commands_before_them() {
+    let (_, plan) = plans()
+        .find(|(_, plan)| limits_change_after_a_release(&Plan::Engine(plan.clone())))
+        .expect("one of the seeds has it");
+    let smallest = shrink(Plan::Engine(plan), limits_change_after_a_release);
+    let text = serde_json::to_string(&smallest).unwrap();
+    assert_eq!(smallest.size().commands, 1, "{text}");
+    assert!(
+        text.contains(r#""relimits":[{"after":1},{"after":1}]"#),
         "{text}"
     );
 }

@@ -26,7 +26,14 @@ fn of_engine(plan: &EnginePlan) -> Vec<String> {
         let checks = serde_json::to_string(&plan.checks).unwrap_or_default();
         lines.push(format!("checked besides: {checks}"));
     }
-    lines.extend(plan.ops.iter().map(of_op));
+    for (done, op) in (1..).zip(&plan.ops) {
+        lines.push(of_op(op));
+        let after = plan.relimits.iter().filter(|relimit| relimit.after == done);
+        lines.extend(after.map(|relimit| {
+            let limits = serde_json::to_string(&relimit.limits).unwrap_or_default();
+            format!("{:>8} ms  limits from here on: {limits}", op.at)
+        }));
+    }
     lines
 }
 
@@ -103,6 +110,21 @@ fn with(token: Option<u64>) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn limits_that_change_are_told_where_they_do() {
+        let plan: EnginePlan = serde_json::from_value(json!({
+            "ops": [{"at": 5, "op": "tick"}, {"at": 7, "op": "tick"}],
+            "relimits": [{"after": 1, "limits": {"retention": 3}}],
+        }))
+        .unwrap();
+        let told = [
+            "       5 ms  time passes",
+            r#"       5 ms  limits from here on: {"retention":3}"#,
+            "       7 ms  time passes",
+        ];
+        assert_eq!(of_plan(&Plan::Engine(plan)), told);
+    }
 
     #[test]
     fn ops_are_told_in_words() {

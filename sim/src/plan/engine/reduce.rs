@@ -39,14 +39,22 @@ impl EnginePlan {
             .filter(move |plan| plan.weight() < weight)
     }
 
-    /// The plan with only the ops that `keep` keeps.
+    /// The plan with only the ops that `keep` keeps. The limits change between the same ones.
     fn keeping(&self, mut keep: impl FnMut(usize, &Op) -> bool) -> EnginePlan {
         let ops = self.ops.iter().enumerate();
         let ops = ops.filter(|(index, op)| keep(*index, op));
-        EnginePlan {
-            ops: ops.map(|(_, op)| op.clone()).collect(),
+        let (places, ops): (Vec<usize>, Vec<Op>) =
+            ops.map(|(index, op)| (index, op.clone())).unzip();
+        let mut plan = EnginePlan {
+            ops,
             ..self.settings()
+        };
+        for relimit in &mut plan.relimits {
+            let before = usize::try_from(relimit.after).unwrap_or(usize::MAX);
+            let kept = places.partition_point(|place| *place < before);
+            relimit.after = u32::try_from(kept).unwrap_or(u32::MAX).max(1);
         }
+        plan
     }
 
     /// The plan with every op changed by `edit`.
