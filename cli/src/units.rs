@@ -1,4 +1,4 @@
-//! Durations as people write and read them.
+//! Durations and numbers as people write and read them.
 
 use lockwright_client::DurationMs;
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};

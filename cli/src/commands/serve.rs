@@ -129,15 +129,15 @@ struct Connections {
     default_abandon_timeout: DurationMs,
 
     /// Connections that may be open at once; 32 more are for health checks and operators
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = units::number(0..=usize::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = units::number(1..=usize::MAX))]
     connections_max: usize,
 
     /// How many of them one address may have [default: nine tenths]
-    #[arg(long, value_name = "N", value_parser = units::number(0..=usize::MAX))]
+    #[arg(long, value_name = "N", value_parser = units::number(1..=usize::MAX))]
     connections_per_address_max: Option<usize>,
 
     /// Bytes of the largest message that is read
-    #[arg(long, value_name = "N", default_value_t = 1 << 20, value_parser = units::number(0..=usize::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 1 << 20, value_parser = units::number(1..=usize::MAX))]
     message_bytes_max: usize,
 
     /// Bytes that the server holds of messages that have not come to their ends, of all connections together,
@@ -146,7 +146,7 @@ struct Connections {
     unread_bytes_max: usize,
 
     /// Messages that may wait to be sent on one connection, at least 2
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = units::number(0..=usize::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = units::number(2..=usize::MAX))]
     outgoing_max: usize,
 
     /// Entries of the log after which a snapshot is taken

@@ -262,7 +262,7 @@ mod tests {
                 "has 1, 2, 3",
             ),
             (&["--id", "1"], "--peer-listen"),
-            (&["--id", "0"], "1.."),
+            (&["--id", "0"], "expected a whole number from 1 to "),
             (
                 &["--id", "1", "--peers", "1=a:1/a:2,1=b:1/b:2"],
                 "node 1 twice",
