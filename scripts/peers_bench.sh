@@ -4,6 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-cargo build --release --locked -q -p lockwright --bin lockwright --example peers_bench
-built="${CARGO_TARGET_DIR:-target}/release"
+# As it ships.
+cargo build --profile dist --locked -q -p lockwright --bin lockwright --example peers_bench
+built="${CARGO_TARGET_DIR:-target}/dist"
 exec "$built/examples/peers_bench" "$built/lockwright" "$@"

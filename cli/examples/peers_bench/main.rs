@@ -102,8 +102,11 @@ fn run(options: &Options) -> Result<(), Error> {
                 .clients
                 .iter()
                 .map(|clients| match kind.is_own() {
-                    true => bench(options, &server, *clients),
-                    false => runtime.block_on(measure(*kind, &server, *clients, options.span)),
+                    true => bench(options, &server.addresses(*kind), *clients),
+                    false => {
+                        let addresses = server.addresses(*kind);
+                        runtime.block_on(measure(*kind, &addresses, *clients, options.span))
+                    }
                 })
                 .collect();
             let rates = rates?;
@@ -134,9 +137,9 @@ fn show(options: &Options, row: &str, kind: Kind, rates: &[f64], own: Option<&[f
 }
 
 /// What `lockwright bench` says.
-fn bench(options: &Options, server: &Server, clients: usize) -> Result<f64, Error> {
+fn bench(options: &Options, addresses: &[String], clients: usize) -> Result<f64, Error> {
     let output = Command::new(&options.program)
-        .args(["bench", "--json", "--server", &server.address()])
+        .args(["bench", "--json", "--server", &addresses.join(",")])
         .args(["--clients", &clients.to_string()])
         .args(["--for", &format!("{}s", options.span.as_secs())])
         .stderr(Stdio::inherit())
@@ -149,15 +152,18 @@ fn bench(options: &Options, server: &Server, clients: usize) -> Result<f64, Erro
 /// Pairs a second of so many clients.
 async fn measure(
     kind: Kind,
-    server: &Server,
+    addresses: &[String],
     clients: usize,
     span: Duration,
 ) -> Result<f64, Error> {
+    let mut peers = Vec::new();
+    for (client, address) in addresses.iter().cycle().take(clients).enumerate() {
+        peers.push(peers::connect(kind, address, client).await?);
+    }
     let begin = Instant::now() + Duration::from_millis(500);
     let end = begin + span;
     let mut running = JoinSet::new();
-    for client in 0..clients {
-        let mut peer = peers::connect(kind, &server.address(), client).await?;
+    for mut peer in peers {
         running.spawn(async move {
             let mut pairs = 0_u32;
             loop {

@@ -1,10 +1,15 @@
 //! The smallest clients of other servers that do a pair.
 
 use crate::{Error, servers::Kind};
+use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
+
+/// An answer takes no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What unlocks in Redis: only the lock of the caller.
 const UNLOCK: &str =
@@ -41,7 +46,12 @@ impl Wire {
         self.stream.write_all(bytes).await?;
         self.read.clear();
         while !is_all(&self.read) {
-            if self.stream.read_buf(&mut self.read).await? == 0 {
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read));
+            let read = read.await.map_err(|_| {
+                let said = String::from_utf8_lossy(&self.read).into_owned();
+                format!("the rest of an answer does not come, after {said:?}")
+            })?;
+            if read? == 0 {
                 let said = String::from_utf8_lossy(&self.read).into_owned();
                 return Err(format!("the server hung up after {said:?}").into());
             }
@@ -72,9 +82,9 @@ pub(crate) async fn connect(kind: Kind, address: &str, client: usize) -> Result<
             Ok(Peer::Postgres(wire, pair))
         }
         Kind::Etcd | Kind::EtcdCluster => {
-            let lease = 1 + u64::try_from(client)?;
-            let grant = http("/v3/lease/grant", &format!(r#"{{"TTL":600,"ID":{lease}}}"#));
-            wire.ask(&grant, is_whole_http).await?;
+            let grant = http("/v3/lease/grant", r#"{"TTL":600}"#);
+            let granted = wire.ask(&grant, is_whole_http).await?;
+            let lease = lease_in(granted).ok_or("etcd grants no lease")?;
             let name = base64(format!("bench/{client}").as_bytes());
             // What a lock is known by: its name and its lease.
             let key = base64(format!("bench/{client}/{lease:x}").as_bytes());
@@ -153,6 +163,13 @@ fn with_length(body: &[u8]) -> Vec<u8> {
 /// Whether the server is ready for the next query.
 fn is_ready(read: &[u8]) -> bool {
     read.ends_with(&[b'Z', 0, 0, 0, 5, b'I'])
+}
+
+/// The id in the answer to a grant of a lease.
+fn lease_in(answer: &[u8]) -> Option<i64> {
+    let body = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let granted: serde_json::Value = serde_json::from_slice(&answer[body..]).ok()?;
+    granted["ID"].as_str()?.parse().ok()
 }
 
 fn http(target: &str, body: &str) -> Vec<u8> {

@@ -83,7 +83,8 @@ impl Server {
         let mut server = Server {
             children: Vec::new(),
             ports: free_ports(6)?,
-            data: std::env::temp_dir().join(format!("lockwright-peers-{}", std::process::id())),
+            // Not where files are in memory.
+            data: Path::new("/var/tmp").join(format!("lockwright-peers-{}", std::process::id())),
         };
         std::fs::create_dir_all(&server.data)?;
         match kind {
@@ -112,9 +113,23 @@ impl Server {
         Ok(server)
     }
 
-    /// Where clients connect; of a cluster of Lockwright all nodes.
+    /// Where clients connect; of a cluster to the first node.
     pub(crate) fn address(&self) -> String {
         address(self.ports[0])
+    }
+
+    /// Where clients connect, who are spread over all nodes.
+    pub(crate) fn addresses(&self, kind: Kind) -> Vec<String> {
+        let nodes = match kind {
+            Kind::LockwrightCluster | Kind::EtcdCluster => 3,
+            _ => 1,
+        };
+        self.ports
+            .iter()
+            .take(nodes)
+            .copied()
+            .map(address)
+            .collect()
     }
 
     fn folder(&self, name: &str) -> String {
@@ -286,9 +301,8 @@ fn free_ports(count: usize) -> Result<Vec<u16>, Error> {
     let listeners: Result<Vec<TcpListener>, _> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect();
-    let ports = listeners?
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect();
+    let ports = listeners?.into_iter();
     ports
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect()
 }

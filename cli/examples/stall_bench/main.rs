@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One session holds many locks (`session`). While the server answers, saves, or ends them, a prober
-//! takes and releases a lock of its own on another connection, a thousand times a second, and notes how
+//! takes and releases a lock of its own on another connection, a millisecond after the last time, and notes how
 //! long each pair took (`prober`). What is printed is the worst of those pairs, beside how long the large
 //! thing itself took.
 
@@ -26,8 +26,11 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const USAGE: &str = "usage: stall_bench PROGRAM [--locks N] [--storage memory|disk|cluster]... [--only PART] [--json]";
 
-/// For how long the server is watched while it has nothing large to do, and after each large thing.
+/// For how long the server is watched while it has nothing large to do.
 const A_WHILE: Duration = Duration::from_secs(2);
+
+/// For how long it is watched after each large thing.
+const AFTERWARDS: Duration = Duration::from_millis(300);
 
 struct Options {
     program: String,
@@ -127,12 +130,12 @@ impl Bench<'_> {
             .await?;
         self.measure("resuming the session", session.resume(address))
             .await?;
-        // A snapshot comes after 10,000 entries; this is enough for four, also where many requests
-        // are one entry.
+        // A snapshot comes after 10,000 entries: a slow disk may need longer for one.
         self.measure("snapshots, under load", session::load(address, A_WHILE * 4))
             .await?;
         // Its connection was idle for too long.
         session.resume(address).await?;
+        tokio::time::sleep(AFTERWARDS).await;
         self.measure("closing the session", session.close()).await
     }
 
@@ -146,7 +149,7 @@ impl Bench<'_> {
         let start = Instant::now();
         doing.await?;
         let took = start.elapsed();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(AFTERWARDS).await;
         let seen = self.prober.take()?;
         let is_shown = self.options.only.as_ref();
         if is_shown.is_none_or(|only| what.contains(only.as_str())) {

@@ -50,14 +50,17 @@ impl Prober {
         Ok(prober)
     }
 
-    /// What it saw since the last time, and what it waits for now.
+    /// What it saw since the last time, and what it waits for now. Of a pair that is under way only what comes
+    /// from now on counts the next time.
     pub(crate) fn take(&self) -> Result<Seen, Error> {
+        let now = Instant::now();
         let mut state = lock(&self.state);
         if let Some(error) = &state.error {
             return Err(format!("the prober failed: {error}").into());
         }
         let mut took = std::mem::take(&mut state.took);
-        took.extend(state.since.map(|since| since.elapsed()));
+        took.extend(state.since.map(|since| now - since));
+        state.since = state.since.map(|_| now);
         drop(state);
         took.sort_unstable();
         Ok(Seen {
@@ -80,8 +83,8 @@ async fn probe(address: &str, state: &Mutex<State>) -> Result<std::convert::Infa
         session.pair("prober", number).await?;
         {
             let mut state = lock(state);
-            state.since = None;
-            state.took.push(start.elapsed());
+            let since = state.since.take().unwrap_or(start);
+            state.took.push(since.elapsed());
         }
         tokio::time::sleep(PAUSE).await;
     }

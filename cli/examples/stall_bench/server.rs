@@ -4,7 +4,7 @@ use crate::Error;
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -54,7 +54,8 @@ impl Servers {
         let mut servers = Servers {
             children: Vec::new(),
             address: String::new(),
-            data: std::env::temp_dir().join(name),
+            // Not where files are in memory.
+            data: Path::new("/var/tmp").join(name),
         };
         match storage {
             Storage::Memory => servers.serve(program, &["--memory".to_owned()])?,
@@ -153,11 +154,10 @@ fn free_ports(count: usize) -> Result<Vec<u16>, Error> {
     let listeners: Result<Vec<TcpListener>, _> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect();
-    let ports = listeners?
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect();
+    let ports = listeners?.into_iter();
     ports
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect()
 }
 
 /// Whether a node says that it leads itself.
