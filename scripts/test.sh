@@ -3,7 +3,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-step() { printf '\n== %s\n' "$*"; }
+begun=$(date +%s)
+step() { printf '\n== [%d s] %s\n' "$(($(date +%s) - begun))" "$*"; }
 
 step "dependencies between the crates"
 sh scripts/check_dependencies.sh
