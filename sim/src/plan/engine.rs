@@ -128,6 +128,13 @@ impl EngineChecks {
 }
 
 impl EnginePlan {
+    /// The limits that the engine goes on with after so many commands, one after the other.
+    pub fn limits_after(&self, commands: u32) -> impl Iterator<Item = &LimitOverrides> {
+        let due = self.relimits.iter();
+        let due = due.filter(move |relimit| relimit.after == commands);
+        due.map(|relimit| &relimit.limits)
+    }
+
     /// How large it is.
     #[must_use]
     pub fn size(&self) -> PlanSize {

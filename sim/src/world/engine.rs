@@ -85,9 +85,8 @@ impl World {
     fn play(&mut self, plan: &EnginePlan) -> Result<(), Violation> {
         for (done, op) in (1..).zip(&plan.ops) {
             self.step(op)?;
-            let relimits = plan.relimits.iter();
-            for relimit in relimits.filter(|relimit| relimit.after == done) {
-                self.relimit(&relimit.limits.to_limits())?;
+            for limits in plan.limits_after(done) {
+                self.relimit(&limits.to_limits())?;
             }
         }
         self.drain()?;

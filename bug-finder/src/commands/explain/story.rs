@@ -28,9 +28,8 @@ fn of_engine(plan: &EnginePlan) -> Vec<String> {
     }
     for (done, op) in (1..).zip(&plan.ops) {
         lines.push(of_op(op));
-        let after = plan.relimits.iter().filter(|relimit| relimit.after == done);
-        lines.extend(after.map(|relimit| {
-            let limits = serde_json::to_string(&relimit.limits).unwrap_or_default();
+        lines.extend(plan.limits_after(done).map(|limits| {
+            let limits = serde_json::to_string(limits).unwrap_or_default();
             format!("{:>8} ms  limits from here on: {limits}", op.at)
         }));
     }

@@ -190,11 +190,6 @@ impl EnginePlan {
         for earlier in earlier.into_iter().filter(|earlier| *earlier < after) {
             plans.push(edited(&|one| one.after = earlier.max(1)));
         }
-        // What was dropped may all have been before it.
-        let ops = u32::try_from(self.ops.len()).unwrap_or(u32::MAX);
-        if after > ops {
-            plans.push(edited(&|one| one.after = ops.max(1)));
-        }
         plans
     }
 
