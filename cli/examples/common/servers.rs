@@ -1,11 +1,10 @@
 //! The servers that are measured.
 
-use crate::Error;
+use crate::{Error, process::Process};
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -38,119 +37,105 @@ impl Storage {
     }
 }
 
-/// Processes that end, and data that goes, when this is dropped.
-pub(crate) struct Servers {
-    children: Vec<Child>,
-    address: String,
-    data: PathBuf,
-}
-
 /// How long three nodes may take to agree on a leader.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Servers that end, and data that goes, when this is dropped.
+pub(crate) struct Servers {
+    _processes: Vec<Process>,
+    /// Where to ask; of a cluster all nodes, the leader first.
+    pub(crate) addresses: Vec<String>,
+    // After the processes, whose it is.
+    _data: Folder,
+}
+
 impl Servers {
     pub(crate) fn start(program: &str, storage: Storage) -> Result<Servers, Error> {
-        let name = format!("lockwright-stall-bench-{}", std::process::id());
-        let mut servers = Servers {
-            children: Vec::new(),
-            address: String::new(),
-            // Not where files are in memory.
-            data: Path::new("/var/tmp").join(name),
+        let data = Folder::new()?;
+        let alone = |options: &[&str]| {
+            let listen = ["--listen", "127.0.0.1:0"];
+            Process::serve(program, &[&listen, options].concat())
         };
-        match storage {
-            Storage::Memory => servers.serve(program, &["--memory".to_owned()])?,
-            Storage::Disk => {
-                let data = servers.data.join("data");
-                servers.serve(program, &["--data".to_owned(), data.display().to_string()])?;
-            }
-            Storage::Cluster => servers.form(program)?,
+        let processes = match storage {
+            Storage::Memory => vec![alone(&["--memory"])?],
+            Storage::Disk => vec![alone(&["--data", &data.path("data")])?],
+            Storage::Cluster => form(program, &data)?,
+        };
+        let addresses = processes.iter().map(|process| process.address.clone());
+        let mut addresses: Vec<String> = addresses.collect();
+        if storage == Storage::Cluster {
+            let leader = leader_among(&addresses)?;
+            addresses.swap(0, leader);
         }
-        Ok(servers)
-    }
-
-    /// Where to ask; of a cluster the leader.
-    pub(crate) fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Starts one that takes a port that is free.
-    fn serve(&mut self, program: &str, options: &[String]) -> Result<(), Error> {
-        let listen = ["--listen".to_owned(), "127.0.0.1:0".to_owned()];
-        self.address = self.spawn(program, &[&listen, options].concat())?;
-        Ok(())
-    }
-
-    /// Starts three nodes, and waits until one leads.
-    fn form(&mut self, program: &str) -> Result<(), Error> {
-        let ports: Vec<u16> = free_ports(6)?;
-        let address = |port: u16| format!("127.0.0.1:{port}");
-        let (peers, clients) = ports.split_at(3);
-        let members: Vec<String> = (0..3)
-            .map(|index| {
-                let (peer, client) = (address(peers[index]), address(clients[index]));
-                format!("{}={peer}/{client}", index + 1)
-            })
-            .collect();
-        for id in 1..=3 {
-            let data = self.data.join(format!("node{id}"));
-            let options = [
-                "--id".to_owned(),
-                id.to_string(),
-                "--data".to_owned(),
-                data.display().to_string(),
-                "--peers".to_owned(),
-                members.join(","),
-            ];
-            self.spawn(program, &options)?;
-        }
-        let until = Instant::now() + PATIENCE;
-        while Instant::now() < until {
-            let leads = |port: &&u16| answers_ready_and_leads(&address(**port));
-            if let Some(leader) = clients.iter().find(leads) {
-                self.address = address(*leader);
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Err("no node leads".into())
-    }
-
-    /// Gives the address at which it listens.
-    fn spawn(&mut self, program: &str, options: &[String]) -> Result<String, Error> {
-        let mut child = Command::new(program)
-            .args(["serve", "--log-level", "warn"])
-            .args(options)
-            .env_remove("LOCKWRIGHT_CONFIG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        let read = BufReader::new(child.stdout.take().expect("it is a pipe")).read_line(&mut line);
-        self.children.push(child);
-        read?;
-        let address = line.trim().strip_prefix("listening on ");
-        let address = address.ok_or("a server does not start; it says why above")?;
-        Ok(address
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned())
+        Ok(Servers {
+            _processes: processes,
+            addresses,
+            _data: data,
+        })
     }
 }
 
-impl Drop for Servers {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            // It fails when it has ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
+/// Starts three nodes.
+fn form(program: &str, data: &Folder) -> Result<Vec<Process>, Error> {
+    let ports = free_ports(6)?;
+    let (peers, clients) = ports.split_at(3);
+    let members: Vec<String> = (0..3)
+        .map(|index| {
+            let (peer, client) = (address(peers[index]), address(clients[index]));
+            format!("{}={peer}/{client}", index + 1)
+        })
+        .collect();
+    let node = |id: u32| {
+        let (id, members) = (id.to_string(), members.join(","));
+        let data = data.path(&format!("node{id}"));
+        let options = ["--id", &id, "--data", &data, "--peers", &members];
+        Ok(Process::serve(program, &options)?)
+    };
+    (1..=3).map(node).collect()
+}
+
+/// Waits until one of the nodes leads; gives its place.
+fn leader_among(addresses: &[String]) -> Result<usize, Error> {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        if let Some(leader) = addresses.iter().position(|address| leads(address)) {
+            return Ok(leader);
         }
-        let _ = std::fs::remove_dir_all(&self.data);
+        std::thread::sleep(Duration::from_millis(50));
     }
+    Err("no node leads".into())
+}
+
+/// A folder of this process, not where files are in memory; gone when this is dropped.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Result<Folder, Error> {
+        let name = format!("lockwright-bench-{}", std::process::id());
+        let path = Path::new("/var/tmp").join(name);
+        std::fs::create_dir_all(&path)?;
+        Ok(Folder(path))
+    }
+
+    /// Of something in it.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Of this machine.
+pub(crate) fn address(port: u16) -> String {
+    format!("127.0.0.1:{port}")
 }
 
 /// Ports that nobody uses now.
-fn free_ports(count: usize) -> Result<Vec<u16>, Error> {
+pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>, Error> {
     let listeners: Result<Vec<TcpListener>, _> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect();
@@ -161,7 +146,7 @@ fn free_ports(count: usize) -> Result<Vec<u16>, Error> {
 }
 
 /// Whether a node says that it leads itself.
-fn answers_ready_and_leads(address: &str) -> bool {
+fn leads(address: &str) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(address)?;
         write!(

@@ -13,6 +13,9 @@
 //! With `--lose-rounds` each start finds the data of the start before, as if nothing had reached
 //! the disk since: then it has to fail.
 
+#[path = "../common/process.rs"]
+mod process;
+
 mod client;
 mod ledger;
 mod random;
@@ -20,7 +23,7 @@ mod server;
 
 use ledger::Ledger;
 use random::Random;
-use server::{Data, Server};
+use server::Data;
 use std::{
     cell::RefCell,
     process::ExitCode,
@@ -120,7 +123,7 @@ async fn rounds(options: &Options, data: &Data, ledger: &Rc<RefCell<Ledger>>) ->
         tokio::task::spawn_local(client.run(told.clone()));
     }
     for round in 0..=options.rounds {
-        let server = Server::start(&options.program, data)?;
+        let server = server::start(&options.program, data)?;
         ledger.borrow_mut().back = 0;
         tell.send_replace(client::Phase {
             round: round + 1,
@@ -139,7 +142,7 @@ async fn rounds(options: &Options, data: &Data, ledger: &Rc<RefCell<Ledger>>) ->
             sleep(Duration::from_millis(2)).await;
         }
         sleep(Duration::from_millis(random.within(LIFE_MS))).await;
-        server.kill()?;
+        server::kill(server)?;
         if options.lose_rounds {
             data.lose_round()?;
         }

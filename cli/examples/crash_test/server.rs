@@ -1,59 +1,28 @@
 //! The server that is killed, and its data.
 
+use crate::process::Process;
 use std::{
-    fs,
-    io::{self, BufRead, BufReader},
+    ffi::OsStr,
+    fs, io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
 };
 
-/// A server in a process of its own.
-pub(crate) struct Server {
-    child: Child,
-    pub(crate) address: String,
+/// Starts a server on the data. What keeps it from starting is a violation of its own.
+pub(crate) fn start(program: &str, data: &Data) -> io::Result<Process> {
+    let live = data.live();
+    // So that a snapshot is taken, and the log cut off, within a round.
+    let often = ["--snapshot-entries", "500"].map(OsStr::new);
+    let listen = ["--listen", "127.0.0.1:0", "--data"].map(OsStr::new);
+    Process::serve(
+        program,
+        &[&listen[..], &[live.as_os_str()], &often].concat(),
+    )
 }
 
-impl Server {
-    /// Starts it on the data. What keeps it from starting is a violation of its own.
-    pub(crate) fn start(program: &str, data: &Data) -> io::Result<Server> {
-        let mut child = Command::new(program)
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--log-level",
-                "warn",
-                "--data",
-            ])
-            .arg(data.live())
-            // So that a snapshot is taken, and the log cut off, within a round.
-            .args(["--snapshot-entries", "500"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is a pipe")).read_line(&mut line)?;
-        let address = line.trim().strip_prefix("listening on ");
-        let Some(address) = address.map(str::to_owned) else {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(io::Error::other("the server does not start on its data"));
-        };
-        Ok(Server { child, address })
-    }
-
-    /// Ends it at once.
-    pub(crate) fn kill(mut self) -> io::Result<()> {
-        self.child.kill()?;
-        self.child.wait().map(|_| ())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Ends it at once.
+pub(crate) fn kill(mut server: Process) -> io::Result<()> {
+    server.child.kill()?;
+    server.child.wait().map(|_| ())
 }
 
 /// The directory of the data, and a copy of what was in it at the start before.

@@ -5,16 +5,22 @@
 //! sh scripts/peers_bench.sh --clients 1,64 --for 10s --only memory --json
 //! ```
 //!
-//! Each server is started for the occasion (`servers`), alone, and each client takes a lock on a key of its
+//! Each server is started for the occasion (`servers`, `others`), alone, and each client takes a lock on a key of its
 //! own and gives it back, again and again, on a connection of its own. Lockwright is measured by
 //! `lockwright bench`; Redis with `SET NX PX` and the script that its documentation gives for unlocking;
 //! PostgreSQL with its advisory locks; etcd through its HTTP gateway, since there is no smaller client
 //! (`peers`). What is not installed is left out, and said so. Ratios of one run are what counts.
 
-mod peers;
+#[path = "../common/process.rs"]
+mod process;
+#[path = "../common/servers.rs"]
 mod servers;
 
-use servers::{Kind, Server};
+mod others;
+mod peers;
+
+use others::{Kind, Server};
+use servers::{Servers, Storage};
 use std::{
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
@@ -29,7 +35,7 @@ struct Options {
     program: String,
     clients: Vec<usize>,
     span: Duration,
-    only: Option<String>,
+    only: Option<Storage>,
     json: bool,
 }
 
@@ -63,7 +69,10 @@ fn options() -> Result<Options, Error> {
                 let text = args.next().ok_or(USAGE)?;
                 options.span = Duration::from_secs(text.trim_end_matches('s').parse()?);
             }
-            "--only" => options.only = Some(args.next().ok_or(USAGE)?),
+            "--only" => {
+                let storage = args.next().ok_or(USAGE)?;
+                options.only = Some(Storage::named(&storage).ok_or(USAGE)?);
+            }
             "--json" => options.json = true,
             _ => return Err(USAGE.into()),
         }
@@ -71,54 +80,55 @@ fn options() -> Result<Options, Error> {
     Ok(options)
 }
 
-/// What is compared with what.
-const ROWS: [(&str, &[Kind]); 3] = [
-    ("memory", &[Kind::Lockwright, Kind::Redis, Kind::Postgres]),
-    (
-        "disk",
-        &[Kind::LockwrightDisk, Kind::RedisAlways, Kind::Etcd],
-    ),
-    ("cluster", &[Kind::LockwrightCluster, Kind::EtcdCluster]),
+/// What Lockwright is compared with, as it keeps its locks.
+const ROWS: [(Storage, &[Kind]); 3] = [
+    (Storage::Memory, &[Kind::Redis, Kind::Postgres]),
+    (Storage::Disk, &[Kind::RedisAlways, Kind::Etcd]),
+    (Storage::Cluster, &[Kind::EtcdCluster]),
 ];
 
 fn run(options: &Options) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let is_wanted =
-        |row: &&(&str, &[Kind])| options.only.as_deref().is_none_or(|only| only == row.0);
-    for (row, kinds) in ROWS.iter().filter(is_wanted) {
-        let mut own: Option<Vec<f64>> = None;
+    let is_wanted = |storage: Storage| options.only.is_none_or(|only| only == storage);
+    for (storage, kinds) in ROWS.iter().filter(|(storage, _)| is_wanted(*storage)) {
+        let row = storage.name();
+        let own = own_rates(options, *storage)?;
+        show(options, row, "Lockwright", &own, None);
         for kind in *kinds {
+            let name = kind.name();
             if let Some(missing) = kind.missing() {
-                eprintln!(
-                    "left out: {}, since there is no {missing} here",
-                    kind.name()
-                );
+                eprintln!("left out: {name}, since there is no {missing} here");
                 continue;
             }
-            let server = Server::start(&options.program, *kind)?;
-            let rates: Result<Vec<f64>, Error> = options
-                .clients
-                .iter()
-                .map(|clients| match kind.is_own() {
-                    true => bench(options, &server.addresses(*kind), *clients),
-                    false => {
-                        let addresses = server.addresses(*kind);
-                        runtime.block_on(measure(*kind, &addresses, *clients, options.span))
-                    }
-                })
-                .collect();
-            let rates = rates?;
-            show(options, row, *kind, &rates, own.as_deref());
-            own.get_or_insert(rates);
+            let rates = rates_of(options, *kind)?;
+            show(options, row, name, &rates, Some(&own));
         }
     }
     Ok(())
 }
 
-fn show(options: &Options, row: &str, kind: Kind, rates: &[f64], own: Option<&[f64]>) {
-    let name = kind.name();
+/// Pairs a second of Lockwright, for each number of clients.
+fn own_rates(options: &Options, storage: Storage) -> Result<Vec<f64>, Error> {
+    let servers = Servers::start(&options.program, storage)?;
+    let clients = options.clients.iter();
+    clients
+        .map(|clients| bench(options, &servers.addresses, *clients))
+        .collect()
+}
+
+/// Pairs a second of another server, for each number of clients.
+fn rates_of(options: &Options, kind: Kind) -> Result<Vec<f64>, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let server = Server::start(kind)?;
+    let addresses = server.addresses(kind);
+    let clients = options.clients.iter();
+    clients
+        .map(|clients| runtime.block_on(measure(kind, &addresses, *clients, options.span)))
+        .collect()
+}
+
+fn show(options: &Options, row: &str, name: &str, rates: &[f64], own: Option<&[f64]>) {
     for (index, (clients, rate)) in options.clients.iter().zip(rates).enumerate() {
         let times = own.map(|own| own[index] / rate);
         if options.json {

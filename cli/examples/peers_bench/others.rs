@@ -1,9 +1,12 @@
-//! Servers for the occasion.
+//! Servers of others, for the occasion.
 
-use crate::Error;
+use crate::{
+    Error,
+    servers::{Folder, address, free_ports},
+};
 use std::{
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    net::TcpStream,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -11,9 +14,6 @@ use std::{
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Lockwright,
-    LockwrightDisk,
-    LockwrightCluster,
     Redis,
     RedisAlways,
     Postgres,
@@ -24,9 +24,6 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Kind::Lockwright => "Lockwright --memory",
-            Kind::LockwrightDisk => "Lockwright --data",
-            Kind::LockwrightCluster => "Lockwright, three nodes",
             Kind::Redis => "Redis, nothing on disk",
             Kind::RedisAlways => "Redis, appendfsync always",
             Kind::Postgres => "PostgreSQL, advisory locks",
@@ -35,17 +32,9 @@ impl Kind {
         }
     }
 
-    pub(crate) fn is_own(self) -> bool {
-        matches!(
-            self,
-            Kind::Lockwright | Kind::LockwrightDisk | Kind::LockwrightCluster
-        )
-    }
-
     /// The program that it needs and that is not here.
     pub(crate) fn missing(self) -> Option<&'static str> {
         let needed: &[&str] = match self {
-            Kind::Lockwright | Kind::LockwrightDisk | Kind::LockwrightCluster => &[],
             Kind::Redis | Kind::RedisAlways => &["redis-server"],
             // It does not run as root.
             Kind::Postgres if is_root() => &["initdb", "postgres", "runuser"],
@@ -75,25 +64,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     children: Vec<Child>,
     ports: Vec<u16>,
-    data: PathBuf,
+    data: Folder,
 }
 
 impl Server {
-    pub(crate) fn start(program: &str, kind: Kind) -> Result<Server, Error> {
+    pub(crate) fn start(kind: Kind) -> Result<Server, Error> {
         let mut server = Server {
             children: Vec::new(),
             ports: free_ports(6)?,
-            // Not where files are in memory.
-            data: Path::new("/var/tmp").join(format!("lockwright-peers-{}", std::process::id())),
+            data: Folder::new()?,
         };
-        std::fs::create_dir_all(&server.data)?;
         match kind {
-            Kind::Lockwright => server.lockwright(program, &["--memory".to_owned()])?,
-            Kind::LockwrightDisk => {
-                let data = server.folder("data");
-                server.lockwright(program, &["--data".to_owned(), data])?;
-            }
-            Kind::LockwrightCluster => server.lockwright_cluster(program)?,
             Kind::Redis => server.redis(&["--save", "", "--appendonly", "no"])?,
             Kind::RedisAlways => {
                 server.redis(&[
@@ -113,27 +94,11 @@ impl Server {
         Ok(server)
     }
 
-    /// Where clients connect; of a cluster to the first node.
-    pub(crate) fn address(&self) -> String {
-        address(self.ports[0])
-    }
-
     /// Where clients connect, who are spread over all nodes.
     pub(crate) fn addresses(&self, kind: Kind) -> Vec<String> {
-        let nodes = match kind {
-            Kind::LockwrightCluster | Kind::EtcdCluster => 3,
-            _ => 1,
-        };
-        self.ports
-            .iter()
-            .take(nodes)
-            .copied()
-            .map(address)
-            .collect()
-    }
-
-    fn folder(&self, name: &str) -> String {
-        self.data.join(name).display().to_string()
+        let nodes = if kind == Kind::EtcdCluster { 3 } else { 1 };
+        let ports = self.ports.iter().take(nodes);
+        ports.copied().map(address).collect()
     }
 
     fn spawn(&mut self, command: &mut Command) -> Result<(), Error> {
@@ -145,46 +110,17 @@ impl Server {
         Ok(())
     }
 
-    fn lockwright(&mut self, program: &str, options: &[String]) -> Result<(), Error> {
-        let listen = self.address();
-        let mut command = Command::new(program);
-        command
-            .args(["serve", "--log-level", "warn", "--listen", &listen])
-            .args(options)
-            .env_remove("LOCKWRIGHT_CONFIG");
-        self.spawn(&mut command)
-    }
-
-    fn lockwright_cluster(&mut self, program: &str) -> Result<(), Error> {
-        let (clients, peers) = self.ports.split_at(3);
-        let member = |index: usize| {
-            let (peer, client) = (address(peers[index]), address(clients[index]));
-            format!("{}={peer}/{client}", index + 1)
-        };
-        let members: Vec<String> = (0..3).map(member).collect();
-        for id in 1..=3 {
-            let mut command = Command::new(program);
-            command
-                .args(["serve", "--log-level", "warn", "--id", &id.to_string()])
-                .args(["--data", &self.folder(&format!("node{id}"))])
-                .args(["--peers", &members.join(",")])
-                .env_remove("LOCKWRIGHT_CONFIG");
-            self.spawn(&mut command)?;
-        }
-        Ok(())
-    }
-
     fn redis(&mut self, options: &[&str]) -> Result<(), Error> {
         let mut command = Command::new("redis-server");
         command
             .args(["--port", &self.ports[0].to_string(), "--bind", "127.0.0.1"])
-            .args(["--dir", &self.folder("")])
+            .args(["--dir", &self.data.path("")])
             .args(options);
         self.spawn(&mut command)
     }
 
     fn postgres(&mut self) -> Result<(), Error> {
-        let data = self.folder("postgres");
+        let data = self.data.path("postgres");
         if is_root() {
             std::fs::create_dir_all(&data)?;
             let owner = Command::new("chown").args(["postgres", &data]).status()?;
@@ -217,7 +153,7 @@ impl Server {
             let mut command = Command::new("etcd");
             command
                 .args(["--name", &format!("n{index}")])
-                .args(["--data-dir", &self.folder(&format!("etcd{index}"))])
+                .args(["--data-dir", &self.data.path(&format!("etcd{index}"))])
                 .args([
                     "--listen-client-urls",
                     &client,
@@ -240,13 +176,10 @@ impl Server {
     fn wait(&self, kind: Kind) -> Result<(), Error> {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
-            if TcpStream::connect(self.address()).is_ok() {
+            if TcpStream::connect(address(self.ports[0])).is_ok() {
                 // A leader is to be found, or a log to be read.
-                let is_cluster = matches!(
-                    kind,
-                    Kind::LockwrightCluster | Kind::Etcd | Kind::EtcdCluster | Kind::Postgres
-                );
-                std::thread::sleep(Duration::from_secs(if is_cluster { 3 } else { 0 }));
+                let is_slow = matches!(kind, Kind::Etcd | Kind::EtcdCluster | Kind::Postgres);
+                std::thread::sleep(Duration::from_secs(if is_slow { 3 } else { 0 }));
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -260,7 +193,6 @@ impl Drop for Server {
         for child in &mut self.children {
             stop(child);
         }
-        let _ = std::fs::remove_dir_all(&self.data);
     }
 }
 
@@ -290,19 +222,4 @@ fn as_its_user(program: &str) -> Command {
     command.args(["-u", "postgres", "--", program]);
     command.current_dir(Path::new("/"));
     command
-}
-
-fn address(port: u16) -> String {
-    format!("127.0.0.1:{port}")
-}
-
-/// Ports that nobody uses now.
-fn free_ports(count: usize) -> Result<Vec<u16>, Error> {
-    let listeners: Result<Vec<TcpListener>, _> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect();
-    let ports = listeners?.into_iter();
-    ports
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect()
 }

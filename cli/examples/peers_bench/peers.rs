@@ -1,6 +1,6 @@
 //! The smallest clients of other servers that do a pair.
 
-use crate::{Error, servers::Kind};
+use crate::{Error, others::Kind};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -94,9 +94,6 @@ pub(crate) async fn connect(kind: Kind, address: &str, client: usize) -> Result<
             );
             let unlock = http("/v3/lock/unlock", &format!(r#"{{"key":"{key}"}}"#));
             Ok(Peer::Etcd(wire, [lock, unlock]))
-        }
-        Kind::Lockwright | Kind::LockwrightDisk | Kind::LockwrightCluster => {
-            Err("`lockwright bench` measures this".into())
         }
     }
 }

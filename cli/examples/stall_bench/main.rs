@@ -10,12 +10,16 @@
 //! long each pair took (`prober`). What is printed is the worst of those pairs, beside how long the large
 //! thing itself took.
 
+#[path = "../common/process.rs"]
+mod process;
+#[path = "../common/servers.rs"]
+mod servers;
+
 mod prober;
-mod server;
 mod session;
 
 use prober::{Prober, Seen};
-use server::{Servers, Storage};
+use servers::{Servers, Storage};
 use session::Session;
 use std::{
     process::ExitCode,
@@ -88,8 +92,8 @@ fn run(options: &Options) -> Result<(), Error> {
         let bench = Bench {
             options,
             storage: *storage,
-            servers: &servers,
-            prober: Prober::start(servers.address())?,
+            address: &servers.addresses[0],
+            prober: Prober::start(&servers.addresses[0])?,
         };
         runtime.block_on(bench.all())?;
     }
@@ -100,14 +104,14 @@ fn run(options: &Options) -> Result<(), Error> {
 struct Bench<'a> {
     options: &'a Options,
     storage: Storage,
-    servers: &'a Servers,
+    address: &'a str,
     prober: Prober,
 }
 
 impl Bench<'_> {
     async fn all(&self) -> Result<(), Error> {
         self.measure("nothing", rest()).await?;
-        let address = self.servers.address();
+        let address = self.address;
         let mut session = Session::open(address).await?;
         let locks = self.options.locks;
         self.measure("taking the locks", session.fill(locks))
