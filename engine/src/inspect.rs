@@ -152,17 +152,35 @@ impl Engine {
         locks
     }
 
-    /// The live requests, held or queued, that a request for `claims` conflicts with, in arrival
-    /// order: the `most` earliest of them. Cost: that of the ways to the claims and of `most` for
-    /// each claim.
+    /// How many requests of this engine had arrived when this one did; none if it is not live. Of two
+    /// live requests, the one with the smaller number came first, though it be within the same millisecond.
     #[must_use]
-    pub fn conflicting(&self, namespace: &Name, claims: &[Claim], most: usize) -> Vec<LockInfo> {
+    pub fn place_of(&self, lock: &LockKey) -> Option<u64> {
+        match self.find(lock)? {
+            Known::Live(id) => Some(self.requests[id].arrival.0),
+            Known::Ended(_) => None,
+        }
+    }
+
+    /// The live requests, held or queued, that a request for `claims` conflicts with, in arrival
+    /// order: the `most` earliest of them, and no more than came before one with the
+    /// [place](Engine::place_of) `before`. Cost: that of the ways to the claims and of `most` for each
+    /// claim.
+    #[must_use]
+    pub fn conflicting(
+        &self,
+        namespace: &Name,
+        claims: &[Claim],
+        before: Option<u64>,
+        most: usize,
+    ) -> Vec<LockInfo> {
         let Some(root) = self.root(namespace) else {
             return Vec::new();
         };
         let mut found: Vec<(Arrival, RequestId)> = Vec::new();
         for (node, mode) in self.lists_in_the_way(root, claims) {
             let entries = self.tree.list(node, mode).take(most);
+            let entries = entries.take_while(|entry| entry.came(before));
             found.extend(entries.map(|entry| (entry.arrival, entry.request)));
         }
         found.sort_unstable_by_key(|(arrival, _)| *arrival);
@@ -171,12 +189,19 @@ impl Engine {
         found.into_iter().map(|(_, id)| self.info(id)).collect()
     }
 
-    /// The earliest live request that is held and that a request for `claims` conflicts with. Cost:
-    /// that of the ways to the claims and of the queued requests that arrived before it.
+    /// The earliest live request that is held and that a request for `claims` conflicts with, if it came
+    /// before one with the [place](Engine::place_of) `before`. Cost: that of the ways to the claims and of
+    /// the queued requests that arrived before it.
     #[must_use]
-    pub fn held_in_the_way(&self, namespace: &Name, claims: &[Claim]) -> Option<LockInfo> {
+    pub fn held_in_the_way(
+        &self,
+        namespace: &Name,
+        claims: &[Claim],
+        before: Option<u64>,
+    ) -> Option<LockInfo> {
         let lists = self.lists_in_the_way(self.root(namespace)?, claims);
         let firsts = lists.filter_map(|(node, mode)| self.held_in(node, mode).next());
+        let firsts = firsts.filter(|(entry, _)| entry.came(before));
         let earliest = firsts.min_by_key(|(entry, _)| entry.arrival);
         earliest.map(|(entry, _)| self.info(entry.request))
     }

@@ -148,6 +148,13 @@ pub(crate) struct Tree {
     above: Vec<NodeId>,
 }
 
+impl Entry {
+    /// Whether its request arrived before one with this place among all, if one is given.
+    pub(crate) fn came(&self, before: Option<u64>) -> bool {
+        before.is_none_or(|before| self.arrival.0 < before)
+    }
+}
+
 /// Where a claim comes in the order of placing: its depth, whether it only reads, and its index.
 type PlacingOrder = (usize, bool, usize);
 

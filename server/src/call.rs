@@ -87,7 +87,7 @@ pub(crate) enum CallAnswer {
 pub(crate) struct Found {
     /// Who holds the earliest lock that conflicts.
     pub(crate) held: Option<HeldBy>,
-    /// How many live requests conflict, up to a hundred.
+    /// How many live requests conflict and came before, up to a hundred.
     pub(crate) ahead: usize,
 }
 

@@ -18,8 +18,9 @@ pub(crate) struct Caller {
     id: CallerId,
     pub(crate) claims: Vec<Claim>,
     pub(crate) reply: oneshot::Sender<CallAnswer>,
-    /// Whether the request was applied, and is queued. What happened before is not news to it.
-    is_decided: bool,
+    /// The [place](lockwright_engine::Engine::place_of) of the request, once that was applied and is queued.
+    /// What happened before is not news to it.
+    pub(crate) place: Option<u64>,
 }
 
 impl Callers {
@@ -35,16 +36,16 @@ impl Callers {
             id,
             claims,
             reply,
-            is_decided: false,
+            place: None,
         };
         self.waiting.entry(lock).or_default().push(caller);
     }
 
-    /// The caller's request is queued.
-    pub(crate) fn decided(&mut self, id: CallerId, lock: &LockKey) {
+    /// The caller's request is queued, with this place among all.
+    pub(crate) fn decided(&mut self, id: CallerId, lock: &LockKey, place: u64) {
         let callers = self.waiting.get_mut(lock).into_iter().flatten();
         for caller in callers.filter(|caller| caller.id == id) {
-            caller.is_decided = true;
+            caller.place = Some(place);
         }
     }
 
@@ -73,8 +74,9 @@ impl Callers {
         let Some(callers) = self.waiting.remove(lock) else {
             return Vec::new();
         };
-        let (decided, others): (Vec<Caller>, Vec<Caller>) =
-            callers.into_iter().partition(|caller| caller.is_decided);
+        let (decided, others): (Vec<Caller>, Vec<Caller>) = callers
+            .into_iter()
+            .partition(|caller| caller.place.is_some());
         if !others.is_empty() {
             self.waiting.insert(lock.clone(), others);
         }

@@ -54,7 +54,7 @@ const AHEAD_MAX: usize = 100;
 pub(crate) struct InTheWay {
     /// The earliest lock that is held and conflicts.
     pub(crate) held: Option<Labelled>,
-    /// How many live requests conflict, up to a hundred.
+    /// How many live requests conflict and came before, up to a hundred.
     pub(crate) ahead: usize,
 }
 
@@ -126,6 +126,8 @@ pub(crate) struct Outcome {
     pub(crate) happened: Vec<Event>,
     /// When the request arrived that an `acquire` asked for again.
     pub(crate) arrived_at: Option<TimeMs>,
+    /// Its [place](Engine::place_of) among all that have arrived, if it is live.
+    pub(crate) place: Option<u64>,
     /// The live requests of a session that was resumed.
     pub(crate) resumed: Vec<LockStatus>,
     /// The locks that were used or ended by a caller without a session, as they were before: of those that
@@ -242,24 +244,22 @@ impl Machine {
         &self.engine
     }
 
-    /// What a request for `claims` that arrives now has to wait for; or one that arrived earlier.
+    /// What a request for `claims` that arrives now has to wait for; or one that arrived earlier, with this
+    /// [place](Engine::place_of).
     pub(crate) fn in_the_way(
         &self,
         namespace: &Name,
         claims: &[Claim],
-        arrived_at: Option<TimeMs>,
+        place: Option<u64>,
     ) -> InTheWay {
-        let mut found = self.engine.conflicting(namespace, claims, AHEAD_MAX);
-        found.retain(|lock| arrived_at.is_none_or(|arrived| lock.arrived_at <= arrived));
+        let found = self.engine.conflicting(namespace, claims, place, AHEAD_MAX);
         let ahead = found.len();
         let held = found.into_iter();
-        let mut held = held
-            .filter(|lock| matches!(lock.state, LockState::Held { .. }))
-            .min_by_key(|lock| lock.arrived_at);
+        let mut held = held.filter(|lock| matches!(lock.state, LockState::Held { .. }));
+        let mut held = held.next();
         // So many may wait for something else that none of the earliest is held.
         if held.is_none() && ahead == AHEAD_MAX {
-            held = self.engine.held_in_the_way(namespace, claims);
-            held = held.filter(|lock| arrived_at.is_none_or(|arrived| lock.arrived_at <= arrived));
+            held = self.engine.held_in_the_way(namespace, claims, place);
         }
         InTheWay {
             held: held.map(|lock| self.labelled(lock)),
@@ -346,6 +346,7 @@ impl Machine {
         let mut resumed = Vec::new();
         let mut ended = Ended::default();
         let mut arrived_at = None;
+        let mut place = None;
         let mut in_the_way = None;
         let mut ended_session = None;
         let result = match step.known(&proposal.action) {
@@ -398,6 +399,7 @@ impl Machine {
                         Ok(_) => {
                             let info = machine.engine.lock(lock);
                             arrived_at = info.map(|info| info.arrived_at);
+                            place = machine.engine.place_of(lock);
                             step.note_waiting(lock);
                         }
                         // Nothing is in its way: it asks with the wrong id.
@@ -489,6 +491,7 @@ impl Machine {
             result,
             happened: events,
             arrived_at,
+            place,
             resumed,
             locks: ended.locks,
             more: ended.more,

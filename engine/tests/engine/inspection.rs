@@ -295,11 +295,17 @@ fn whoever_conflicts_with_claims_is_found_on_the_way_to_them_and_below_in_arriva
         let expected: Vec<LockInfo> = all.iter().filter(conflicts).cloned().collect();
         let engine = &world.engine;
         for most in 0..=expected.len() + 1 {
-            let found = engine.conflicting(&name("default"), &asked, most);
+            let found = engine.conflicting(&name("default"), &asked, None, most);
             let end = most.min(expected.len());
             assert_eq!(found, expected[..end], "{text}, {most}");
         }
-        assert_eq!(engine.conflicting(&name("other"), &asked, 9), []);
+        for (earlier, lock) in expected.iter().enumerate() {
+            let place = engine.place_of(&lock.key);
+            assert!(place.is_some());
+            let found = engine.conflicting(&name("default"), &asked, place, expected.len());
+            assert_eq!(found, expected[..earlier], "{text}, before {:?}", lock.key);
+        }
+        assert_eq!(engine.conflicting(&name("other"), &asked, None, 9), []);
     }
 }
 
@@ -338,9 +344,16 @@ fn what_is_held_at_a_path_and_in_the_way_is_what_going_through_all_of_it_finds()
         let covering = held.iter().filter(covers).filter_map(token).max();
         assert_eq!(engine.covering_token(&space, &path), covering, "{text}");
         for claim in [Claim::write(path.clone()), Claim::read(path.clone())] {
-            let in_the_way = engine.conflicting(&space, std::slice::from_ref(&claim), 100);
+            let claims = [claim];
+            let in_the_way = engine.conflicting(&space, &claims, None, 100);
             let first = in_the_way.into_iter().find(|lock| token(lock).is_some());
-            assert_eq!(engine.held_in_the_way(&space, &[claim]), first, "{text}");
+            let place = first.as_ref().and_then(|lock| engine.place_of(&lock.key));
+            let before = |place| engine.held_in_the_way(&space, &claims, place);
+            assert_eq!(before(None), first, "{text}");
+            if let Some(place) = place {
+                assert_eq!(before(Some(place)), None, "{text}");
+                assert_eq!(before(Some(place + 1)), first, "{text}");
+            }
         }
     }
     assert!(found >= 4, "{found} were held");

@@ -81,7 +81,7 @@ pub(super) async fn resource<E: Env>(
     let mut found = gate
         .look_at(asked.consistency, move |machine, now| {
             let engine = machine.engine();
-            let found = engine.conflicting(&space, &everything, PAGE_MAX + 1);
+            let found = engine.conflicting(&space, &everything, None, PAGE_MAX + 1);
             let found = found.into_iter().map(|lock| machine.labelled(lock));
             let found = found.map(|lock| lock_view(&lock, now, wall));
             found.collect::<Vec<_>>()

@@ -60,7 +60,10 @@ impl<E: Env> Replica<E> {
             Ok(Reply::Acquired {
                 state: LockState::Queued { .. },
                 ..
-            }) => return self.callers.decided(caller, lock),
+            }) => {
+                let place = outcome.place.expect("a queued request has a place");
+                return self.callers.decided(caller, lock, place);
+            }
             _ => self.call_answer(outcome),
         };
         if let Some(caller) = self.callers.remove(caller, lock) {
@@ -162,7 +165,7 @@ impl<E: Env> Replica<E> {
             EventKind::Ended { lock, reason } => {
                 for caller in self.callers.take_decided(lock) {
                     let in_the_way = self.ledger.with_machine(|machine| {
-                        machine.in_the_way(&lock.namespace, &caller.claims, None)
+                        machine.in_the_way(&lock.namespace, &caller.claims, caller.place)
                     });
                     let _ = caller.reply.send(CallAnswer::Ended {
                         reason: *reason,
