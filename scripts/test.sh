@@ -50,7 +50,7 @@ if [ "$status" -ne 1 ]; then
 fi
 
 step "the bug finder"
-cargo build --release --locked -q -p bug-finder -p lockwright
+cargo build --release --locked -q -p bug-finder
 finder="${CARGO_TARGET_DIR:-target}/release/bug-finder"
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
@@ -80,7 +80,7 @@ for canary in violation abort; do
 done
 step "the canary must be found: a store that does not check tokens"
 status=0
-"$finder" run --profile fencing --seeds 0..100 --unchecked-store --out "$out" || status=$?
+"$finder" run --profile fencing --seeds 0..100 --unchecked-store --shrink-for 5s --out "$out" || status=$?
 if [ "$status" -ne 1 ]; then
     echo "a stale write that was let in was not found: exit $status instead of 1" >&2
     exit 1
@@ -97,11 +97,11 @@ fi
 # Real processes and real sockets: what the simulator cannot run.
 for nodes in 1 3; do
     step "real servers that are killed, stopped and cut off: $nodes"
-    "$finder" live --nodes "$nodes" --for 20s --out findings
+    "$finder" live --server-bin "$built/lockwright" --nodes "$nodes" --for 20s --out findings
 done
 step "the canary must be found: a server that loses its data"
 status=0
-"$finder" live --for 20s --forget --out "$out" || status=$?
+"$finder" live --server-bin "$built/lockwright" --for 20s --forget --out "$out" || status=$?
 if [ "$status" -ne 1 ]; then
     echo "data that was lost on purpose was not missed: exit $status instead of 1" >&2
     exit 1

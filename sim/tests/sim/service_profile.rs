@@ -145,6 +145,10 @@ fn no_rule_is_broken_and_everything_happens() {
         assert_eq!(outcome.violation, None, "seed {seed}");
         let history = outcome.history.unwrap();
         missing.retain(|what| !history.iter().any(|line| line.contains(what)));
+        // The hunts go on from here, optimized.
+        if missing.is_empty() {
+            break;
+        }
     }
     assert!(missing.is_empty(), "never happened: {missing:?}");
 }

@@ -2,19 +2,12 @@
 //! the test, so that it sees nothing until the test waits: as if it had been stopped for a moment, all
 //! that a caller did is in the system's hands by then.
 
-mod common;
-#[path = "common/scratch.rs"]
-mod scratch;
-#[expect(dead_code, reason = "these callers send in ways of their own")]
-#[path = "common/http.rs"]
-mod wire;
-
-use common::{Service, within};
+use crate::common::{Service, within};
+use crate::scratch::Scratch;
+use crate::wire::answer;
 use futures_util::SinkExt;
 use lockwright_env::{Connection, Env, TokioEnv, sleep};
 use lockwright_server::Storage;
-use scratch::Scratch;
-use serde_json::Value;
 use std::{
     io::Write,
     net::{Shutdown, TcpStream as StdStream},
@@ -26,7 +19,6 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_tungstenite::{client_async, tungstenite::Message};
-use wire::answer;
 
 /// How a caller hangs up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,23 +40,15 @@ impl Service {
     }
 
     /// Sends, and does not let the server do anything meanwhile.
-    fn send(&self, text: &str) -> StdStream {
+    fn begin(&self, text: &str) -> StdStream {
         let mut stream = StdStream::connect(&self.address).unwrap();
         stream.write_all(text.as_bytes()).unwrap();
         stream
     }
 
-    async fn get(&self, target: &str) -> Value {
-        let request =
-            format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        let (status, body) = answer(&mut caller(self.send(&request))).await;
-        assert_eq!(status, 200, "{body}");
-        body
-    }
-
     /// The keys of what is held and queued.
     async fn locks(&self) -> Vec<String> {
-        let body = self.get("/v1/locks").await;
+        let body = self.look_at("/v1/locks").await;
         let locks = body["locks"].as_array().unwrap().iter();
         let keys = locks.map(|lock| lock["claims"][0].to_string());
         keys.collect()
@@ -89,7 +73,7 @@ impl Service {
                 let request =
                     "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
                 let mut text = String::new();
-                let mut stream = caller(self.send(request));
+                let mut stream = caller(self.begin(request));
                 stream.read_to_string(&mut text).await.unwrap();
                 if text.contains(&line) {
                     return;
@@ -177,15 +161,15 @@ async fn who_hung_up_before_its_answer_holds_nothing() {
         for (what, request, _) in requests() {
             for end in ENDS {
                 let what = format!("{what}, {end:?}, {directory:?}");
-                let rest = hang_up(service.send(&request), end);
+                let rest = hang_up(service.begin(&request), end);
                 // Nothing is held for lack of having been asked for: the next one is heard after it.
                 let mut next =
-                    caller(service.send(&acquire("1.1", r#"{"key":"next","holder":"b"}"#)));
+                    caller(service.begin(&acquire("1.1", r#"{"key":"next","holder":"b"}"#)));
                 let (status, body) = answer(&mut next).await;
                 assert_eq!(status, 200, "{what}: {body}");
                 let unlock =
                     "DELETE /lock/next HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-                assert_eq!(answer(&mut caller(service.send(unlock))).await.0, 200);
+                assert_eq!(answer(&mut caller(service.begin(unlock))).await.0, 200);
                 service.until_free(&what).await;
                 if let Some(rest) = rest {
                     let mut text = String::new();
@@ -209,7 +193,7 @@ async fn who_stays_and_who_can_ask_again_keep_their_locks() {
     for directory in [None, Some(scratch.0.as_path())] {
         for (what, request, locks) in requests() {
             let service = Service::at(directory).await;
-            let stream = service.send(&request);
+            let stream = service.begin(&request);
             service.until_granted(locks).await;
             let mut stream = caller(stream);
             let mut text = String::new();
@@ -222,7 +206,7 @@ async fn who_stays_and_who_can_ask_again_keep_their_locks() {
             // It was delivered: who goes then, goes with its lock.
             stream.shutdown().await.unwrap();
             drop(stream);
-            service.get("/v1/stats").await;
+            service.look_at("/v1/stats").await;
             assert_eq!(service.locks().await.len() as u64, locks, "{what}");
             service.stop().await;
             if let Some(path) = directory {
@@ -233,7 +217,7 @@ async fn who_stays_and_who_can_ask_again_keep_their_locks() {
     let service = Service::at(None).await;
     for (place, end) in ENDS.into_iter().enumerate() {
         let body = format!(r#"{{"key":"k{place}","holder":"a","request_id":"r{place}"}}"#);
-        let rest = hang_up(service.send(&acquire("1.1", &body)), end);
+        let rest = hang_up(service.begin(&acquire("1.1", &body)), end);
         service.until_granted(place as u64 + 1).await;
         drop(rest);
     }
@@ -254,19 +238,19 @@ async fn who_hangs_up_as_it_is_granted_holds_nothing() {
         for end in ENDS {
             for release_first in [true, false] {
                 let lock = "POST /lock/l HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-                assert_eq!(answer(&mut caller(service.send(lock))).await.0, 200);
+                assert_eq!(answer(&mut caller(service.begin(lock))).await.0, 200);
                 let body = r#"{"key":"l","holder":"b","wait_ms":"forever"}"#;
-                let waiting = service.send(&acquire("1.1", body));
+                let waiting = service.begin(&acquire("1.1", body));
                 service.until(|usage| usage.waiting_calls == 1).await;
                 let unlock =
                     "DELETE /lock/l HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
                 let (released, rest);
                 if release_first {
-                    released = service.send(unlock);
+                    released = service.begin(unlock);
                     rest = hang_up(waiting, end);
                 } else {
                     rest = hang_up(waiting, end);
-                    released = service.send(unlock);
+                    released = service.begin(unlock);
                 }
                 assert_eq!(answer(&mut caller(released)).await.0, 200);
                 let what = format!("{end:?}, release first: {release_first}, {directory:?}");

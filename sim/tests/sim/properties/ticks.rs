@@ -1,6 +1,6 @@
 //! How often the engine is told the time changes nothing (SEMANTICS section 3).
 
-use crate::{
+use super::{
     config,
     script::{Said, Timed, apply, bytes, scripts},
 };

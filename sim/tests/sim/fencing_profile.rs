@@ -84,7 +84,7 @@ fn the_fence_holds_and_everything_happens() {
     ];
     let mut missing = BTreeSet::from(SEEN);
     let (mut fresh, mut expected) = (0, 0);
-    for seed in 0..30 {
+    for seed in 0..12 {
         let plan = generate(Profile::Fencing, seed);
         let keep = RunOptions { keep_history: true };
         let outcome = plan::run(&plan, keep);

@@ -1,8 +1,6 @@
 //! Thousands of locks at one place do not hide each other. No test asserts how long something takes.
 
-mod common;
-
-use common::{Service, within};
+use crate::common::{Service, within};
 use lockwright_env::{Env, TokioEnv};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,7 +48,7 @@ impl Service {
             .collect()
     }
 
-    async fn ask(&self, method: &str, target: &str, body: Value) -> Value {
+    async fn answer_to(&self, method: &str, target: &str, body: Value) -> Value {
         self.ask_all(&[(method, target, body)]).await.remove(0)
     }
 
@@ -71,21 +69,29 @@ async fn all_of_many_readers_are_broken_and_the_fence_knows_the_latest() {
     let service = Service::start(|_| {}).await;
     let tokens = service.crowd().await;
     let below = json!({"key": "a/b", "mode": "read", "holder": "h", "ttl_ms": 600_000});
-    let below = service.ask("POST", "/v1/acquire", below).await;
-    let fence = service.ask("GET", "/v1/fence?key=a", Value::Null).await;
+    let below = service.answer_to("POST", "/v1/acquire", below).await;
+    let fence = service
+        .answer_to("GET", "/v1/fence?key=a", Value::Null)
+        .await;
     let latest = *tokens.last().unwrap();
     assert_eq!(fence, json!({"key": "a", "held": true, "token": latest}));
-    let fence = service.ask("GET", "/v1/fence?key=a/b/c", Value::Null).await;
+    let fence = service
+        .answer_to("GET", "/v1/fence?key=a/b/c", Value::Null)
+        .await;
     assert_eq!(fence["token"], below["token"]);
 
     let one = tokens[CROWD - 2];
     let body = json!({"key": "a", "token": one});
-    let broken = service.ask("POST", "/v1/break", body).await;
+    let broken = service.answer_to("POST", "/v1/break", body).await;
     assert_eq!(broken["broken"][0]["token"], one, "{broken}");
-    let broken = service.ask("POST", "/v1/break", json!({"key": "a"})).await;
+    let broken = service
+        .answer_to("POST", "/v1/break", json!({"key": "a"}))
+        .await;
     assert_eq!(broken["broken"].as_array().unwrap().len(), CROWD - 1);
     assert_eq!(broken["more"], Value::Null);
-    let fence = service.ask("GET", "/v1/fence?key=a", Value::Null).await;
+    let fence = service
+        .answer_to("GET", "/v1/fence?key=a", Value::Null)
+        .await;
     assert_eq!(fence["held"], false, "{fence}");
     service.until(|usage| usage.engine.live_requests == 1).await;
     service.stop().await;
@@ -101,10 +107,14 @@ async fn a_lock_is_broken_though_thousands_below_came_first() {
         .collect();
     service.ask_all(&requests).await;
     let body = json!({"key": "a", "mode": "read", "holder": "last"});
-    let last = service.ask("POST", "/v1/acquire", body).await;
-    let fence = service.ask("GET", "/v1/fence?key=a", Value::Null).await;
+    let last = service.answer_to("POST", "/v1/acquire", body).await;
+    let fence = service
+        .answer_to("GET", "/v1/fence?key=a", Value::Null)
+        .await;
     assert_eq!(fence["token"], last["token"], "{fence}");
-    let broken = service.ask("POST", "/v1/break", json!({"key": "a"})).await;
+    let broken = service
+        .answer_to("POST", "/v1/break", json!({"key": "a"}))
+        .await;
     assert_eq!(broken["broken"][0]["token"], last["token"], "{broken}");
     assert_eq!(broken["broken"].as_array().unwrap().len(), 1);
     service.stop().await;
@@ -114,7 +124,7 @@ async fn a_lock_is_broken_though_thousands_below_came_first() {
 async fn a_held_lock_is_seen_behind_many_that_wait_for_something_else() {
     let service = Service::start(|_| {}).await;
     let held = |key: &str| json!({"key": key, "holder": "h"});
-    service.ask("POST", "/v1/acquire", held("z")).await;
+    service.answer_to("POST", "/v1/acquire", held("z")).await;
     let mut waiting = Vec::new();
     for n in 0..150 {
         let body = json!({
@@ -130,10 +140,12 @@ async fn a_held_lock_is_seen_behind_many_that_wait_for_something_else() {
         waiting.push(stream);
     }
     service.until(|usage| usage.waiting_calls == 150).await;
-    let own = service.ask("POST", "/v1/acquire", held("a/own")).await;
-    let seen = service.ask("GET", "/lock/a", Value::Null).await;
+    let own = service
+        .answer_to("POST", "/v1/acquire", held("a/own"))
+        .await;
+    let seen = service.answer_to("GET", "/lock/a", Value::Null).await;
     assert_eq!(seen["token"], own["token"], "{seen}");
-    let busy = service.ask("POST", "/v1/acquire", held("a")).await;
+    let busy = service.answer_to("POST", "/v1/acquire", held("a")).await;
     assert_eq!(
         (&busy["error"], &busy["token"]),
         (&json!("busy"), &own["token"])
@@ -145,7 +157,7 @@ async fn a_held_lock_is_seen_behind_many_that_wait_for_something_else() {
 async fn one_of_many_readers_is_unlocked_by_name_only_when_it_is_said_which() {
     let service = Service::start(|_| {}).await;
     let tokens = service.crowd().await;
-    let got = service.ask("DELETE", "/lock/a", Value::Null).await;
+    let got = service.answer_to("DELETE", "/lock/a", Value::Null).await;
     assert_eq!(
         (&got["error"], &got["count"], &got["locked"]),
         (&json!("ambiguous"), &json!(CROWD), &json!(true))
@@ -158,9 +170,9 @@ async fn one_of_many_readers_is_unlocked_by_name_only_when_it_is_said_which() {
         .await;
 
     let again = json!({"key": "a", "mode": "read", "holder": "h7"});
-    let twice = service.ask("POST", "/v1/acquire", again).await;
+    let twice = service.answer_to("POST", "/v1/acquire", again).await;
     let got = service
-        .ask("DELETE", "/lock/a?holder=h7", Value::Null)
+        .answer_to("DELETE", "/lock/a?holder=h7", Value::Null)
         .await;
     assert_eq!(
         (&got["error"], &got["count"]),
@@ -175,7 +187,7 @@ async fn one_of_many_readers_is_unlocked_by_name_only_when_it_is_said_which() {
             &json!(tokens[4999]),
         ),
     ] {
-        let got = service.ask("DELETE", &target, Value::Null).await;
+        let got = service.answer_to("DELETE", &target, Value::Null).await;
         assert_eq!(
             (&got["released"], &got["token"]),
             (&json!(true), token),
@@ -201,7 +213,7 @@ async fn the_end_of_any_lock_is_told_to_a_watcher_that_came_after_it() {
             stream.read_buf(&mut got).await.unwrap();
         }
         let body = json!({"key": "a", "token": tokens[CROWD - 1]});
-        service.ask("POST", "/v1/release", body).await;
+        service.answer_to("POST", "/v1/release", body).await;
         while !String::from_utf8_lossy(&got).contains(r#""reason":"released""#) {
             stream.read_buf(&mut got).await.unwrap();
         }

@@ -5,17 +5,12 @@
     reason = "these tests run on the real disk, and not in the simulator"
 )]
 
-#[expect(dead_code, reason = "nothing is waited for here")]
-mod common;
-#[path = "common/scratch.rs"]
-mod scratch;
-
-use common::{Service, within};
+use crate::common::{Service, within};
+use crate::scratch::Scratch;
 use futures_util::{SinkExt, StreamExt};
 use lockwright_engine::Limits;
 use lockwright_env::{Env, TokioEnv};
 use lockwright_server::{BindError, Server, ServerConfig, Storage, StoreError};
-use scratch::Scratch;
 use std::path::Path;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
@@ -29,31 +24,29 @@ fn config(directory: &Path) -> ServerConfig {
     config
 }
 
-impl Service {
-    async fn on(config: ServerConfig) -> Service {
-        Service::start(|given| *given = config).await
-    }
+async fn serve(config: ServerConfig) -> Service {
+    Service::start(|given| *given = config).await
+}
 
-    async fn connect(&self) -> Socket {
-        let stream = TokioEnv.connect(&self.address).await.unwrap();
-        let url = format!("ws://{}/v1/session", self.address);
-        Socket(client_async(url, stream).await.unwrap().0)
-    }
+async fn connect(service: &Service) -> Socket {
+    let stream = TokioEnv.connect(&service.address).await.unwrap();
+    let url = format!("ws://{}/v1/session", service.address);
+    Socket(client_async(url, stream).await.unwrap().0)
+}
 
-    async fn greet(&self, kind: &str, session: &str) -> (Socket, String) {
-        let mut socket = self.connect().await;
-        let abandon = if kind == "open" {
-            r#","abandon_ms":60000"#
-        } else {
-            ""
-        };
-        let answer = socket
-            .ask(&format!(
-                r#"{{"type":"{kind}","seq":1,"namespace":"n","session":"{session}","secret":"secret of {session} itself"{abandon}}}"#
-            ))
-            .await;
-        (socket, answer)
-    }
+async fn greet(service: &Service, kind: &str, session: &str) -> (Socket, String) {
+    let mut socket = connect(&service).await;
+    let abandon = if kind == "open" {
+        r#","abandon_ms":60000"#
+    } else {
+        ""
+    };
+    let answer = socket
+        .ask(&format!(
+            r#"{{"type":"{kind}","seq":1,"namespace":"n","session":"{session}","secret":"secret of {session} itself"{abandon}}}"#
+        ))
+        .await;
+    (socket, answer)
 }
 
 struct Socket(WebSocketStream<TcpStream>);
@@ -76,9 +69,9 @@ fn token(granted: &str) -> u64 {
 #[tokio::test]
 async fn locks_sessions_outcomes_and_tokens_are_there_after_a_restart() {
     let scratch = Scratch::new("restart-state");
-    let service = Service::on(config(&scratch.0)).await;
-    let (mut holder, _) = service.greet("open", "holder").await;
-    let (mut waiter, _) = service.greet("open", "waiter").await;
+    let service = serve(config(&scratch.0)).await;
+    let (mut holder, _) = greet(&service, "open", "holder").await;
+    let (mut waiter, _) = greet(&service, "open", "waiter").await;
     for n in 0..20 {
         let id = format!(r#""seq":2,"id":"short{n}""#);
         let granted = holder
@@ -98,16 +91,16 @@ async fn locks_sessions_outcomes_and_tokens_are_there_after_a_restart() {
     assert!(queued.contains("queued"), "{queued}");
     service.stop().await;
 
-    let service = Service::on(config(&scratch.0)).await;
+    let service = serve(config(&scratch.0)).await;
     let usage = service.handle.usage().await.unwrap();
     assert_eq!((usage.secrets, usage.attached_sessions), (2, 0));
     let stranger = r#"{"type":"resume","seq":1,"namespace":"n","session":"holder","secret":"0123456789abcdef"}"#;
-    let refused = service.connect().await.ask(stranger).await;
+    let refused = connect(&service).await.ask(stranger).await;
     assert!(refused.contains("unknown_session"), "{refused}");
-    let (mut holder, resumed) = service.greet("resume", "holder").await;
+    let (mut holder, resumed) = greet(&service, "resume", "holder").await;
     let listed = format!(r#""id":"L","token":{held}"#);
     assert!(resumed.contains(&listed), "{resumed}");
-    let (_waiter, resumed) = service.greet("resume", "waiter").await;
+    let (_waiter, resumed) = greet(&service, "resume", "waiter").await;
     assert!(resumed.contains(r#""state":"queued""#), "{resumed}");
     let again = holder.ask(acquire).await;
     assert_eq!(token(&again), held, "a retry locks nothing twice: {again}");
@@ -134,8 +127,8 @@ async fn tokens_go_on_from_memory_to_a_directory_and_over_restarts() {
         .into_iter()
         .enumerate()
     {
-        let service = Service::on(config.clone()).await;
-        let (mut socket, _) = service.greet("open", &format!("s{place}")).await;
+        let service = serve(config.clone()).await;
+        let (mut socket, _) = greet(&service, "open", &format!("s{place}")).await;
         for id in ["1", "2"] {
             let acquire =
                 format!(r#"{{"type":"acquire","seq":2,"id":"{id}","claims":["w {place}/{id}"]}}"#);
@@ -161,8 +154,8 @@ async fn refusal(directory: &Path) -> Option<BindError> {
 #[tokio::test]
 async fn a_server_that_has_lost_the_end_of_its_log_does_not_start() {
     let scratch = Scratch::new("restart-lost");
-    let service = Service::on(config(&scratch.0)).await;
-    let (mut socket, _) = service.greet("open", "s").await;
+    let service = serve(config(&scratch.0)).await;
+    let (mut socket, _) = greet(&service, "open", "s").await;
     for n in 0..30 {
         let acquire = format!(r#"{{"type":"acquire","seq":2,"id":"{n}","claims":["w {n}"]}}"#);
         assert!(socket.ask(&acquire).await.contains("granted"));
@@ -194,21 +187,21 @@ async fn a_server_that_has_lost_the_end_of_its_log_does_not_start() {
 #[tokio::test]
 async fn a_second_server_is_told_to_go_elsewhere() {
     let scratch = Scratch::new("restart-second");
-    let service = Service::on(config(&scratch.0)).await;
+    let service = serve(config(&scratch.0)).await;
     let error = Server::bind(TokioEnv, config(&scratch.0)).await.err();
     let Some(BindError::Store(StoreError::Locked { path })) = error else {
         panic!("{error:?}")
     };
     assert_eq!(path, scratch.0);
     service.stop().await;
-    Service::on(config(&scratch.0)).await.stop().await;
+    serve(config(&scratch.0)).await.stop().await;
 }
 
 #[tokio::test]
 async fn other_limits_hold_from_the_next_start_on() {
     let scratch = Scratch::new("restart-limits");
-    let service = Service::on(config(&scratch.0)).await;
-    let (mut socket, _) = service.greet("open", "s").await;
+    let service = serve(config(&scratch.0)).await;
+    let (mut socket, _) = greet(&service, "open", "s").await;
     for n in 0..3 {
         let acquire = format!(r#"{{"type":"acquire","seq":2,"id":"{n}","claims":["w {n}"]}}"#);
         assert!(socket.ask(&acquire).await.contains("granted"));
@@ -219,12 +212,12 @@ async fn other_limits_hold_from_the_next_start_on() {
         ..Limits::default()
     };
     for _ in 0..2 {
-        let service = Service::on(ServerConfig {
+        let service = serve(ServerConfig {
             limits: limits.clone(),
             ..config(&scratch.0)
         })
         .await;
-        let (mut socket, resumed) = service.greet("resume", "s").await;
+        let (mut socket, resumed) = greet(&service, "resume", "s").await;
         assert_eq!(resumed.matches(r#""state":"held""#).count(), 3, "{resumed}");
         let refused = socket
             .ask(r#"{"type":"acquire","seq":2,"id":"x","claims":["w x"]}"#)
@@ -240,19 +233,19 @@ async fn other_limits_hold_from_the_next_start_on() {
 async fn a_directory_goes_on_above_the_tokens_that_a_server_in_memory_gave_meanwhile() {
     const LOCK: &str = r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"]}"#;
     async fn granted(service: &Service, how: &str) -> u64 {
-        let (mut socket, _) = service.greet(how, "s").await;
+        let (mut socket, _) = greet(&service, how, "s").await;
         token(&socket.ask(LOCK).await)
     }
     for left in ["nothing", "what has ended", "a session", "a lock"] {
         let scratch = Scratch::new("restart-tokens");
-        let service = Service::on(config(&scratch.0)).await;
+        let service = serve(config(&scratch.0)).await;
         // It has a time of its own, though nothing was granted.
         service.handle.usage().await.unwrap();
         lockwright_env::sleep(&TokioEnv, std::time::Duration::from_millis(5)).await;
         service.handle.usage().await.unwrap();
         let mut before = 0;
         if left != "nothing" {
-            let (mut socket, _) = service.greet("open", "s").await;
+            let (mut socket, _) = greet(&service, "open", "s").await;
             if left != "a session" {
                 before = token(&socket.ask(LOCK).await);
             }
@@ -268,12 +261,12 @@ async fn a_directory_goes_on_above_the_tokens_that_a_server_in_memory_gave_meanw
             service.stop().await;
             granted
         };
-        let service = Service::on(config(&scratch.0)).await;
+        let service = serve(config(&scratch.0)).await;
         let how = match left {
             "nothing" | "what has ended" => "open",
             _ => "resume",
         };
-        let (mut socket, _) = service.greet(how, "s").await;
+        let (mut socket, _) = greet(&service, how, "s").await;
         if left == "a lock" {
             // What is held keeps its token.
             assert_eq!(token(&socket.ask(LOCK).await), before);

@@ -4,9 +4,7 @@
 //! unit test compares with what is served: a new one is covered here without a word, or fails because
 //! nothing right is known that could be said in it.
 
-mod common;
-
-use common::{Service, within};
+use crate::common::{Service, within};
 use lockwright_env::{Env, TokioEnv};
 use lockwright_server::Secret;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! The engine that ships says what the reference model says, command by command.
 
-use crate::{
+use super::{
     config, draw,
     script::{limits_line, op_line},
 };

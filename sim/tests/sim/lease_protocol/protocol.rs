@@ -1,6 +1,6 @@
 //! The protocol as a whole: what can happen next, and what must hold.
 
-use crate::{
+use super::{
     client::{Client, Counting, Stage, Told},
     server::{Push, Server},
     store::Store,

@@ -1,9 +1,7 @@
 //! Locktopus' protocol against hand-written frames: what its clients see, and what hostile ones
 //! try. No test asserts how long something takes.
 
-mod common;
-
-use common::{Service, within};
+use crate::common::{Service, within};
 use futures_util::{SinkExt, StreamExt};
 use lockwright_engine::DurationMs;
 use lockwright_env::{Env, TokioEnv};
@@ -24,25 +22,23 @@ use tokio_tungstenite::{
 /// The code with which a connection is closed after an error.
 const COMPLAINT: u16 = 3000;
 
-impl Service {
-    /// A connection in namespace `n`, with more for the query.
-    async fn connect(&self, query: &str) -> Client {
-        let stream = TokioEnv.connect(&self.address).await.unwrap();
-        let url = format!("ws://{}/v1?namespace=n{query}", self.address);
-        let (socket, _) = client_async(url, stream).await.unwrap();
-        Client(socket)
-    }
+/// A connection in namespace `n`, with more for the query.
+async fn connect(service: &Service, query: &str) -> Client {
+    let stream = TokioEnv.connect(&service.address).await.unwrap();
+    let url = format!("ws://{}/v1?namespace=n{query}", service.address);
+    let (socket, _) = client_async(url, stream).await.unwrap();
+    Client(socket)
+}
 
-    /// What plain HTTP gives for a path.
-    async fn get(&self, path: &str, headers: &str) -> String {
-        let mut stream = TokioEnv.connect(&self.address).await.unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {headers}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        within(stream.read_to_string(&mut answer)).await.unwrap();
-        answer
-    }
+/// What plain HTTP gives for a path.
+async fn get(service: &Service, path: &str, headers: &str) -> String {
+    let mut stream = TokioEnv.connect(&service.address).await.unwrap();
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {headers}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    answer
 }
 
 struct Client(WebSocketStream<TcpStream>);
@@ -130,7 +126,7 @@ impl Client {
 #[tokio::test]
 async fn a_connection_has_one_lock_after_the_other_each_with_its_id() {
     let service = Service::start(|_| {}).await;
-    let mut client = service.connect("").await;
+    let mut client = connect(&service, "").await;
     let first = client.lock(&["w a", "r b/c"], "acquired").await;
     assert_eq!(client.release().await, first);
     let second = client.lock(&["w a"], "acquired").await;
@@ -152,7 +148,7 @@ async fn locks_are_granted_in_the_order_of_arrival() {
     let service = Service::start(|_| {}).await;
     let mut clients = Vec::new();
     for _ in 0..4 {
-        clients.push(service.connect("").await);
+        clients.push(connect(&service, "").await);
     }
     let [one, two, three, four] = &mut clients[..] else {
         panic!("there are four");
@@ -173,8 +169,8 @@ async fn locks_are_granted_in_the_order_of_arrival() {
 #[tokio::test]
 async fn subtrees_conflict_and_siblings_do_not() {
     let service = Service::start(|_| {}).await;
-    let mut one = service.connect("").await;
-    let mut two = service.connect("").await;
+    let mut one = connect(&service, "").await;
+    let mut two = connect(&service, "").await;
     let cases = [
         ("w a/b", "w a", "enqueued"),
         ("w a/b", "r a/b/c", "enqueued"),
@@ -198,8 +194,8 @@ async fn subtrees_conflict_and_siblings_do_not() {
 #[tokio::test]
 async fn namespaces_have_nothing_to_do_with_each_other() {
     let service = Service::start(|_| {}).await;
-    let mut one = service.connect("").await;
-    let mut two = service.connect("a+b").await;
+    let mut one = connect(&service, "").await;
+    let mut two = connect(&service, "a+b").await;
     one.lock(&["w /"], "acquired").await;
     two.lock(&["w /"], "acquired").await;
     service.stop().await;
@@ -208,9 +204,9 @@ async fn namespaces_have_nothing_to_do_with_each_other() {
 #[tokio::test]
 async fn a_release_while_queued_leaves_the_queue_at_once() {
     let service = Service::start(|_| {}).await;
-    let mut one = service.connect("").await;
-    let mut two = service.connect("").await;
-    let mut three = service.connect("").await;
+    let mut one = connect(&service, "").await;
+    let mut two = connect(&service, "").await;
+    let mut three = connect(&service, "").await;
     one.lock(&["w a"], "acquired").await;
     let id = two.lock(&["w a", "w b"], "enqueued").await;
     three.lock(&["w b"], "enqueued").await;
@@ -224,9 +220,9 @@ async fn a_release_while_queued_leaves_the_queue_at_once() {
 #[tokio::test]
 async fn a_client_need_not_wait_for_answers() {
     let service = Service::start(|_| {}).await;
-    let mut holder = service.connect("").await;
+    let mut holder = connect(&service, "").await;
     holder.lock(&["w a"], "acquired").await;
-    let mut client = service.connect("").await;
+    let mut client = connect(&service, "").await;
     let lock = |path: &str| {
         format!(r#"{{"action":"lock","resources":[{{"type":"write","path":["{path}"]}}]}}"#)
     };
@@ -244,7 +240,7 @@ async fn a_client_need_not_wait_for_answers() {
 #[tokio::test]
 async fn json_may_come_in_a_binary_frame() {
     let service = Service::start(|_| {}).await;
-    let mut client = service.connect("").await;
+    let mut client = connect(&service, "").await;
     let message = r#"{"action":"lock","resources":[{"type":"W","path":["a"]}]}"#;
     client.0.send(Message::binary(message)).await.unwrap();
     client.acquired().await;
@@ -304,7 +300,7 @@ async fn what_makes_no_sense_is_answered_at_once_and_ends_the_connection() {
         (" ".repeat(8_001), "at most 8000 bytes"),
     ];
     for (sent, expected) in cases {
-        let mut client = service.connect("").await;
+        let mut client = connect(&service, "").await;
         client.send(&sent).await;
         let error = client.refused().await;
         assert!(error.contains(expected), "{sent} gave {error}");
@@ -316,10 +312,10 @@ async fn what_makes_no_sense_is_answered_at_once_and_ends_the_connection() {
 #[tokio::test]
 async fn an_error_with_a_lock_in_hand_leaves_it_to_the_abandon_timeout() {
     let service = Service::start(|_| {}).await;
-    let mut waiter = service.connect("").await;
+    let mut waiter = connect(&service, "").await;
     for (abandon_ms, state) in [(20, "acquired"), (600_000, "acquired")] {
         let query = format!("&abandon-timeout-ms={abandon_ms}");
-        let mut client = service.connect(&query).await;
+        let mut client = connect(&service, &query).await;
         client.lock(&["w a"], state).await;
         waiter.lock(&["w a"], "enqueued").await;
         client
@@ -341,8 +337,8 @@ async fn a_connection_that_names_no_abandon_timeout_gets_the_servers() {
         config.default_abandon_timeout = Duration::from_millis(20);
     })
     .await;
-    let mut waiter = service.connect("").await;
-    let mut client = service.connect("").await;
+    let mut waiter = connect(&service, "").await;
+    let mut client = connect(&service, "").await;
     client.lock(&["w a"], "acquired").await;
     waiter.lock(&["w a"], "enqueued").await;
     drop(client);
@@ -354,8 +350,8 @@ async fn a_connection_that_names_no_abandon_timeout_gets_the_servers() {
 async fn a_lock_ends_when_its_connection_was_gone_for_the_abandon_timeout() {
     let service = Service::start(|_| {}).await;
     for closes in [true, false] {
-        let mut client = service.connect("&abandon-timeout-ms=20").await;
-        let mut waiter = service.connect("").await;
+        let mut client = connect(&service, "&abandon-timeout-ms=20").await;
+        let mut waiter = connect(&service, "").await;
         client.lock(&["w a"], "acquired").await;
         waiter.lock(&["w a"], "enqueued").await;
         if closes {
@@ -371,8 +367,8 @@ async fn a_lock_ends_when_its_connection_was_gone_for_the_abandon_timeout() {
 #[tokio::test]
 async fn a_lock_outlives_its_connection_until_the_abandon_timeout() {
     let service = Service::start(|_| {}).await;
-    let mut client = service.connect("").await;
-    let mut waiter = service.connect("").await;
+    let mut client = connect(&service, "").await;
+    let mut waiter = connect(&service, "").await;
     client.lock(&["w a"], "acquired").await;
     waiter.lock(&["w a"], "enqueued").await;
     drop(client);
@@ -386,10 +382,10 @@ async fn a_lock_outlives_its_connection_until_the_abandon_timeout() {
 #[tokio::test]
 async fn who_goes_while_queued_leaves_the_queue_at_once() {
     let service = Service::start(|_| {}).await;
-    let mut holder = service.connect("").await;
-    let mut next = service.connect("").await;
+    let mut holder = connect(&service, "").await;
+    let mut next = connect(&service, "").await;
     holder.lock(&["w a"], "acquired").await;
-    let mut gone = service.connect("").await;
+    let mut gone = connect(&service, "").await;
     gone.lock(&["w a", "w b"], "enqueued").await;
     next.lock(&["w b"], "enqueued").await;
     drop(gone);
@@ -402,7 +398,7 @@ async fn who_goes_while_queued_leaves_the_queue_at_once() {
 async fn a_silent_client_keeps_its_lock_as_long_as_it_answers_pings() {
     let idle_timeout = Duration::from_millis(400);
     let service = Service::start(|config| config.idle_timeout = idle_timeout).await;
-    let mut client = service.connect("&abandon-timeout-ms=0").await;
+    let mut client = connect(&service, "&abandon-timeout-ms=0").await;
     client.lock(&["w a"], "acquired").await;
     // More pings than fit into the idle timeout; each is answered as it is read.
     for _ in 0..8 {
@@ -419,7 +415,7 @@ async fn a_silent_client_keeps_its_lock_as_long_as_it_answers_pings() {
 async fn a_client_that_answers_nothing_counts_as_gone() {
     let idle_timeout = Duration::from_millis(50);
     let service = Service::start(|config| config.idle_timeout = idle_timeout).await;
-    let mut gone = service.connect("&abandon-timeout-ms=0").await;
+    let mut gone = connect(&service, "&abandon-timeout-ms=0").await;
     gone.lock(&["w a"], "acquired").await;
     service.until(|usage| usage.engine.sessions == 0).await;
     // Only now does it read what was sent to it.
@@ -433,7 +429,7 @@ async fn a_connection_that_lives_long_leaves_nothing_behind() {
         config.limits.retention = DurationMs::new(1).unwrap();
     })
     .await;
-    let mut client = service.connect("").await;
+    let mut client = connect(&service, "").await;
     let mut ids = std::collections::BTreeSet::new();
     for _ in 0..260 {
         let id = client.lock(&["w a"], "acquired").await;
@@ -463,17 +459,17 @@ async fn the_url_is_checked_before_anything_else() {
         ("/v1?namespace=a", "4", ""),
     ];
     for (path, status, why) in cases {
-        let answer = service.get(path, "close").await;
+        let answer = get(&service, path, "close").await;
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status}")),
             "{answer}"
         );
         assert!(answer.contains(why), "{answer}");
     }
-    let _one = service.connect("").await;
+    let _one = connect(&service, "").await;
     let upgrade = "Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
-    let answer = service.get("/v1?namespace=n", upgrade).await;
+    let answer = get(&service, "/v1?namespace=n", upgrade).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.contains("limit_exceeded"), "{answer}");
     service.until(|usage| usage.connections == 1).await;
@@ -483,16 +479,16 @@ async fn the_url_is_checked_before_anything_else() {
 #[tokio::test]
 async fn what_is_in_a_namespace_is_counted() {
     let service = Service::start(|_| {}).await;
-    let answer = service.get("/stats_v1", "close").await;
+    let answer = get(&service, "/stats_v1", "close").await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     let path = "/stats_v1?namespace=n";
-    let answer = service.get(path, "close").await;
+    let answer = get(&service, path, "close").await;
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
-    let mut one = service.connect("").await;
-    let mut two = service.connect("").await;
+    let mut one = connect(&service, "").await;
+    let mut two = connect(&service, "").await;
     one.lock(&["w a/b", "r c"], "acquired").await;
     two.lock(&["r a/b/b"], "enqueued").await;
-    let answer = service.get(path, "close").await;
+    let answer = get(&service, path, "close").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let (_, counts) = answer.split_once("\r\n\r\n").unwrap();
     let counts: Value = serde_json::from_str(counts).unwrap();
@@ -507,8 +503,8 @@ async fn what_is_in_a_namespace_is_counted() {
 #[tokio::test]
 async fn segments_are_any_texts_and_stay_apart() {
     let service = Service::start(|_| {}).await;
-    let mut one = service.connect("").await;
-    let mut two = service.connect("").await;
+    let mut one = connect(&service, "").await;
+    let mut two = connect(&service, "").await;
     let lock = |path: &str| {
         format!(r#"{{"action":"lock","resources":[{{"type":"write","path":{path}}}]}}"#)
     };
@@ -549,7 +545,7 @@ async fn it_shares_its_locks_with_sessions_of_our_own_protocol() {
     });
     native.send(&open.to_string()).await;
     assert_eq!(native.hear().await["type"], "opened");
-    let mut client = service.connect("").await;
+    let mut client = connect(&service, "").await;
 
     let acquire = r#"{"seq":2,"type":"acquire","id":"A","claims":["w a%2Fb"]}"#;
     native.send(acquire).await;
@@ -578,9 +574,9 @@ async fn it_shares_its_locks_with_sessions_of_our_own_protocol() {
 #[tokio::test]
 async fn a_shutdown_waits_for_no_lock() {
     let service = Service::start(|_| {}).await;
-    let mut holder = service.connect("").await;
-    let mut waiter = service.connect("").await;
-    let mut idle = service.connect("").await;
+    let mut holder = connect(&service, "").await;
+    let mut waiter = connect(&service, "").await;
+    let mut idle = connect(&service, "").await;
     holder.lock(&["w a"], "acquired").await;
     waiter.lock(&["w a"], "enqueued").await;
     service.handle.shutdown();
@@ -601,7 +597,7 @@ async fn what_came_to_its_end_does_not_count_as_held() {
         config.unread_bytes_max = 4 << 10;
     })
     .await;
-    let mut client = service.connect("").await;
+    let mut client = connect(&service, "").await;
     for round in 0..200 {
         let pongs = vec![0; 120];
         client

@@ -1,6 +1,6 @@
 //! Two engines that saw the same commands are the same, whatever their hash keys.
 
-use crate::{
+use super::{
     config,
     script::{apply, bytes, scripts},
 };

@@ -1,6 +1,6 @@
 //! A script as a whole: drawn at once, printed as text, and as the commands that the engine gets.
 
-use crate::draw;
+use super::draw;
 use lockwright_engine::{
     Command, Engine, EngineConfig, Event, HashKey, Limits, Refusal, Reply, TimeMs,
 };

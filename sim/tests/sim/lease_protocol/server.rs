@@ -1,6 +1,6 @@
 //! A server with one resource: first come, first served, with leases and fencing tokens.
 
-use crate::client::Told;
+use super::client::Told;
 
 /// Its clock shows in what is left and how long ago things were, so that there is no latest time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! A refused command changes nothing but the time, and nor does one that only repeats a request.
 
-use crate::{
+use super::{
     config,
     script::{apply, bytes, scripts},
 };

@@ -1,6 +1,6 @@
 //! Scripts in which nothing happens prove nothing: those that are drawn have every kind of effect.
 
-use crate::script::{Script, scripts};
+use super::script::{Script, scripts};
 use lockwright_engine::{Engine, EngineConfig};
 use lockwright_sim::driver::EngineDriver;
 use lockwright_sim::line::What;

@@ -1,9 +1,6 @@
 //! Several servers as one: three nodes on real sockets and real disks.
 
-#[expect(dead_code, reason = "a cluster is not one service")]
-mod common;
-
-use common::within;
+use crate::common::within;
 use lockwright_env::{Env, TokioEnv, sleep, timeout};
 use lockwright_server::{
     BindError, ClusterConfig, Drain, Member, Secret, Server, ServerConfig, ServerHandle, Storage,

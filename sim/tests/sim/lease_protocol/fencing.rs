@@ -2,7 +2,7 @@
 //! does, as Martin Kleppmann describes in "How to do distributed locking" (2016): a lease and a
 //! client that looks at its clock are not enough, since it may pause after the look.
 
-use crate::{
+use super::{
     client::{Counting, CountsFrom},
     holds,
     protocol::{FENCING, Protocol, Step, World, Writes},

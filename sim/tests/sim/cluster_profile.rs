@@ -146,6 +146,10 @@ fn no_rule_is_broken_and_everything_happens() {
         assert_eq!(outcome.violation, None, "seed {seed}");
         let history = outcome.history.unwrap();
         missing.retain(|what| !history.iter().any(|line| line.contains(what)));
+        // The hunts go on from here, optimized.
+        if missing.is_empty() {
+            break;
+        }
     }
     assert!(missing.is_empty(), "never happened: {missing:?}");
 }
@@ -296,6 +300,10 @@ fn operators_get_done_what_they_want_under_faults() {
             for (count, name) in done.iter_mut().zip(names) {
                 *count += usize::from(step.is_some_and(|step| step.starts_with(name)));
             }
+        }
+        // The hunts go on from here, optimized.
+        if done.iter().all(|count| *count >= 2) {
+            break;
         }
     }
     assert!(

@@ -1,10 +1,7 @@
 //! A stop that waits for locks, as clients of all doors see it. No test asserts how long something takes.
 
-mod common;
-#[path = "common/http.rs"]
-mod wire;
-
-use common::{Service, within};
+use crate::common::{Service, within};
+use crate::wire::answer;
 use futures_util::{SinkExt, StreamExt};
 use lockwright_env::{Env, TokioEnv, sleep};
 use lockwright_server::{Drain, ServerConfig};
@@ -12,7 +9,6 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
-use wire::{answer, send};
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(600);
@@ -23,22 +19,6 @@ fn for_locks(config: &mut ServerConfig) {
 }
 
 impl Service {
-    async fn send(&self, method: &str, target: &str, body: &Value) -> TcpStream {
-        let body = match body {
-            Value::Null => String::new(),
-            body => body.to_string(),
-        };
-        send(&self.address, method, target, &body).await
-    }
-
-    async fn post(&self, target: &str, body: Value) -> (u16, Value) {
-        answer(self.send("POST", target, &body).await).await
-    }
-
-    async fn get(&self, target: &str) -> (u16, Value) {
-        answer(self.send("GET", target, &Value::Null).await).await
-    }
-
     async fn acquire(&self, key: &str, more: Value) -> (u16, Value) {
         let mut body = json!({"key": key, "holder": "alice"});
         body.as_object_mut()
@@ -50,7 +30,7 @@ impl Service {
     /// A request that waits; comes back when it does.
     async fn wait_for(&self, key: &str, number: usize) -> TcpStream {
         let body = json!({"key": key, "holder": "bob", "wait_ms": "forever"});
-        let stream = self.send("POST", "/v1/acquire", &body).await;
+        let stream = self.send("POST", "/v1/acquire", &body.to_string()).await;
         self.until(|usage| usage.waiting_calls == number).await;
         stream
     }

@@ -1,6 +1,6 @@
 //! An engine that was saved and brought back goes on as the one that was not.
 
-use crate::{
+use super::{
     config,
     script::{apply, bytes, scripts},
 };

@@ -1,9 +1,7 @@
 //! The server against hand-written frames: what clients in other languages see, and what hostile
 //! ones try. No test asserts how long something takes.
 
-mod common;
-
-use common::{Service, within};
+use crate::common::{Service, within};
 use futures_util::{SinkExt, StreamExt};
 use lockwright_engine::{Command, DurationMs, Event, EventKind, Refusal, Reply, TimeMs};
 use lockwright_env::{Env, TokioEnv, timeout};
@@ -23,31 +21,29 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 const SECRET: &str = "0123456789abcdef";
 
-impl Service {
-    async fn connect(&self) -> Socket {
-        let stream = TokioEnv.connect(&self.address).await.unwrap();
-        let url = format!("ws://{}/v1/session", self.address);
-        let (socket, response) = client_async(url, stream).await.unwrap();
-        assert!(
-            response.headers().get("date").is_none(),
-            "no wall clock is shown"
-        );
-        Socket(socket)
-    }
+async fn connect(service: &Service) -> Socket {
+    let stream = TokioEnv.connect(&service.address).await.unwrap();
+    let url = format!("ws://{}/v1/session", service.address);
+    let (socket, response) = client_async(url, stream).await.unwrap();
+    assert!(
+        response.headers().get("date").is_none(),
+        "no wall clock is shown"
+    );
+    Socket(socket)
+}
 
-    /// A connection with session `name`, which outlives it by `abandon_ms`.
-    async fn open(&self, name: &str, abandon_ms: u64) -> Socket {
-        let mut socket = self.connect().await;
-        let open = format!(
-            r#"{{"type":"open","seq":1,"namespace":"n","session":"{name}","secret":"{SECRET}","abandon_ms":{abandon_ms}}}"#
-        );
-        let opened = socket.ask(&open).await;
-        assert!(
-            opened.starts_with(r#"{"seq":1,"type":"opened""#),
-            "{opened}"
-        );
-        socket
-    }
+/// A connection with session `name`, which outlives it by `abandon_ms`.
+async fn open(service: &Service, name: &str, abandon_ms: u64) -> Socket {
+    let mut socket = connect(&service).await;
+    let open = format!(
+        r#"{{"type":"open","seq":1,"namespace":"n","session":"{name}","secret":"{SECRET}","abandon_ms":{abandon_ms}}}"#
+    );
+    let opened = socket.ask(&open).await;
+    assert!(
+        opened.starts_with(r#"{"seq":1,"type":"opened""#),
+        "{opened}"
+    );
+    socket
 }
 
 struct Socket(WebSocketStream<TcpStream>);
@@ -115,16 +111,16 @@ async fn takes(socket: &mut Socket, bytes: usize) -> bool {
 #[tokio::test]
 async fn a_message_that_does_not_end_is_short_until_there_is_a_session() {
     let service = Service::start(|_| {}).await;
-    let mut socket = service.connect().await;
+    let mut socket = connect(&service).await;
     assert!(takes(&mut socket, 15 << 10).await);
-    let mut socket = service.connect().await;
+    let mut socket = connect(&service).await;
     assert!(!takes(&mut socket, 40 << 10).await);
     // One that was refused is none.
-    let mut socket = service.connect().await;
+    let mut socket = connect(&service).await;
     let refused = socket.ask(r#"{"type":"open","seq":1}"#).await;
     assert!(refused.contains("invalid_request"), "{refused}");
     assert!(!takes(&mut socket, 40 << 10).await);
-    let mut socket = service.open("s", 1000).await;
+    let mut socket = open(&service, "s", 1000).await;
     assert!(takes(&mut socket, 2 << 20).await);
     service.stop().await;
 }
@@ -132,16 +128,16 @@ async fn a_message_that_does_not_end_is_short_until_there_is_a_session() {
 #[tokio::test]
 async fn messages_that_do_not_end_have_a_sum() {
     let service = Service::start(|config| config.unread_bytes_max = 3 << 20).await;
-    let mut first = service.open("1", 1000).await;
+    let mut first = open(&service, "1", 1000).await;
     assert!(takes(&mut first, 2 << 20).await);
-    let mut second = service.open("2", 1000).await;
+    let mut second = open(&service, "2", 1000).await;
     assert!(!takes(&mut second, 2 << 20).await);
     // Others go on, and what ends gives its share back.
-    let mut third = service.open("3", 1000).await;
+    let mut third = open(&service, "3", 1000).await;
     let alive = third.ask(r#"{"type":"keep_alive","seq":2}"#).await;
     assert_eq!(alive, r#"{"seq":2,"type":"done"}"#);
     drop(first);
-    within(async { while !takes(&mut service.open("4", 1000).await, 2 << 20).await {} }).await;
+    within(async { while !takes(&mut open(&service, "4", 1000).await, 2 << 20).await {} }).await;
     service.stop().await;
 }
 
@@ -163,7 +159,7 @@ async fn a_body_that_does_not_end_counts_in_the_sum() {
             true => Some(asks(&service.address, 1_000_000, &" ".repeat(900_000)).await),
             false => None,
         };
-        let mut socket = service.open("s", 1000).await;
+        let mut socket = open(&service, "s", 1000).await;
         assert_eq!(takes(&mut socket, 2500 << 10).await, !with_body);
         service.stop().await;
     }
@@ -183,7 +179,7 @@ async fn a_body_that_has_come_to_its_end_counts_no_more() {
         streams.push(asks(&service.address, body.len(), &body).await);
     }
     service.until(|usage| usage.engine.live_requests == 5).await;
-    let mut socket = service.open("s", 1000).await;
+    let mut socket = open(&service, "s", 1000).await;
     assert!(takes(&mut socket, 2500 << 10).await);
     drop(streams);
     service.stop().await;
@@ -237,7 +233,7 @@ async fn what_may_be_forgotten_is_although_nothing_is_asked_for() {
 #[tokio::test]
 async fn what_a_session_is_done_with_is_forgotten_and_nothing_else() {
     let service = Service::start(|_| {}).await;
-    let mut socket = service.open("s", 60_000).await;
+    let mut socket = open(&service, "s", 60_000).await;
     for id in ["a", "b", "held"] {
         let acquire = format!(r#"{{"type":"acquire","seq":2,"id":"{id}","claims":["w {id}"]}}"#);
         let token = token_of(&socket.ask(&acquire).await);
@@ -288,19 +284,19 @@ async fn a_session_that_names_no_abandon_timeout_gets_the_servers_and_is_told() 
             r#"{{"type":"open","seq":1,"namespace":"n","session":"{name}","secret":"{SECRET}"{more}}}"#
         )
     };
-    let mut socket = service.connect().await;
+    let mut socket = connect(&service).await;
     let opened = socket.ask(&open("short", "")).await;
     assert!(opened.contains(r#""abandon_ms":20"#), "{opened}");
     drop(socket);
     service.until(|usage| usage.engine.sessions == 0).await;
     // One that is named is not told, and null names none.
-    let mut socket = service.connect().await;
+    let mut socket = connect(&service).await;
     let opened = socket.ask(&open("long", r#","abandon_ms":600000"#)).await;
     assert!(
         opened.contains("opened") && !opened.contains("abandon"),
         "{opened}"
     );
-    let mut socket = service.connect().await;
+    let mut socket = connect(&service).await;
     let refused = socket.ask(&open("null", r#","abandon_ms":null"#)).await;
     assert!(refused.contains("invalid_request"), "{refused}");
     service.stop().await;
@@ -310,8 +306,8 @@ async fn a_session_that_names_no_abandon_timeout_gets_the_servers_and_is_told() 
 async fn an_id_that_comes_again_for_other_claims_is_refused_with_those_of_the_first() {
     const MISMATCH: &str = r#""type":"error","error":"request_mismatch","message":"the id is that"#;
     let service = Service::start(|_| {}).await;
-    let mut other = service.open("other", 60_000).await;
-    let mut socket = service.open("s", 60_000).await;
+    let mut other = open(&service, "other", 60_000).await;
+    let mut socket = open(&service, "s", 60_000).await;
     let acquire = |seq: u64, id: &str, claims: &str| {
         format!(
             r#"{{"type":"acquire","seq":{seq},"id":"{id}","claims":[{claims}],"ttl_ms":60000}}"#
@@ -372,7 +368,7 @@ async fn an_id_that_comes_again_for_other_claims_is_refused_with_those_of_the_fi
 #[tokio::test]
 async fn a_malformed_message_is_answered_and_the_connection_goes_on() {
     let service = Service::start(|config| config.message_bytes_max = 1000).await;
-    let mut socket = service.open("s", 1000).await;
+    let mut socket = open(&service, "s", 1000).await;
     let large = format!(r#"{{"type":"close","seq":1,"x":"{}"}}"#, "x".repeat(1000));
     let cases = [
         ("", r#"{"type":"error","error":"invalid_request""#),
@@ -425,12 +421,12 @@ async fn a_malformed_message_is_answered_and_the_connection_goes_on() {
 #[tokio::test]
 async fn a_session_comes_first_and_once() {
     let service = Service::start(|_| {}).await;
-    let mut socket = service.connect().await;
+    let mut socket = connect(&service).await;
     let early = socket
         .ask(r#"{"type":"acquire","seq":3,"id":"L","claims":["w a"]}"#)
         .await;
     assert!(early.contains("send `open` or `resume` first"), "{early}");
-    let mut socket = service.open("s", 1000).await;
+    let mut socket = open(&service, "s", 1000).await;
     let twice = socket
         .ask(&format!(
             r#"{{"type":"resume","seq":2,"namespace":"n","session":"s","secret":"{SECRET}"}}"#
@@ -443,7 +439,7 @@ async fn a_session_comes_first_and_once() {
 #[tokio::test]
 async fn a_message_that_is_not_even_read_ends_the_connection() {
     let service = Service::start(|config| config.message_bytes_max = 100).await;
-    let mut socket = service.open("s", 1000).await;
+    let mut socket = open(&service, "s", 1000).await;
     // Its length is announced, and is enough: nothing more of it is sent.
     let header = [0x81, 0x80 | 126, 0x10, 0x00, 0, 0, 0, 0];
     socket.0.get_mut().write_all(&header).await.unwrap();
@@ -456,8 +452,8 @@ async fn a_message_that_is_not_even_read_ends_the_connection() {
 #[tokio::test]
 async fn the_life_of_a_lock_on_the_wire() {
     let service = Service::start(|_| {}).await;
-    let mut one = service.open("one", 1000).await;
-    let mut two = service.open("two", 1000).await;
+    let mut one = open(&service, "one", 1000).await;
+    let mut two = open(&service, "two", 1000).await;
     let granted = one
         .ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a","w a/b"],"ttl_ms":60000}"#)
         .await;
@@ -506,7 +502,7 @@ async fn the_life_of_a_lock_on_the_wire() {
 #[tokio::test]
 async fn an_own_release_is_answered_before_the_grant_that_it_sets_free() {
     let service = Service::start(|_| {}).await;
-    let mut socket = service.open("s", 1000).await;
+    let mut socket = open(&service, "s", 1000).await;
     let granted = socket
         .ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"]}"#)
         .await;
@@ -528,7 +524,7 @@ async fn an_own_release_is_answered_before_the_grant_that_it_sets_free() {
 #[tokio::test]
 async fn a_lease_and_a_wait_run_out_in_a_push() {
     let service = Service::start(|_| {}).await;
-    let mut socket = service.open("s", 60_000).await;
+    let mut socket = open(&service, "s", 60_000).await;
     socket
         .ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"],"ttl_ms":40}"#)
         .await;
@@ -549,7 +545,7 @@ async fn a_lease_and_a_wait_run_out_in_a_push() {
 #[tokio::test]
 async fn a_session_is_resumed_with_its_secret_and_by_nobody_else() {
     let service = Service::start(|_| {}).await;
-    let mut socket = service.open("s", 60_000).await;
+    let mut socket = open(&service, "s", 60_000).await;
     socket
         .ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"]}"#)
         .await;
@@ -560,13 +556,13 @@ async fn a_session_is_resumed_with_its_secret_and_by_nobody_else() {
     let resume = |secret: &str| {
         format!(r#"{{"type":"resume","seq":1,"namespace":"n","session":"s","secret":"{secret}"}}"#)
     };
-    let mut thief = service.connect().await;
+    let mut thief = connect(&service).await;
     let got = thief.ask(&resume("fedcba9876543210")).await;
     assert!(got.contains(r#""error":"unknown_session""#), "{got}");
     let open = r#"{"type":"open","seq":2,"namespace":"n","session":"s","secret":"fedcba9876543210","abandon_ms":1}"#;
     let got = thief.ask(open).await;
     assert!(got.contains("open with another secret"), "{got}");
-    let mut socket = service.connect().await;
+    let mut socket = connect(&service).await;
     let got = socket.ask(&resume(SECRET)).await;
     assert!(
         got.contains(r#""locks":[{"state":"held","id":"L","token""#),
@@ -580,8 +576,8 @@ async fn a_session_is_resumed_with_its_secret_and_by_nobody_else() {
 async fn a_newer_connection_takes_the_session_and_the_end_of_the_older_does_not_matter() {
     let service = Service::start(|_| {}).await;
     // With an abandon timeout of zero, a detach ends the session.
-    let mut old = service.open("s", 0).await;
-    let mut new = service.open("s", 0).await;
+    let mut old = open(&service, "s", 0).await;
+    let mut new = open(&service, "s", 0).await;
     assert_eq!(old.closed().await, 4001);
     drop(old);
     service.until(|usage| usage.connections == 1).await;
@@ -599,8 +595,8 @@ async fn a_newer_connection_takes_the_session_and_the_end_of_the_older_does_not_
 #[tokio::test]
 async fn a_session_ends_when_nobody_comes_back() {
     let service = Service::start(|_| {}).await;
-    let mut gone = service.open("gone", 20).await;
-    let mut other = service.open("other", 60_000).await;
+    let mut gone = open(&service, "gone", 20).await;
+    let mut other = open(&service, "other", 60_000).await;
     gone.ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"]}"#)
         .await;
     other
@@ -609,7 +605,7 @@ async fn a_session_ends_when_nobody_comes_back() {
     drop(gone);
     let pushed = other.hear().await;
     assert!(pushed.starts_with(r#"{"type":"granted""#), "{pushed}");
-    let mut late = service.connect().await;
+    let mut late = connect(&service).await;
     let got = late
         .ask(&format!(
             r#"{{"type":"resume","seq":1,"namespace":"n","session":"gone","secret":"{SECRET}"}}"#
@@ -622,7 +618,7 @@ async fn a_session_ends_when_nobody_comes_back() {
 #[tokio::test]
 async fn a_silent_connection_is_let_go() {
     let service = Service::start(|config| config.idle_timeout = Duration::from_millis(30)).await;
-    let mut socket = service.open("s", 60_000).await;
+    let mut socket = open(&service, "s", 60_000).await;
     assert_eq!(socket.closed().await, 4000);
     service
         .until(|usage| usage.attached_sessions == 0 && usage.engine.sessions == 1)
@@ -643,13 +639,13 @@ async fn a_client_that_does_not_read_its_pushes_is_closed_and_its_session_lives(
         config.idle_timeout = Duration::from_secs(300);
     })
     .await;
-    let mut holder = service.open("holder", 60_000).await;
+    let mut holder = open(&service, "holder", 60_000).await;
     let granted = holder
         .ask(r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"]}"#)
         .await;
     let token = granted.split(r#""token":"#).nth(1).unwrap();
     let token = token.split(',').next().unwrap();
-    let mut slow = service.open("slow", 60_000).await;
+    let mut slow = open(&service, "slow", 60_000).await;
     for n in 0..LOCKS {
         let acquire = format!(r#"{{"type":"acquire","seq":3,"id":"{n}","claims":["r a/{n}"]}}"#);
         assert!(slow.ask(&acquire).await.contains("queued"));
@@ -674,7 +670,7 @@ async fn a_client_that_does_not_read_its_pushes_is_closed_and_its_session_lives(
 #[tokio::test]
 async fn a_client_that_asks_without_reading_is_not_read_from_but_not_lost() {
     let service = Service::start(|config| config.outgoing_max = 4).await;
-    let mut socket = service.open("s", 60_000).await;
+    let mut socket = open(&service, "s", 60_000).await;
     for seq in 0..2000 {
         let text = format!(r#"{{"type":"keep_alive","seq":{seq}}}"#);
         socket.0.feed(Message::text(text)).await.unwrap();
@@ -701,7 +697,7 @@ async fn http(address: &str, request: &str) -> String {
 #[tokio::test]
 async fn when_all_places_are_taken_health_checks_and_operators_have_some_left() {
     let service = Service::start(|config| config.connections_max = 1).await;
-    let first = service.open("s", 1000).await;
+    let first = open(&service, "s", 1000).await;
     // Many that ask for nothing.
     let mut idle = Vec::new();
     for _ in 0..100 {
@@ -757,7 +753,7 @@ async fn when_all_places_are_taken_health_checks_and_operators_have_some_left() 
 #[tokio::test]
 async fn a_connection_of_the_reserve_that_asks_for_nothing_is_closed() {
     let service = Service::start(|config| config.connections_max = 1).await;
-    let _first = service.open("s", 1000).await;
+    let _first = open(&service, "s", 1000).await;
     let mut second = TokioEnv.connect(&service.address).await.unwrap();
     let mut nothing = [0];
     let read = within(second.read(&mut nothing)).await;
@@ -772,8 +768,8 @@ async fn one_address_does_not_get_all_places() {
         config.connections_per_address_max = Some(2);
     })
     .await;
-    let first = service.open("1", 1000).await;
-    let _second = service.open("2", 1000).await;
+    let first = open(&service, "1", 1000).await;
+    let _second = open(&service, "2", 1000).await;
     let refused = http(&service.address, "GET /lock/a").await;
     assert!(refused.contains("from your address"), "{refused}");
     let health = http(&service.address, "GET /healthz").await;
@@ -792,7 +788,7 @@ async fn one_address_does_not_get_all_places() {
 #[tokio::test]
 async fn shutting_down_tells_the_clients_and_ends() {
     let service = Service::start(|_| {}).await;
-    let mut socket = service.open("s", 1000).await;
+    let mut socket = open(&service, "s", 1000).await;
     service.handle.shutdown();
     assert_eq!(socket.closed().await, 1001);
     within(service.task).await.unwrap().unwrap();
@@ -865,7 +861,7 @@ async fn who_pings_and_reads_no_pongs_is_cut_off() {
         );
     }
     // Those who read may ping as often as they like.
-    let mut socket = service.open("s", 60_000).await;
+    let mut socket = open(&service, "s", 60_000).await;
     for _ in 0..500 {
         for _ in 0..10 {
             socket

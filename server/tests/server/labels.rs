@@ -1,50 +1,19 @@
 //! What people are told of those that hold a lock or wait for one, and what operators end. No test
 //! asserts how long something takes.
 
-mod common;
-#[path = "common/http.rs"]
-mod wire;
-
-use common::{Service, within};
+use crate::common::{Service, within};
+use crate::wire::answer;
 use futures_util::{SinkExt, StreamExt};
 use lockwright_env::{Env, TokioEnv};
 use lockwright_server::Storage;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
-use wire::{answer, send};
 
 impl Service {
-    async fn send(&self, method: &str, target: &str, body: &str) -> TcpStream {
-        send(&self.address, method, target, body).await
-    }
-
-    async fn ask(&self, method: &str, target: &str, body: &str) -> (u16, Value) {
-        let (status, got) = answer(self.send(method, target, body).await).await;
-        assert_ne!(got, Value::Null, "each answer is JSON");
-        (status, got)
-    }
-
-    async fn get(&self, target: &str) -> Value {
-        let (status, got) = self.ask("GET", target, "").await;
-        assert_eq!(status, 200, "{got}");
-        got
-    }
-
-    async fn post(&self, target: &str, body: Value) -> (u16, Value) {
-        self.ask("POST", target, &body.to_string()).await
-    }
-
-    /// Asks for a lock that must wait, and comes back when `queued` do.
-    async fn queue(&self, body: Value, queued: usize) -> TcpStream {
-        let stream = self.send("POST", "/v1/acquire", &body.to_string()).await;
-        self.until(|usage| usage.waiting_calls == queued).await;
-        stream
-    }
-
     /// The labels that inspection tells of, by the id of the request.
     async fn labels(&self) -> Vec<(String, Value)> {
-        let got = self.get("/v1/locks").await;
+        let got = self.look_at("/v1/locks").await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let locks = got["locks"].as_array().unwrap().iter();
         locks
@@ -53,7 +22,7 @@ impl Service {
     }
 
     /// A connection with a session in the namespace `default`.
-    async fn open(&self, session: &str, label: &str) -> Socket {
+    async fn connect_as(&self, session: &str, label: &str) -> Socket {
         let stream = TokioEnv.connect(&self.address).await.unwrap();
         let url = format!("ws://{}/v1/session", self.address);
         let mut socket = Socket(client_async(url, stream).await.unwrap().0);
@@ -112,7 +81,7 @@ async fn a_label_is_shown_at_every_door_until_its_lock_ends_also_after_a_restart
         config.storage = Storage::Directory(directory.clone());
     };
     let service = Service::start(on).await;
-    let mut session = service.open("s", "alice@desk[1] make").await;
+    let mut session = service.connect_as("s", "alice@desk[1] make").await;
     let granted = session
         .ask(json!({"type": "acquire", "seq": 2, "id": "1", "claims": ["w a"]}))
         .await;
@@ -146,13 +115,13 @@ async fn a_label_is_shown_at_every_door_until_its_lock_ends_also_after_a_restart
     ]
     .map(|(id, label)| (id.to_owned(), label));
     assert_eq!(service.labels().await, expected);
-    let sessions = service.get("/v1/sessions").await;
+    let sessions = service.look_at("/v1/sessions").await;
     assert_eq!(sessions["sessions"][0]["label"], "alice@desk[1] make");
     assert_eq!(
-        service.get("/v1/locks/a").await["held"][0]["label"],
+        service.look_at("/v1/locks/a").await["held"][0]["label"],
         "alice@desk[1] make"
     );
-    assert_eq!(service.get("/lock/d").await["label"], "from curl");
+    assert_eq!(service.look_at("/lock/d").await["label"], "from curl");
 
     let (status, busy) = service.post("/v1/acquire", held("b", "x")).await;
     assert_eq!((status, &busy["label"]), (409, &json!("own \"ü\"")));
@@ -178,7 +147,7 @@ async fn a_label_is_shown_at_every_door_until_its_lock_ends_also_after_a_restart
 #[tokio::test]
 async fn a_label_that_is_too_long_or_does_something_to_a_terminal_is_refused_everywhere() {
     let service = Service::start(|_| {}).await;
-    let mut session = service.open("s", "").await;
+    let mut session = service.connect_as("s", "").await;
     for (label, code) in [
         ("x".repeat(257), "limit_exceeded"),
         ("ü".repeat(129), "limit_exceeded"),
@@ -270,7 +239,7 @@ async fn an_operator_ends_one_waiting_request_by_its_owner_and_id() {
 #[tokio::test]
 async fn a_session_that_an_operator_ends_is_told_and_gets_nothing_any_more() {
     let service = Service::start(|_| {}).await;
-    let mut session = service.open("s", "alice@desk").await;
+    let mut session = service.connect_as("s", "alice@desk").await;
     session
         .ask(json!({"type": "acquire", "seq": 2, "id": "1", "claims": ["w a"]}))
         .await;
@@ -303,14 +272,17 @@ async fn a_session_that_an_operator_ends_is_told_and_gets_nothing_any_more() {
         "what waited behind it is granted"
     );
     let none: [Value; 0] = [];
-    assert_eq!(service.get("/v1/sessions").await["sessions"], json!(none));
+    assert_eq!(
+        service.look_at("/v1/sessions").await["sessions"],
+        json!(none)
+    );
     service.until(|usage| usage.connections == 0).await;
 }
 
 #[tokio::test]
 async fn a_session_that_closes_itself_is_told_of_its_end_once() {
     let service = Service::start(|_| {}).await;
-    let mut session = service.open("s", "").await;
+    let mut session = service.connect_as("s", "").await;
     session
         .ask(json!({"type": "acquire", "seq": 2, "id": "1", "claims": ["w a"]}))
         .await;
@@ -323,7 +295,7 @@ async fn a_session_that_closes_itself_is_told_of_its_end_once() {
 async fn a_session_with_more_requests_than_its_connection_takes_is_told_that_it_has_ended() {
     const REQUESTS: usize = 300;
     let service = Service::start(|config| config.outgoing_max = 16).await;
-    let mut session = service.open("s", "").await;
+    let mut session = service.connect_as("s", "").await;
     for n in 0..REQUESTS {
         let acquire = json!({"type": "acquire", "seq": 2, "id": n.to_string(),
             "claims": [format!("w {n}")]});
@@ -354,7 +326,7 @@ fn long_claims(place: usize) -> Vec<String> {
 async fn the_answer_to_the_end_of_a_session_tells_of_as_much_as_fits() {
     const REQUESTS: usize = 400;
     let service = Service::start(|_| {}).await;
-    let mut session = service.open("s", "").await;
+    let mut session = service.connect_as("s", "").await;
     for n in 0..REQUESTS {
         let acquire = json!({"type": "acquire", "seq": 2, "id": n.to_string(),
             "claims": long_claims(n)});
@@ -373,7 +345,7 @@ async fn the_answer_to_the_end_of_a_session_tells_of_as_much_as_fits() {
 async fn the_requests_of_an_owner_are_ended_as_far_as_the_answer_can_tell() {
     const REQUESTS: usize = 400;
     let service = Service::start(|_| {}).await;
-    let mut session = service.open("s", "").await;
+    let mut session = service.connect_as("s", "").await;
     for n in 0..REQUESTS {
         let mut claims = long_claims(n);
         claims.push("r here".to_owned());

@@ -2,7 +2,7 @@
 //! server's differ by no more than the bound (SEMANTICS 7.4); and each part of the margin that it
 //! keeps is needed.
 
-use crate::{
+use super::{
     client::{Counting, CountsFrom},
     holds,
     protocol::{BELIEF, Protocol, Writes},
