@@ -42,7 +42,7 @@ pub(crate) enum Request {
 /// When a lease ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expiry {
-    /// What is left of it.
+    /// For how long it lasts at least.
     pub(crate) left: DurationMs,
     /// When that is by the clock on the wall, in ms since 1970: for display.
     pub(crate) unix_ms: u64,

@@ -29,7 +29,7 @@ use crate::{
 };
 use clock::{ClusterClock, whole_ms};
 use followers::Followers;
-use lockwright_engine::{Limits, TimeMs, Token};
+use lockwright_engine::{DurationMs, Limits, TimeMs, Token};
 use lockwright_env::{Env, timeout};
 use reads::Reads;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -391,6 +391,19 @@ impl<E: Env, C> Ledger<E, C> {
         let applied = self.node.with_machine(|machine| machine.engine().now());
         let clock = self.clock.map(|clock| clock.shows(self.env.monotonic()));
         clock.map_or(applied, |now| now.max(applied))
+    }
+
+    /// For how long a lease that ends at `expires` lasts at least, from now on.
+    pub(crate) fn left(&self, expires: TimeMs) -> DurationMs {
+        match self.clock {
+            Some(clock) => clock.left(expires, self.env.monotonic()),
+            // By the time of the last command, which was up to 1 ms later than it says.
+            None => {
+                let applied = self.node.with_machine(|machine| machine.engine().now());
+                let left = expires.since(applied).as_ms().saturating_sub(1);
+                DurationMs::new(left).expect("less than what there was")
+            }
+        }
     }
 
     /// Looks at the state as it is now.

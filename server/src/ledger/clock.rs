@@ -33,6 +33,15 @@ impl ClusterClock {
             .after(passed.expect("a machine is not up for 285,000 years"))
     }
 
+    /// For how long this clock does not show `at`, when the machine's shows `monotonic`: whole milliseconds,
+    /// of which none is too many.
+    pub(super) fn left(&self, at: TimeMs, monotonic: Duration) -> DurationMs {
+        let left = whole_ms(self.when(at).saturating_sub(monotonic));
+        let left = u64::try_from(left.as_millis()).ok();
+        let left = left.and_then(|ms| DurationMs::new(ms).ok());
+        left.expect("no lease is longer than time itself")
+    }
+
     /// What the machine's clock shows when this one shows `at`.
     pub(super) fn when(&self, at: TimeMs) -> Duration {
         self.machine + Duration::from_millis(at.since(self.began).as_ms())
@@ -62,5 +71,23 @@ mod tests {
             clock.shows(clock.when(TimeMs::new(1_005).unwrap())).as_ms(),
             1_005
         );
+    }
+
+    #[test]
+    fn what_is_left_is_over_before_the_time_comes() {
+        let began = TimeMs::new(1_000).unwrap();
+        let clock = ClusterClock::start(began, Duration::from_nanos(7_999_999));
+        for phase in [
+            0, 1, 499_999, 500_000, 999_999, 1_000_000, 1_000_001, 50_000_000,
+        ] {
+            let asked = Duration::from_nanos(8_000_000 + phase);
+            let expires = clock.shows(asked).after(DurationMs::new(50).unwrap());
+            let left = clock.left(expires, asked).as_ms();
+            assert!((49..=50).contains(&left), "{phase}: {left}");
+            let counted = asked + Duration::from_millis(left);
+            let last = counted.saturating_sub(Duration::from_nanos(1));
+            assert!(clock.shows(last) < expires, "{phase}: {left}");
+            assert_eq!(clock.left(clock.shows(asked), asked), DurationMs::ZERO);
+        }
     }
 }

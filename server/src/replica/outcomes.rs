@@ -135,7 +135,7 @@ impl<E: Env> Replica<E> {
 
     /// When a lease that ends at `expires` ends, seen from now.
     fn expiry(&self, expires: TimeMs) -> Expiry {
-        let left = expires.since(self.ledger.now());
+        let left = self.ledger.left(expires);
         Expiry {
             left,
             unix_ms: self.env.wall_unix_ms().saturating_add(left.as_ms()),
