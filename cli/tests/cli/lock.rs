@@ -2,7 +2,7 @@
 
 use crate::played;
 use crate::support::{
-    Dir, LinesInTime, Server, code, eventually, lockwright, pid, run, said, stderr, stdout,
+    Dir, LinesInTime, Server, code, eventually, json, lockwright, pid, run, said, stderr, stdout,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -422,6 +422,25 @@ fn a_lock_that_is_not_to_be_had_leaves_no_session_behind() {
     }
     first.kill().unwrap();
     first.wait().unwrap();
+}
+
+#[test]
+fn a_lock_that_may_have_been_granted_without_a_word_is_given_up() {
+    let server = Server::in_memory();
+    let way = played::tells_no_more_than_opened(&server.address);
+    let started = Instant::now();
+    let mut command = lockwright(&["lock", "--server", &way, "--connect-timeout", "1s"]);
+    let command = command.args(["--abandon", "1d", "a", "--", "true"]);
+    let output = command.output().unwrap();
+    assert_eq!(code(&output), 125, "{}", stderr(&output));
+    assert!(started.elapsed() < Duration::from_secs(20));
+    // It was heard, and would be held for a day.
+    let stats = said(&server, &["stats", "--json"]);
+    assert_eq!(json(&stats)["remembered_requests"], 1, "{stats}");
+    eventually("it has no session", || {
+        said(&server, &["sessions", "--json"]).is_empty()
+    });
+    assert_eq!(said(&server, &["ls"]), "");
 }
 
 #[test]
