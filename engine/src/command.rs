@@ -1,6 +1,6 @@
 //! What can be asked of the engine.
 
-use crate::{DurationMs, Name, Path};
+use crate::{DurationMs, Name, Path, claims};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -47,6 +47,17 @@ impl Claim {
     #[must_use]
     pub(crate) fn covers(&self, other: &Claim) -> bool {
         (self.mode == Mode::Write || other.mode == Mode::Read) && self.path.covers(&other.path)
+    }
+
+    /// What is left of the claims of a request without those that others of them cover, as a [`LockInfo`]
+    /// tells of it.
+    ///
+    /// [`LockInfo`]: crate::LockInfo
+    #[must_use]
+    pub fn uncovered(asked: &[Claim]) -> Vec<Claim> {
+        let mut left: Vec<Claim> = claims::uncovered(asked).into_iter().cloned().collect();
+        left.sort_unstable();
+        left
     }
 
     /// Whether the two claims conflict.

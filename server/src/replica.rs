@@ -20,7 +20,7 @@ use crate::{
     proposal::{Action, SecretHash},
     raft::{RaftDoor, Stopped},
     session_endpoint::Shown,
-    sighting::{self, Sighting},
+    sighting::{self, Told},
     switchboard::{Link, Standing, Switchboard},
     translate::{self, OwnEffect, Rejection},
 };
@@ -139,7 +139,7 @@ pub(crate) struct Replica<E: Env> {
     switchboard: Switchboard,
     callers: Callers,
     metrics: Arc<Metrics>,
-    sightings: broadcast::Sender<Arc<Sighting>>,
+    sightings: broadcast::Sender<Told>,
     drain_timeout: Duration,
     /// What it waits for, once it was told to stop.
     draining: Option<Draining>,
@@ -319,10 +319,13 @@ impl<E: Env> Replica<E> {
                 if self.ledger.is_joined() {
                     self.log(&proposal.action, &outcome);
                     let is_elsewhere = context.is_none();
+                    self.show(&proposal.action, &outcome);
                     self.hand_out(context.unwrap_or(Waiter::Nobody), &outcome);
                     if is_elsewhere {
                         self.attached_elsewhere(&proposal.action, &outcome);
                     }
+                } else if !outcome.happened.is_empty() {
+                    self.cut_watchers();
                 }
             }
         }
@@ -339,6 +342,7 @@ impl<E: Env> Replica<E> {
 
     /// Nothing is known any more of what connections and callers wait for.
     fn void(&mut self) {
+        self.cut_watchers();
         self.sweep_again();
         self.log_begins_anew();
         self.switchboard.close_all(CloseReason::NoLeader);

@@ -11,7 +11,7 @@ use crate::{
     metrics::Metrics,
     raft::{Members, Readiness},
     replica::{Ask, Gone, Input, Owed},
-    sighting::Sighting,
+    sighting::Told,
     translate::Rejection,
     unread::{Unread, UnreadSum},
 };
@@ -66,7 +66,7 @@ pub(crate) const BUFFER_BYTES: usize = 4096;
 /// What the replica shows of itself.
 pub(crate) struct Shown {
     /// What happens. The replica has the sender: watching ends with it.
-    pub(crate) sightings: broadcast::WeakSender<Arc<Sighting>>,
+    pub(crate) sightings: broadcast::WeakSender<Told>,
     /// Where clients reach the leader, if it is another node.
     pub(crate) leader: watch::Receiver<Option<String>>,
     /// The nodes of the cluster.
@@ -86,7 +86,7 @@ pub(crate) struct Gate<E> {
     gone: mpsc::UnboundedSender<Gone>,
     metrics: Arc<Metrics>,
     /// The replica has the sender: watching ends with it.
-    sightings: broadcast::WeakSender<Arc<Sighting>>,
+    sightings: broadcast::WeakSender<Told>,
     /// Where clients reach the leader, if it is another node.
     leader: watch::Receiver<Option<String>>,
     members: Members,
@@ -140,7 +140,7 @@ impl<E: Env> Gate<E> {
     }
 
     /// What happens from now on; none when the replica has stopped.
-    pub(crate) fn watch(&self) -> Option<broadcast::Receiver<Arc<Sighting>>> {
+    pub(crate) fn watch(&self) -> Option<broadcast::Receiver<Told>> {
         Some(self.sightings.upgrade()?.subscribe())
     }
 

@@ -17,7 +17,8 @@ pub use service::{
     AccessPlan, Attempt, ClientPlan, ClockJump, ClockPlan, ClusterFault, ClusterFaultKind,
     ClusterPlan, DRIFT_PPM_MAX, DiskPlan, End, Fault, FaultKind, HttpAttempt, Knock, LatencyPlan,
     Mistake, NODES_MAX, NodePlan, OperatorDeed, OperatorPlan, OperatorStep, Place, ReaderPlan,
-    RenewPlan, ServerPlan, ServicePlan, StoreFault, StoreFaultKind, StorePlan, Stranger, Way, Who,
+    RenewPlan, ServerPlan, ServicePlan, StoreFault, StoreFaultKind, StorePlan, Stranger,
+    WatcherPlan, Way, Who,
 };
 
 pub(crate) use service::RETRY_PAUSE_MS;

@@ -7,7 +7,10 @@ use super::{
     namespace, path,
     view::{claim_views, owner_view},
 };
-use crate::{session_endpoint::Gate, sighting::Sighting};
+use crate::{
+    session_endpoint::Gate,
+    sighting::{Sighting, Told},
+};
 use axum::{
     Extension,
     body::{Body, Bytes},
@@ -47,11 +50,12 @@ pub(super) async fn watch<E: Env>(
     let prefix = path(asked.prefix.as_deref().unwrap_or("/"))?;
     // First of all, so that nothing falls between what is known and what is seen.
     let events = gate.watch().ok_or_else(|| gate.unavailable())?;
-    let known = known(&gate, &namespace, &prefix).await?;
+    let (known, begins_after) = known(&gate, &namespace, &prefix).await?;
     let watcher = Watcher {
         namespace,
         prefix,
         known,
+        begins_after,
         events,
         is_over: false,
         open,
@@ -67,13 +71,14 @@ struct Known {
     label: Option<Label>,
 }
 
-/// The live requests at and below a path, and what they claim. Those that come and go meanwhile are in
-/// the events, too.
+/// The live requests at and below a path, and what they claim, as of the last entry of the log of which they
+/// have all that it did: they are in the order of their arrival, so those that come meanwhile are on the
+/// last page. Some that have gone meanwhile may be among them.
 async fn known<E: Env>(
     gate: &Gate<E>,
     namespace: &Name,
     prefix: &Path,
-) -> Result<BTreeMap<LockKey, Known>, ApiError> {
+) -> Result<(BTreeMap<LockKey, Known>, u64), ApiError> {
     let mut known = BTreeMap::new();
     let mut from = None;
     loop {
@@ -86,17 +91,18 @@ async fn known<E: Env>(
                     let claims = lock.claims;
                     (lock.key, Known { claims, label })
                 });
-                (locks.collect::<Vec<_>>(), page.next)
+                let index = machine.digest().map_or(0, |(index, _)| index);
+                (locks.collect::<Vec<_>>(), page.next, index)
             })
             .await?;
         known.extend(page.0);
         from = page.1;
         if from.is_none() {
-            return Ok(known);
+            return Ok((known, page.2));
         }
         if known.len() >= KNOWN_MAX {
             if prefix.is_root() {
-                return Ok(known);
+                return Ok((known, page.2));
             }
             let message = format!(
                 "more than {KNOWN_MAX} requests live at and below `{prefix}`: watch a path with less \
@@ -113,7 +119,10 @@ struct Watcher {
     prefix: Path,
     /// The live requests that were seen.
     known: BTreeMap<LockKey, Known>,
-    events: Receiver<Arc<Sighting>>,
+    /// What was let happen by this entry of the log, or an earlier one, was before the watcher's time. It may
+    /// be shown yet, since an entry is applied before it is told of.
+    begins_after: u64,
+    events: Receiver<Told>,
     is_over: bool,
     #[expect(dead_code, reason = "as long as it lives the connection is not idle")]
     open: Open,
@@ -127,16 +136,17 @@ impl Watcher {
         })
     }
 
-    /// The next line; none when the server stops or this watcher was cut off.
+    /// The next line; none when the server stops, or its state has gone on without a word, or this watcher was
+    /// cut off.
     async fn next(&mut self) -> Option<Bytes> {
         while !self.is_over {
             match self.events.recv().await {
-                Ok(sighting) => {
+                Ok(Told::Sighting(sighting)) => {
                     if let Some(event) = self.see(&sighting) {
                         return Some(line(&event));
                     }
                 }
-                Err(RecvError::Closed) => self.is_over = true,
+                Ok(Told::Missed) | Err(RecvError::Closed) => self.is_over = true,
                 Err(RecvError::Lagged(missed)) => {
                     self.is_over = true;
                     return Some(line(&ErrorBody {
@@ -159,11 +169,13 @@ impl Watcher {
         if lock.namespace != self.namespace {
             return None;
         }
-        let known = match (&sighting.kind, &sighting.lock) {
+        let current = sighting.lock.as_ref().map(|info| &info.claims);
+        let current = current.filter(|claims| !claims.is_empty());
+        let known = match (&sighting.kind, sighting.arrived.as_ref().or(current)) {
             (EventKind::Ended { .. }, _) => self.known.remove(lock),
-            (_, Some(info)) if !info.claims.is_empty() => {
+            (_, Some(claims)) => {
                 let known = Known {
-                    claims: info.claims.clone(),
+                    claims: claims.clone(),
                     label: sighting.label.clone(),
                 };
                 self.known.insert(lock.clone(), known.clone());
@@ -171,6 +183,9 @@ impl Watcher {
             }
             _ => self.known.get(lock).cloned(),
         };
+        if sighting.index <= self.begins_after {
+            return None;
+        }
         let Known { claims, label } = known.unwrap_or(Known {
             claims: Vec::new(),
             label: None,

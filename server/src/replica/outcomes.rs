@@ -6,12 +6,12 @@ use crate::{
     connection::{CloseReason, Outbound},
     machine::{Denial, Machine, Outcome, ended_session},
     proposal::{Action, Attachment},
-    sighting::Sighting,
+    sighting::{Sighting, Told},
     switchboard::Link,
     translate::{self, OwnEffect, Rejection},
 };
 use lockwright_engine::{
-    EndReason, Event, EventKind, LockKey, LockState, Refusal, Reply, SessionKey, TimeMs,
+    Claim, EndReason, Event, EventKind, LockKey, LockState, Refusal, Reply, SessionKey, TimeMs,
 };
 use lockwright_env::Env;
 use lockwright_protocol::{Message, ServerFrame};
@@ -21,7 +21,6 @@ impl<E: Env> Replica<E> {
     /// Hands out what a proposal came to.
     pub(super) fn hand_out(&mut self, waiter: Waiter, outcome: &Outcome) {
         self.count(outcome);
-        self.show(outcome);
         match waiter {
             Waiter::Nobody => self.deliver(outcome, None),
             Waiter::Usage(reply) => {
@@ -177,11 +176,19 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    fn show(&self, outcome: &Outcome) {
+    /// Tells watchers that something has happened which they are not told of.
+    pub(super) fn cut_watchers(&self) {
+        // It fails when nobody watches.
+        let _ = self.sightings.send(Told::Missed);
+    }
+
+    /// Tells watchers what has happened.
+    pub(super) fn show(&self, action: &Action, outcome: &Outcome) {
         if self.sightings.receiver_count() == 0 {
             return;
         }
-        for event in &outcome.happened {
+        let arrived = arrived(action, outcome);
+        for (place, event) in outcome.happened.iter().enumerate() {
             let Some(lock) = event.kind.lock() else {
                 continue;
             };
@@ -190,14 +197,19 @@ impl<E: Env> Replica<E> {
                 (machine.engine().lock(lock), label)
             };
             let (now, label) = self.ledger.with_machine(look);
-            let sighting = Sighting {
+            let is_new =
+                |(from, id, _): &(usize, &LockKey, &[Claim])| place >= *from && *id == lock;
+            let arrived = arrived.filter(is_new);
+            let sighting = Arc::new(Sighting {
+                index: outcome.index,
                 at: event.at,
                 kind: event.kind.clone(),
+                arrived: arrived.map(|(_, _, claims)| Claim::uncovered(claims)),
                 lock: now,
                 label,
-            };
+            });
             // It fails when the last watcher has just gone.
-            let _ = self.sightings.send(Arc::new(sighting));
+            let _ = self.sightings.send(Told::Sighting(sighting));
         }
     }
 
@@ -389,4 +401,17 @@ fn denied(denial: Denial, session: &SessionKey) -> Rejection {
         )),
         Denial::Superseded | Denial::Stopping => panic!("only what has a session can lose it"),
     }
+}
+
+/// The request that has just arrived, with its claims, and which is the first of the events that is its own.
+fn arrived<'a>(action: &'a Action, outcome: &Outcome) -> Option<(usize, &'a LockKey, &'a [Claim])> {
+    let (lock, claims) = action.acquired()?;
+    if !matches!(outcome.result, Ok(Reply::Acquired { fresh: true, .. })) {
+        return None;
+    }
+    // An earlier one with its id may have ended, and been forgotten, within the same step.
+    let ended = outcome.happened.iter().rposition(
+        |event| matches!(&event.kind, EventKind::Ended { lock: ended, .. } if ended == lock),
+    );
+    Some((ended.map_or(0, |place| place + 1), lock, claims))
 }

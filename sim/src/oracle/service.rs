@@ -31,6 +31,7 @@ pub mod replica_agreement;
 pub mod restarts;
 pub mod stamps;
 pub mod strangers;
+pub mod watch;
 
 use super::Verdict;
 use crate::{
@@ -299,6 +300,34 @@ pub enum Happening {
         token: u64,
         /// What it was told of it.
         label: Option<Text>,
+    },
+    /// Something happened to a lock that can be watched. Told only in worlds with watchers.
+    Watchable {
+        /// What.
+        event: watch::Watched,
+    },
+    /// Somebody watches from now on.
+    WatchBegins {
+        /// Names the watch.
+        watch: Text,
+        /// Where.
+        namespace: Text,
+        /// At and below which path.
+        prefix: Text,
+    },
+    /// It was told of something.
+    WatchTold {
+        /// The watch.
+        watch: Text,
+        /// What.
+        line: watch::Watched,
+    },
+    /// It is over, or never began.
+    WatchOver {
+        /// The watch.
+        watch: Text,
+        /// Why.
+        why: Text,
     },
     /// It asked for something about its lock.
     HttpCalled {
@@ -580,6 +609,14 @@ impl fmt::Display for Happening {
                 let label = label.as_deref().unwrap_or("nothing");
                 write!(f, "{look} is told of the lock with token {token}: {label}")
             }
+            Happening::Watchable { event } => write!(f, "to be watched: {event}"),
+            Happening::WatchBegins {
+                watch,
+                namespace,
+                prefix,
+            } => write!(f, "{watch} watches {prefix} in {namespace}"),
+            Happening::WatchTold { watch, line } => write!(f, "{watch} is told that {line}"),
+            Happening::WatchOver { watch, why } => write!(f, "{watch} is over: {why}"),
             Happening::HttpTold { id, is_gone: false } => write!(f, "{id} is sent its grant"),
             Happening::HttpTold { id, is_gone: true } => {
                 write!(f, "{id} is sent its grant, and its caller is gone")
@@ -915,6 +952,9 @@ impl ServicePanel {
             Box::new(http_prompt::HttpPrompt::new(plan.clone())),
             Box::new(drain::Drain::new(plan)),
         ];
+        if !plan.watchers.is_empty() {
+            oracles.push(Box::new(watch::Watch::default()));
+        }
         if plan.store.is_some() {
             oracles.push(Box::new(fencing::Fencing::default()));
         }

@@ -13,12 +13,14 @@ mod operator;
 mod reduce;
 mod shape;
 mod store;
+mod watch;
 
 pub use cluster::{
     ClusterFault, ClusterFaultKind, ClusterPlan, End, NODES_MAX, NodePlan, ReaderPlan, Way, Who,
 };
 pub use operator::{OperatorDeed, OperatorPlan, OperatorStep};
 pub use store::{AccessPlan, StoreFault, StoreFaultKind, StorePlan};
+pub use watch::WatcherPlan;
 
 pub(crate) use http::RETRY_PAUSE_MS;
 pub use http::{HttpAttempt, Mistake};
@@ -56,6 +58,9 @@ pub struct ServicePlan {
     /// Who else comes to the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strangers: Vec<Stranger>,
+    /// Who watches what happens to locks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watchers: Vec<WatcherPlan>,
     /// What the locks are for; there is one in profile `fencing`, and none in the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StorePlan>,
@@ -525,6 +530,9 @@ impl ServicePlan {
         self.strangers
             .iter()
             .try_for_each(|stranger| host_exists(stranger.host))?;
+        self.watchers
+            .iter()
+            .try_for_each(|watcher| watcher.validate(hosts))?;
         self.faults.iter().try_for_each(|fault| match fault.kind {
             FaultKind::Cut { host, .. } | FaultKind::Hold { host } => host_exists(host),
             FaultKind::Slow { host, max_ms } if max_ms >= self.latency.min_ms => host_exists(host),

@@ -26,6 +26,8 @@ mod stranger;
 #[cfg(test)]
 mod tests;
 mod visit;
+mod watched;
+mod watcher;
 
 use crate::{
     crash_report, entropy,

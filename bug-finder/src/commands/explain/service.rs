@@ -4,7 +4,7 @@
 use super::{cluster, http, store};
 use lockwright_sim::op::{OpClaim, OpWait};
 use lockwright_sim::plan::{
-    Attempt, ClockPlan, Fault, FaultKind, Place, RenewPlan, ServicePlan, Stranger,
+    Attempt, ClockPlan, Fault, FaultKind, Place, RenewPlan, ServicePlan, Stranger, WatcherPlan,
 };
 
 /// A plan, a line for each thing in it.
@@ -129,6 +129,7 @@ fn events(plan: &ServicePlan) -> Vec<(u64, String)> {
     let steps = operator.flat_map(|one| &one.steps);
     events.extend(steps.map(|step| (step.at_ms, cluster::of_step(*step))));
     events.extend(plan.strangers.iter().map(of_stranger));
+    events.extend(plan.watchers.iter().map(of_watcher));
     let http = plan.http.iter().enumerate();
     events.extend(http.map(|(index, attempt)| (attempt.at_ms, http::of_attempt(index, attempt))));
     events.push((
@@ -243,6 +244,22 @@ fn of_stranger(stranger: &Stranger) -> (u64, String) {
     let (host, what) = (stranger.host, stranger.what);
     let text = format!("a stranger on host {host} tries: {what}");
     (stranger.at_ms, text)
+}
+
+fn of_watcher(watcher: &WatcherPlan) -> (u64, String) {
+    let WatcherPlan {
+        at_ms,
+        for_ms,
+        host,
+        node,
+        namespace,
+        prefix,
+    } = watcher;
+    let text = format!(
+        "a watcher on host {host} asks node {node} what happens at and below {prefix} in {namespace}, for \
+         {for_ms} ms"
+    );
+    (*at_ms, text)
 }
 
 #[cfg(test)]

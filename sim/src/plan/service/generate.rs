@@ -25,6 +25,7 @@ impl ServicePlan {
         let max = &mut plan.server.connections_max;
         *max = max.map(|max| max.saturating_add(more));
         drains(&mut plan, &shape, seed);
+        plan.draw_watchers(Profile::Service, seed);
         plan.validate()
             .expect("the generator draws plans that can be run");
         plan
@@ -52,6 +53,7 @@ impl ServicePlan {
             clients: clients(shape, latency, disk, seed),
             faults: Vec::new(),
             strangers: strangers(shape, visits),
+            watchers: Vec::new(),
             store: None,
             cluster: None,
             http: Vec::new(),

@@ -3,7 +3,7 @@
 use super::{
     AccessPlan, Attempt, ClockPlan, ClusterFault, ClusterFaultKind, ClusterPlan, DiskPlan, End,
     FaultKind, LatencyPlan, NodePlan, OperatorDeed, OperatorPlan, OperatorStep, Place, ServicePlan,
-    StoreFaultKind, StorePlan, Who, http,
+    StoreFaultKind, StorePlan, WatcherPlan, Who, http,
 };
 use crate::{
     op::{DEFAULT_NAMESPACE, OpClaim, OpWait, Text},
@@ -67,7 +67,7 @@ impl ServicePlan {
     /// Smaller plans, the boldest first; each weighs less than this one.
     pub(in crate::plan) fn reductions(&self) -> impl Iterator<Item = ServicePlan> + '_ {
         let weight = self.weight();
-        let steps: [fn(&ServicePlan) -> Candidates<'_>; 23] = [
+        let steps: [fn(&ServicePlan) -> Candidates<'_>; 24] = [
             // First what makes the rest easier: in a plain world, one message less does not change
             // when all others come.
             ServicePlan::with_simpler_world,
@@ -80,6 +80,7 @@ impl ServicePlan {
             ServicePlan::without_operator_steps,
             ServicePlan::with_fewer_nodes,
             ServicePlan::without_strangers,
+            ServicePlan::without_watchers,
             ServicePlan::without_store_faults,
             ServicePlan::without_http,
             ServicePlan::with_a_few_other_chances,
@@ -134,6 +135,12 @@ impl ServicePlan {
             + clocks().map(|clock| clock.jumps.len()).sum::<usize>()
             + clocks().filter(|clock| clock.drift_ppm != 0).count()
             + self.strangers.len()
+            + 2 * self.watchers.len()
+            + self
+                .watchers
+                .iter()
+                .filter(|one| &*one.prefix != "/")
+                .count()
             + self
                 .http
                 .iter()
@@ -172,6 +179,11 @@ impl ServicePlan {
                 .strangers
                 .iter()
                 .map(|stranger| stranger.at_ms)
+                .sum::<u64>()
+            + self
+                .watchers
+                .iter()
+                .map(|watcher| watcher.at_ms + watcher.for_ms)
                 .sum::<u64>()
             + attempts().map(Attempt::numbers).sum::<u64>()
             + self.store.as_ref().map_or(0, StorePlan::numbers)
@@ -221,6 +233,21 @@ impl ServicePlan {
             chunks(self.strangers.len())
                 .map(|(from, to)| self.edited(|plan| drop(plan.strangers.drain(from..to)))),
         )
+    }
+
+    fn without_watchers(&self) -> Candidates<'_> {
+        let dropped = chunks(self.watchers.len())
+            .map(|(from, to)| self.edited(|plan| drop(plan.watchers.drain(from..to))));
+        const PLAINER: [fn(&mut WatcherPlan); 3] = [
+            |watcher| watcher.prefix = Text::from("/"),
+            |watcher| watcher.at_ms /= 2,
+            |watcher| watcher.for_ms /= 2,
+        ];
+        let plainer = (0..self.watchers.len()).flat_map(move |index| {
+            let edits = PLAINER.into_iter();
+            edits.map(move |edit| self.edited(|plan| edit(&mut plan.watchers[index])))
+        });
+        Box::new(dropped.chain(plainer))
     }
 
     fn without_store_faults(&self) -> Candidates<'_> {
@@ -423,6 +450,8 @@ impl ServicePlan {
                     .retain(|fault| fault.at_ms < to && fault.at_ms + fault.for_ms >= from);
                 plan.strangers
                     .retain(|stranger| (from..to).contains(&stranger.at_ms));
+                plan.watchers
+                    .retain(|one| one.at_ms < to && one.at_ms + one.for_ms >= from);
                 if let Some(store) = &mut plan.store {
                     store
                         .faults
@@ -471,6 +500,9 @@ impl ServicePlan {
         }
         for stranger in &mut self.strangers {
             sooner(&mut stranger.at_ms);
+        }
+        for watcher in &mut self.watchers {
+            sooner(&mut watcher.at_ms);
         }
         for fault in self.store.iter_mut().flat_map(|store| &mut store.faults) {
             sooner(&mut fault.at_ms);
@@ -541,6 +573,9 @@ impl ServicePlan {
                     .for_each(|client| moved(&mut client.host));
                 for stranger in &mut plan.strangers {
                     moved(&mut stranger.host);
+                }
+                for watcher in &mut plan.watchers {
+                    moved(&mut watcher.host);
                 }
                 let store = plan.store.iter_mut().flat_map(|store| &mut store.faults);
                 store

@@ -247,7 +247,7 @@ fn text_of(session: &SessionKey) -> Text {
     session.session.clone().into()
 }
 
-fn claim_of(claim: &Claim) -> OpClaim {
+pub(super) fn claim_of(claim: &Claim) -> OpClaim {
     OpClaim {
         write: claim.mode == Mode::Write,
         path: claim.path.as_str().into(),

@@ -10,6 +10,7 @@ use super::{
     stage::{Busy, Phase, Stage, Worker},
     stranger,
     visit::Visitor,
+    watcher,
 };
 use crate::{
     op::{OpClaim, OpWait, Text},
@@ -40,6 +41,11 @@ pub(super) async fn run(stage: Arc<Stage>, host: usize, start: u32) -> turmoil::
     for (index, attempt) in stage.plan.http.iter().enumerate() {
         if attempt.host == host && is_to_come(start, attempt.at_ms) {
             clients.spawn(Caller::new(&stage, index, start).run());
+        }
+    }
+    for (index, plan) in stage.plan.watchers.iter().enumerate() {
+        if plan.host == host && is_to_come(start, plan.at_ms) {
+            clients.spawn(watcher::run(stage.clone(), index, start));
         }
     }
     let cluster = stage.plan.cluster.iter();

@@ -39,6 +39,16 @@ pub(super) async fn say(
     stream.write_all(question.text().as_bytes()).await
 }
 
+/// A text as it stands in a query.
+pub(super) fn escaped(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-.~".contains(&byte);
+    let escape = |byte: u8| match is_plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(escape).collect()
+}
+
 impl Question {
     fn text(&self) -> String {
         let body = self.body.as_ref().map_or(String::new(), Value::to_string);
@@ -121,6 +131,12 @@ mod tests {
         assert!(text.starts_with("POST /v1/renew HTTP/1.1\r\n"), "{text}");
         let tail = "X: y\r\nContent-Length: 11\r\n\r\n{\"token\":7}";
         assert!(text.ends_with(tail), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_plain_is_escaped_in_a_query() {
+        assert_eq!(escaped("a/b-1_~."), "a/b-1_~.");
+        assert_eq!(escaped("a b%\u{e9}&"), "a%20b%25%C3%A9%26");
     }
 
     #[test]

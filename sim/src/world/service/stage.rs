@@ -9,6 +9,7 @@ use super::{
     network::node_name,
     replicas::{Leader, Replicas, Step},
     server_host,
+    watched::Claims,
 };
 use crate::{
     history::History,
@@ -291,6 +292,8 @@ struct Inner {
     text: String,
     /// Judges the server's engine; a new one for each start of a server that forgets.
     panel: Option<Panel>,
+    /// What those that live claim, for watchers.
+    claims: Claims,
     /// What the server has applied, and how that goes together with what it applies again.
     applied: Log,
     time: ServerTime,
@@ -372,6 +375,7 @@ impl Stage {
                 text: String::new(),
                 panel: None,
                 applied: Log::default(),
+                claims: Claims::default(),
                 time: ServerTime::default(),
                 replicas: plan
                     .cluster
@@ -421,6 +425,7 @@ impl Stage {
                 inner.beliefs.clear();
                 inner.sessions.clear();
                 inner.named.clear();
+                inner.claims.clear();
                 inner.applied = Log::default();
                 inner.time.stop();
             }
@@ -754,6 +759,11 @@ impl Stage {
                 && let Some(happening) = self.meaning(inner, line, now, leader)
             {
                 inner.see(now, &happening);
+            }
+        }
+        if !self.plan.watchers.is_empty() {
+            for event in inner.claims.watched(command, events) {
+                inner.see(now, &Happening::Watchable { event });
             }
         }
         inner.keep_sessions(events);

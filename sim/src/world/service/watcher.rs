@@ -1,0 +1,228 @@
+//! Somebody who watches what happens to locks, over HTTP, at one node.
+
+use super::{
+    env::SimEnv,
+    host::simulated,
+    http_wire::{self, Question},
+    server_host::address_of,
+    stage::{Phase, Stage},
+};
+use crate::{
+    op::{OpClaim, Text},
+    oracle::service::{
+        Happening,
+        watch::{OwnerKind, Watched, sorted},
+    },
+    plan::WatcherPlan,
+};
+use lockwright_env::Env as _;
+use serde_json::Value;
+use std::{io, sync::Arc, time::Duration};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Lets the watcher with this index come when its time has come, on a host in its life number `start`.
+pub(super) async fn run(stage: Arc<Stage>, index: usize, start: u32) {
+    let plan = stage.plan.watchers[index].clone();
+    let host = stage.hosts[plan.host].clone();
+    host.sleep_until_simulated(Duration::from_millis(plan.at_ms))
+        .await;
+    let watch = Text::from(format!("watch{index}-{start}"));
+    let mut phase = stage.phase.subscribe();
+    let ends = host.sleep_until_simulated(Duration::from_millis(plan.at_ms + plan.for_ms));
+    let env = SimEnv::new(host.clone());
+    let watched = tokio::select! {
+        biased;
+        _ = phase.wait_for(|phase| *phase >= Phase::Closing) => return over(&stage, watch, "all is over"),
+        () = ends => return over(&stage, watch, "it has seen enough"),
+        watched = look(&stage, &env, &plan, &watch) => watched,
+    };
+    let why = match watched {
+        Ok(why) => why,
+        Err(error) => error.to_string(),
+    };
+    over(&stage, watch, &why);
+}
+
+fn over(stage: &Stage, watch: Text, why: &str) {
+    let why = Text::from(why);
+    stage.happen(simulated(), &Happening::WatchOver { watch, why });
+}
+
+/// Watches, and gives the reason why it was told that it is over.
+async fn look(
+    stage: &Arc<Stage>,
+    env: &SimEnv,
+    plan: &WatcherPlan,
+    watch: &Text,
+) -> io::Result<String> {
+    let node = plan.node % stage.nodes.len();
+    let mut stream = env.connect(&address_of(stage, node)).await?;
+    let (namespace, prefix) = (&plan.namespace, &plan.prefix);
+    let question = Question {
+        method: "GET",
+        target: format!(
+            "/v1/watch?namespace={}&prefix={}",
+            http_wire::escaped(namespace),
+            http_wire::escaped(prefix)
+        ),
+        body: None,
+        headers: String::new(),
+    };
+    http_wire::say(&mut stream, &question).await?;
+    let mut lines = Lines::of(stream).await?;
+    let begins = Happening::WatchBegins {
+        watch: watch.clone(),
+        namespace: namespace.clone(),
+        prefix: prefix.clone(),
+    };
+    stage.happen(simulated(), &begins);
+    while let Some(line) = lines.next().await? {
+        if let Some(error) = line["error"].as_str() {
+            return Ok(error.to_owned());
+        }
+        let line = read(&line).ok_or_else(|| io::Error::other(format!("no event: {line}")))?;
+        let told = Happening::WatchTold {
+            watch: watch.clone(),
+            line,
+        };
+        stage.happen(simulated(), &told);
+    }
+    Ok("the server ends it".to_owned())
+}
+
+fn read(line: &Value) -> Option<Watched> {
+    let text = |value: &Value| value.as_str().map(Text::from);
+    let claim = |claim: &Value| {
+        Some(OpClaim {
+            write: claim["mode"] == "write",
+            path: text(&claim["path"])?,
+        })
+    };
+    let owner = &line["owner"];
+    let owner = match text(&owner["holder"]) {
+        Some(holder) => (OwnerKind::Holder, holder),
+        None => (OwnerKind::Session, text(&owner["session"])?),
+    };
+    let claims: Option<Vec<OpClaim>> = line["claims"].as_array()?.iter().map(claim).collect();
+    Some(Watched {
+        event: text(&line["event"])?,
+        namespace: text(&line["namespace"])?,
+        owner,
+        id: text(&line["id"])?,
+        claims: sorted(claims?),
+        token: line["token"].as_u64(),
+        lease_ms: line["lease_remaining_ms"].as_u64(),
+        reason: text(&line["reason"]),
+    })
+}
+
+/// The lines of an answer in chunks.
+struct Lines<S> {
+    stream: S,
+    /// What has come and was not read as chunks.
+    raw: Vec<u8>,
+    /// What has come of lines that are not complete.
+    text: Vec<u8>,
+    is_over: bool,
+}
+
+impl<S: AsyncRead + Unpin> Lines<S> {
+    /// Those of the answer that begins here.
+    ///
+    /// # Errors
+    /// The connection ends, or the server refuses.
+    async fn of(stream: S) -> io::Result<Lines<S>> {
+        let mut lines = Lines {
+            stream,
+            raw: Vec::new(),
+            text: Vec::new(),
+            is_over: false,
+        };
+        let head = loop {
+            if let Some(head) = take_until(&mut lines.raw, b"\r\n\r\n") {
+                break String::from_utf8_lossy(&head).to_ascii_lowercase();
+            }
+            lines.more().await?;
+        };
+        let is_there =
+            head.starts_with("http/1.1 200 ") && head.contains("transfer-encoding: chunked");
+        match is_there {
+            true => Ok(lines),
+            false => Err(io::Error::other(
+                head.lines().next().unwrap_or_default().to_owned(),
+            )),
+        }
+    }
+
+    async fn more(&mut self) -> io::Result<()> {
+        let mut chunk = [0; 2048];
+        match self.stream.read(&mut chunk).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                self.raw.extend_from_slice(&chunk[..count]);
+                Ok(())
+            }
+        }
+    }
+
+    /// The next line; none when the server has ended the answer.
+    async fn next(&mut self) -> io::Result<Option<Value>> {
+        loop {
+            if let Some(line) = take_until(&mut self.text, b"\n") {
+                return serde_json::from_slice(&line)
+                    .map(Some)
+                    .map_err(io::Error::other);
+            }
+            if self.is_over {
+                return Ok(None);
+            }
+            let size = self.line_of_chunk().await?;
+            let size = usize::from_str_radix(&size, 16).map_err(io::Error::other)?;
+            while self.raw.len() < size + 2 {
+                self.more().await?;
+            }
+            self.text.extend(self.raw.drain(..size));
+            self.raw.drain(..2);
+            self.is_over = size == 0;
+        }
+    }
+
+    async fn line_of_chunk(&mut self) -> io::Result<String> {
+        loop {
+            if let Some(line) = take_until(&mut self.raw, b"\r\n") {
+                return String::from_utf8(line).map_err(io::Error::other);
+            }
+            self.more().await?;
+        }
+    }
+}
+
+/// Takes what stands before `end`, and `end` with it, if that has come.
+fn take_until(bytes: &mut Vec<u8>, end: &[u8]) -> Option<Vec<u8>> {
+    let place = bytes.windows(end.len()).position(|window| window == end)?;
+    let taken = bytes.drain(..place).collect();
+    bytes.drain(..end.len());
+    Some(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_come_out_of_chunks_as_they_went_in() {
+        let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+            8\r\n{\"a\":1}\n\r\n3\r\n{\"b\r\n6\r\n\":2}\n{\r\n4\r\n\"c\":\r\n3\r\n3}\n\r\n0\r\n\r\n";
+        let mut lines = Lines::of(&answer[..]).await.unwrap();
+        for (name, value) in [("a", 1), ("b", 2), ("c", 3)] {
+            let line = lines.next().await.unwrap().expect("it is there");
+            assert_eq!(line[name], value);
+        }
+        assert_eq!(lines.next().await.unwrap(), None);
+        let cut = &answer[..70];
+        let mut lines = Lines::of(cut).await.unwrap();
+        lines.next().await.unwrap();
+        assert!(lines.next().await.is_err());
+        assert!(Lines::of(&b"HTTP/1.1 503 no\r\n\r\n"[..]).await.is_err());
+    }
+}
