@@ -55,7 +55,7 @@ pub enum Stream {
     ServiceAmbushes = 69,
     /// Stops that wait for locks.
     ServiceDrains = 74,
-    /// Who watches what happens to locks.
+    /// The watchers of what happens to locks.
     ServiceWatchers = 75,
     /// The store of profile `fencing`, and what holders do there.
     Fencing = 96,

@@ -18,7 +18,8 @@ use std::{
 /// one for each grant, end, renewal, and for each request that has to wait.
 ///
 /// It goes on until Ctrl-C. When its server ends, it goes on at the next one of --server, and shows
-/// again what is held and queued, since what has happened meanwhile is not known. Times are those
+/// again what is held and queued, since what has happened meanwhile is not known; so it does when its
+/// server has missed something itself. Times are those
 /// of this machine when it was told.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -52,7 +53,15 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     let api = Api::new(&args.target, args.format.json);
     loop {
         let start = Instant::now();
-        let LinesEnd { server, why } = watch(args, &api)?;
+        let (LinesEnd { server, why }, missed) = watch(args, &api)?;
+        if missed {
+            output::tell(&format!(
+                "lockwright: {server} has missed something itself; it is asked anew, and what happens until then \
+                 is not shown"
+            ));
+            thread::sleep(PAUSE.saturating_sub(start.elapsed()));
+            continue;
+        }
         let gone = format!("{server} tells no more: {why}");
         if !api.pass_over_last() {
             let message = format!("{gone}; what happens from here on is not known");
@@ -65,8 +74,8 @@ pub(crate) fn execute(args: &Args) -> Result<Exit, Failure> {
     }
 }
 
-/// Shows what one server tells, until it tells no more.
-fn watch(args: &Args, api: &Api) -> Result<LinesEnd, Failure> {
+/// Shows what one server tells, until it tells no more. Whether that is because it has missed something.
+fn watch(args: &Args, api: &Api) -> Result<(LinesEnd, bool), Failure> {
     let prefix = args.prefix.iter();
     let query: Vec<(&str, String)> = prefix.map(|prefix| ("prefix", prefix.clone())).collect();
     let shown = std::cell::RefCell::new(Shown::default());
@@ -78,11 +87,16 @@ fn watch(args: &Args, api: &Api) -> Result<LinesEnd, Failure> {
             say(args, event)
         })
     };
-    api.lines("/v1/watch", &query, opened, |line| {
+    let mut missed = false;
+    let end = api.lines("/v1/watch", &query, opened, |line| {
         let Ok(event) = serde_json::from_str::<Value>(line) else {
             return output::say(line);
         };
         if shown.borrow_mut().has(&event) {
+            return Ok(());
+        }
+        if event["error"] == "events_missed" {
+            missed = true;
             return Ok(());
         }
         let cut_off = event["error"].is_string();
@@ -91,7 +105,8 @@ fn watch(args: &Args, api: &Api) -> Result<LinesEnd, Failure> {
             true => Err(Failure::Silent(Exit::REFUSED)),
             false => Ok(()),
         }
-    })
+    })?;
+    Ok((end, missed))
 }
 
 /// What was shown as being there already. It was asked for after the first events could have

@@ -136,8 +136,7 @@ impl Watcher {
         })
     }
 
-    /// The next line; none when the server stops, or its state has gone on without a word, or this watcher was
-    /// cut off.
+    /// The next line; none when the server stops or this watcher was cut off.
     async fn next(&mut self) -> Option<Bytes> {
         while !self.is_over {
             match self.events.recv().await {
@@ -146,7 +145,17 @@ impl Watcher {
                         return Some(line(&event));
                     }
                 }
-                Ok(Told::Missed) | Err(RecvError::Closed) => self.is_over = true,
+                Err(RecvError::Closed) => self.is_over = true,
+                Ok(Told::Missed) => {
+                    self.is_over = true;
+                    return Some(line(&ErrorBody {
+                        error: "events_missed".to_owned(),
+                        message: "this node was cut off, or has lost its leader for long, and does not know \
+                                  what has happened meanwhile: begin anew"
+                            .to_owned(),
+                        ..ErrorBody::default()
+                    }));
+                }
                 Err(RecvError::Lagged(missed)) => {
                     self.is_over = true;
                     return Some(line(&ErrorBody {
@@ -171,7 +180,12 @@ impl Watcher {
         }
         let current = sighting.lock.as_ref().map(|info| &info.claims);
         let current = current.filter(|claims| !claims.is_empty());
-        let known = match (&sighting.kind, sighting.arrived.as_ref().or(current)) {
+        // What was seen to arrive is known. What is there now may be another request, with the same id.
+        let claims = match self.known.contains_key(lock) {
+            true => sighting.arrived.as_ref(),
+            false => sighting.arrived.as_ref().or(current),
+        };
+        let known = match (&sighting.kind, claims) {
             (EventKind::Ended { .. }, _) => self.known.remove(lock),
             (_, Some(claims)) => {
                 let known = Known {
@@ -183,9 +197,6 @@ impl Watcher {
             }
             _ => self.known.get(lock).cloned(),
         };
-        if sighting.index <= self.begins_after {
-            return None;
-        }
         let Known { claims, label } = known.unwrap_or(Known {
             claims: Vec::new(),
             label: None,
@@ -193,6 +204,9 @@ impl Watcher {
         let is_below = |claim: &Claim| self.prefix.covers(&claim.path);
         if !claims.iter().any(is_below) && !self.prefix.is_root() {
             self.known.remove(lock);
+            return None;
+        }
+        if sighting.index <= self.begins_after {
             return None;
         }
         let (event, token, expires, reason) = match &sighting.kind {

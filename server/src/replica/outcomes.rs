@@ -206,7 +206,7 @@ impl<E: Env> Replica<E> {
                 kind: event.kind.clone(),
                 arrived: arrived.map(|(_, _, claims)| Claim::uncovered(claims)),
                 lock: now,
-                label,
+                label: arrived.and_then(|_| action.label().cloned()).or(label),
             });
             // It fails when the last watcher has just gone.
             let _ = self.sightings.send(Told::Sighting(sighting));

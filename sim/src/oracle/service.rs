@@ -306,14 +306,26 @@ pub enum Happening {
         /// What.
         event: watch::Watched,
     },
-    /// Somebody watches from now on.
-    WatchBegins {
+    /// A watcher asks a server.
+    WatchAsked {
         /// Names the watch.
         watch: Text,
         /// Where.
         namespace: Text,
         /// At and below which path.
         prefix: Text,
+    },
+    /// Its answer begins.
+    WatchBegins {
+        /// The watch.
+        watch: Text,
+    },
+    /// It was told what is no answer.
+    WatchOdd {
+        /// The watch.
+        watch: Text,
+        /// What.
+        what: Text,
     },
     /// It was told of something.
     WatchTold {
@@ -610,11 +622,13 @@ impl fmt::Display for Happening {
                 write!(f, "{look} is told of the lock with token {token}: {label}")
             }
             Happening::Watchable { event } => write!(f, "to be watched: {event}"),
-            Happening::WatchBegins {
+            Happening::WatchAsked {
                 watch,
                 namespace,
                 prefix,
             } => write!(f, "{watch} watches {prefix} in {namespace}"),
+            Happening::WatchBegins { watch } => write!(f, "{watch} begins"),
+            Happening::WatchOdd { watch, what } => write!(f, "{watch} is answered: {what}"),
             Happening::WatchTold { watch, line } => write!(f, "{watch} is told that {line}"),
             Happening::WatchOver { watch, why } => write!(f, "{watch} is over: {why}"),
             Happening::HttpTold { id, is_gone: false } => write!(f, "{id} is sent its grant"),

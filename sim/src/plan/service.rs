@@ -58,7 +58,7 @@ pub struct ServicePlan {
     /// Who else comes to the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strangers: Vec<Stranger>,
-    /// Who watches what happens to locks.
+    /// The watchers of what happens to locks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watchers: Vec<WatcherPlan>,
     /// What the locks are for; there is one in profile `fencing`, and none in the others.

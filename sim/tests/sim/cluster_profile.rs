@@ -128,7 +128,8 @@ fn a_plan_of_another_profile_is_refused() {
 
 #[test]
 fn no_rule_is_broken_and_everything_happens() {
-    const SEEN: [&str; 8] = [
+    const SEEN: [&str; 9] = [
+        " is told that ",
         "is told: granted",
         "is told: ended: expired",
         "is answered: granted with token",

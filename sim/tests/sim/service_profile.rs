@@ -2,7 +2,7 @@
 //! down, and that the shipped server and clients break no rule in them.
 
 use lockwright_sim::plan::{
-    self, FaultKind, Knock, Place, Plan, Profile, RunOptions, ServicePlan, generate,
+    self, FaultKind, Knock, Place, Plan, Profile, RunOptions, ServicePlan, WatcherPlan, generate,
 };
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ fn every_kind_of_trouble_is_drawn() {
     let mut kinds = BTreeSet::new();
     let mut knocks = BTreeSet::new();
     let (mut drifts, mut jumps, mut few_connections, mut shorter_renewals) = (0, 0, 0, 0);
-    let mut disks = 0;
+    let (mut disks, mut watched, mut watched_below) = (0, 0, 0);
     let (mut http, mut impatient, mut retries, mut twice, mut forgotten) = (0, 0, 0, 0, 0);
     let (mut by_path, mut hangs_up, mut mistakes) = (0, 0, 0);
     for plan in (0..200).map(service_plan) {
@@ -57,6 +57,9 @@ fn every_kind_of_trouble_is_drawn() {
         disks += usize::from(plan.server.disk.is_some());
         few_connections += usize::from(plan.server.connections_max.is_some());
         http += usize::from(!plan.http.is_empty());
+        watched += usize::from(!plan.watchers.is_empty());
+        let is_below = |watcher: &WatcherPlan| &*watcher.prefix != "/";
+        watched_below += usize::from(plan.watchers.iter().any(is_below));
         let mut over_http = plan.http.iter();
         impatient += usize::from(over_http.clone().any(|attempt| attempt.patience_ms < 100));
         retries += usize::from(over_http.clone().any(|attempt| attempt.retries > 0));
@@ -79,7 +82,15 @@ fn every_kind_of_trouble_is_drawn() {
     // troubles of the disk, no power, two ways to lose the end of the log, and a stop that waits.
     assert_eq!(kinds.len(), 18, "{kinds:?}");
     assert_eq!(knocks.len(), 9, "{knocks:?}");
-    let counts = [drifts, jumps, few_connections, shorter_renewals, disks];
+    let counts = [
+        drifts,
+        jumps,
+        few_connections,
+        shorter_renewals,
+        disks,
+        watched,
+        watched_below,
+    ];
     let over_http = [
         http, impatient, retries, twice, by_path, hangs_up, forgotten,
     ];
@@ -112,7 +123,10 @@ fn a_plan_of_before_there_were_strangers_can_be_read() {
 /// Also what the clients are told, all together, is everything that there is to be told.
 #[test]
 fn no_rule_is_broken_and_everything_happens() {
-    const TOLD: [&str; 23] = [
+    const TOLD: [&str; 26] = [
+        " watches ",
+        " is told that ",
+        " is over: it has seen enough",
         "is told: queued",
         "is told: granted",
         "is told: refused: busy",

@@ -129,6 +129,7 @@ fn events(plan: &ServicePlan) -> Vec<(u64, String)> {
     let steps = operator.flat_map(|one| &one.steps);
     events.extend(steps.map(|step| (step.at_ms, cluster::of_step(*step))));
     events.extend(plan.strangers.iter().map(of_stranger));
+    let of_watcher = |watcher| of_watcher(watcher, plan.nodes());
     events.extend(plan.watchers.iter().map(of_watcher));
     let http = plan.http.iter().enumerate();
     events.extend(http.map(|(index, attempt)| (attempt.at_ms, http::of_attempt(index, attempt))));
@@ -246,7 +247,7 @@ fn of_stranger(stranger: &Stranger) -> (u64, String) {
     (stranger.at_ms, text)
 }
 
-fn of_watcher(watcher: &WatcherPlan) -> (u64, String) {
+fn of_watcher(watcher: &WatcherPlan, nodes: usize) -> (u64, String) {
     let WatcherPlan {
         at_ms,
         for_ms,
@@ -255,6 +256,7 @@ fn of_watcher(watcher: &WatcherPlan) -> (u64, String) {
         namespace,
         prefix,
     } = watcher;
+    let node = node % nodes.max(1);
     let text = format!(
         "a watcher on host {host} asks node {node} what happens at and below {prefix} in {namespace}, for \
          {for_ms} ms"

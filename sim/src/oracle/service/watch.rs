@@ -1,12 +1,16 @@
-//! Whoever watches is told of all that happens below a path, once, in order and as it was, from the moment
-//! at which it begins until it is told that it is over.
+//! A watcher is told of all that happens below a path, once, in order and as it was, from the beginning of its
+//! answer to its end.
 
 use super::{Happening, ServiceOracle};
 use crate::{
     op::{OpClaim, Text},
     oracle::{Verdict, paths::covers},
 };
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 /// Something that happened to a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,15 +93,18 @@ pub fn sorted(mut claims: Vec<OpClaim>) -> Vec<OpClaim> {
     claims
 }
 
-/// Somebody who watches.
+/// A watcher, from its question on.
 #[derive(Debug)]
 struct Watcher {
     namespace: Text,
     prefix: Text,
-    /// How much had happened when it began.
-    begun: usize,
-    /// From where on the next event is to be found that it is told of; none before the first.
-    next: Option<usize>,
+    /// How much had happened when it asked: it is told of none of that.
+    asked: usize,
+    /// How much had happened when its answer began: it is told of all that came later.
+    begun: Option<usize>,
+    /// From where on the next event is to be found that it is told of; none before the first. Events may be
+    /// alike, so there may be several such places.
+    next: Option<BTreeSet<usize>>,
 }
 
 impl Watcher {
@@ -117,30 +124,44 @@ pub struct Watch {
 impl Watch {
     fn told(&mut self, watch: &Text, line: &Watched) -> Verdict {
         let Some(watcher) = self.watchers.get_mut(watch) else {
-            return Err(format!("{watch} is told of something before it watches"));
+            return Err(format!("{watch} is told of something and has not asked"));
+        };
+        let Some(begun) = watcher.begun else {
+            return Err(format!(
+                "{watch} is told of something before its answer begins"
+            ));
         };
         let meant = |from: usize| {
             let events = self.events.iter().enumerate().skip(from);
             events.filter(|(_, event)| watcher.is_meant(event))
         };
-        let first = meant(watcher.next.unwrap_or(watcher.begun)).next();
-        let place = match watcher.next {
-            Some(_) => first.filter(|(_, event)| *event == line),
-            // It may be told of what happened elsewhere before, when its node comes to it.
+        let follows = |from: &usize| meant(*from).next();
+        let (places, expected): (BTreeSet<usize>, _) = match &watcher.next {
+            Some(next) => {
+                let following = next.iter().filter_map(follows);
+                let found = following.filter(|(_, event)| *event == line);
+                let expected = next.iter().find_map(follows);
+                (found.map(|(place, _)| place + 1).collect(), expected)
+            }
             None => {
-                let found = meant(0).filter(|(_, event)| *event == line).last();
-                found.filter(|(place, _)| first.is_none_or(|(first, _)| *place <= first))
+                let expected = follows(&begun);
+                let may_be_first = |place: usize| expected.is_none_or(|(first, _)| place <= first);
+                let found = meant(watcher.asked)
+                    .filter(|(place, event)| *event == line && may_be_first(*place));
+                (found.map(|(place, _)| place + 1).collect(), expected)
             }
         };
-        let Some((place, _)) = place else {
-            return Err(match first {
-                Some((_, first)) => {
-                    format!("{watch} is told that {line}, and not before that {first}")
+        if places.is_empty() {
+            return Err(match expected {
+                Some((_, expected)) => {
+                    format!("{watch} is told that {line}, and not before that {expected}")
                 }
-                None => format!("{watch} is told that {line}, which has not happened"),
+                None => {
+                    format!("{watch} is told that {line}, which has not happened since it asked")
+                }
             });
-        };
-        watcher.next = Some(place + 1);
+        }
+        watcher.next = Some(places);
         Ok(())
     }
 }
@@ -157,7 +178,7 @@ impl ServiceOracle for Watch {
     fn see(&mut self, _now: Duration, happening: &Happening) -> Verdict {
         match happening {
             Happening::Watchable { event } => self.events.push(event.clone()),
-            Happening::WatchBegins {
+            Happening::WatchAsked {
                 watch,
                 namespace,
                 prefix,
@@ -165,10 +186,19 @@ impl ServiceOracle for Watch {
                 let watcher = Watcher {
                     namespace: namespace.clone(),
                     prefix: prefix.clone(),
-                    begun: self.events.len(),
+                    asked: self.events.len(),
+                    begun: None,
                     next: None,
                 };
                 self.watchers.insert(watch.clone(), watcher);
+            }
+            Happening::WatchBegins { watch } => {
+                if let Some(watcher) = self.watchers.get_mut(watch) {
+                    watcher.begun = Some(self.events.len());
+                }
+            }
+            Happening::WatchOdd { watch, what } => {
+                return Err(format!("{watch} is answered what is no answer: {what}"));
             }
             Happening::WatchTold { watch, line } => self.told(watch, line)?,
             Happening::WatchOver { watch, .. } => drop(self.watchers.remove(watch)),
@@ -209,21 +239,23 @@ mod tests {
         }
     }
 
-    /// `.` before what happens, `!` before what the watcher of `prefix` is told; `begins`.
+    /// `.` before what happens, `!` before what the watcher of `prefix` is told; `asks`, and `begins`.
     fn story(prefix: &str, story: &[&str]) -> Verdict {
         let mut oracle = Watch::default();
+        let watch = || Text::from("w");
         for step in story {
-            let happening = match step.split_at(1) {
-                (".", text) => Happening::Watchable { event: event(text) },
-                ("!", text) => Happening::WatchTold {
-                    watch: "w".into(),
+            let happening = match (*step, step.split_at(1)) {
+                (_, (".", text)) => Happening::Watchable { event: event(text) },
+                (_, ("!", text)) => Happening::WatchTold {
+                    watch: watch(),
                     line: event(text),
                 },
-                _ => Happening::WatchBegins {
-                    watch: "w".into(),
+                ("asks", _) => Happening::WatchAsked {
+                    watch: watch(),
                     namespace: "n".into(),
                     prefix: prefix.into(),
                 },
+                _ => Happening::WatchBegins { watch: watch() },
             };
             oracle.see(Duration::ZERO, &happening)?;
         }
@@ -237,46 +269,60 @@ mod tests {
         let told = |what: &str| format!("!{what}");
         let (ha, hb, hc) = (happen(a), happen(b), happen(c));
         let (ta, tb, tc) = (told(a), told(b), told(c));
+        let asks = ["asks", "begins"];
         for (prefix, steps, is_right) in [
-            ("/", vec!["begins", &*ha, &ta, &hb, &tb, &hc, &tc], true),
-            ("/", vec!["begins", &ha, &hb, &hc, &ta, &tb], true),
-            ("/", vec!["begins", &ha, &hb, &hc, &ta, &tc], false),
-            ("/", vec!["begins", &ha, &hb, &hc, &tb], false),
-            ("/", vec!["begins", &ha, &hb, &ta, &tb, &tb], false),
-            ("/", vec!["begins", &ha, &hb, &tb, &ta], false),
-            ("/", vec!["begins", &ta], false),
-            // Its node was behind when it began, and goes on from there.
-            ("/", vec![&ha, &hb, "begins", &hc, &tb, &tc], true),
-            ("/", vec![&ha, &hb, "begins", &hc, &tc], true),
-            ("/", vec![&ha, &hb, "begins", &hc, &ta, &tc], false),
-            ("a", vec!["begins", &ha, &hb, &hc, &ta, &tb], true),
-            ("a", vec!["begins", &ha, &hb, &hc, &ta, &tb, &tc], false),
-            ("a/x", vec!["begins", &ha, &hb, &ta], true),
-            ("a/x", vec!["begins", &ha, &hb, &ta, &tb], false),
+            ("/", vec![&*ha, &ta, &hb, &tb, &hc, &tc], true),
+            ("/", vec![&ha, &hb, &hc, &ta, &tb], true),
+            ("/", vec![&ha, &hb, &hc, &ta, &tc], false),
+            ("/", vec![&ha, &hb, &hc, &tb], false),
+            ("/", vec![&ha, &hb, &ta, &tb, &tb], false),
+            ("/", vec![&ha, &hb, &tb, &ta], false),
+            ("/", vec![&ta], false),
+            ("a", vec![&ha, &hb, &hc, &ta, &tb], true),
+            ("a", vec![&ha, &hb, &hc, &ta, &tb, &tc], false),
+            ("a/x", vec![&ha, &hb, &ta], true),
+            ("a/x", vec![&ha, &hb, &ta, &tb], false),
+            // A lock that is renewed again and again: events that are alike.
+            ("/", vec![&ha, &ha, &ta, &ta], true),
+            ("/", vec![&ha, &ha, &ta, &ta, &ta], false),
         ] {
+            let steps: Vec<&str> = asks.into_iter().chain(steps).collect();
             assert_eq!(
                 story(prefix, &steps).is_ok(),
                 is_right,
                 "{prefix} {steps:?}"
             );
         }
+        // Between its question and its answer it may begin anywhere, and not before.
+        for (steps, is_right) in [
+            (vec!["asks", &*ha, &hb, "begins", &hc, &tb, &tc], true),
+            (vec!["asks", &ha, &hb, "begins", &hc, &tc], true),
+            (vec!["asks", &ha, &hb, "begins", &hc, &ta, &tc], false),
+            (vec![&ha, &hb, "asks", "begins", &hc, &tb, &tc], false),
+            (vec!["asks", &ha, &ha, "begins", &ta, &ta], true),
+            (vec!["asks", &ha, &hb, &ha, "begins", &ta, &tb, &ta], true),
+            (vec!["asks", &ha, &hb, &ha, "begins", &ta, &ta], false),
+            (vec!["asks", &ta], false),
+            (vec![&ta], false),
+        ] {
+            assert_eq!(story("/", &steps).is_ok(), is_right, "{steps:?}");
+        }
         let mut other = event(a);
         other.token = Some(7);
-        let mut oracle = Watch::default();
-        let begins = Happening::WatchBegins {
-            watch: "w".into(),
+        let mut watcher = Watch {
+            events: vec![event(a)],
+            ..Watch::default()
+        };
+        let asked = Watcher {
             namespace: "n".into(),
             prefix: "/".into(),
+            asked: 0,
+            begun: Some(0),
+            next: None,
         };
-        oracle.see(Duration::ZERO, &begins).unwrap();
-        oracle
-            .see(Duration::ZERO, &Happening::Watchable { event: event(a) })
-            .unwrap();
-        let told = Happening::WatchTold {
-            watch: "w".into(),
-            line: other,
-        };
-        assert!(oracle.see(Duration::ZERO, &told).is_err());
+        watcher.watchers.insert("w".into(), asked);
+        assert!(watcher.told(&"w".into(), &other).is_err());
+        assert_eq!(watcher.told(&"w".into(), &event(a)), Ok(()));
     }
 
     #[test]

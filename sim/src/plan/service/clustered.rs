@@ -114,8 +114,6 @@ impl ServicePlan {
             .for_each(|fault| fault.at_ms += later);
         let strangers = self.strangers.iter_mut();
         strangers.for_each(|stranger| stranger.at_ms += later);
-        let watchers = self.watchers.iter_mut();
-        watchers.for_each(|watcher| watcher.at_ms += later);
         let jumps = self.hosts.iter_mut().flat_map(|clock| &mut clock.jumps);
         jumps.for_each(|jump| jump.at_ms += later);
     }

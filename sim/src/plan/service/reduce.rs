@@ -1,9 +1,9 @@
 //! Smaller plans that may show the same violation.
 
 use super::{
-    AccessPlan, Attempt, ClockPlan, ClusterFault, ClusterFaultKind, ClusterPlan, DiskPlan, End,
-    FaultKind, LatencyPlan, NodePlan, OperatorDeed, OperatorPlan, OperatorStep, Place, ServicePlan,
-    StoreFaultKind, StorePlan, WatcherPlan, Who, http,
+    AccessPlan, Attempt, ClientPlan, ClockPlan, ClusterFault, ClusterFaultKind, ClusterPlan,
+    DiskPlan, End, FaultKind, LatencyPlan, NodePlan, OperatorDeed, OperatorPlan, OperatorStep,
+    Place, ServicePlan, StoreFaultKind, StorePlan, WatcherPlan, Who, http,
 };
 use crate::{
     op::{DEFAULT_NAMESPACE, OpClaim, OpWait, Text},
@@ -682,6 +682,12 @@ impl ServicePlan {
             Box::new(move |plan| perfect(&mut plan.server.clock)),
             Box::new(move |plan| plan.hosts.iter_mut().for_each(perfect)),
             Box::new(|plan| {
+                for watcher in &mut plan.watchers {
+                    let is_there = |client: &ClientPlan| client.namespace == watcher.namespace;
+                    if plan.clients.iter().any(is_there) {
+                        watcher.namespace = Text::from(DEFAULT_NAMESPACE);
+                    }
+                }
                 for client in &mut plan.clients {
                     client.namespace = Text::from(DEFAULT_NAMESPACE);
                 }

@@ -1,4 +1,4 @@
-//! Those who watch what happens to locks.
+//! Watchers of what happens to locks.
 
 use super::{PHASE_MS_MAX, ServicePlan};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Somebody who watches what happens to locks, at one node, for a while.
+/// A watcher of what happens to locks, at one node, for a while.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WatcherPlan {
@@ -18,7 +18,7 @@ pub struct WatcherPlan {
     pub for_ms: u64,
     /// The index of the clients' host that it is on.
     pub host: usize,
-    /// The number of the node that it asks, of as many as there are.
+    /// The number of the node that it asks, modulo the number of nodes.
     pub node: usize,
     /// The namespace.
     pub namespace: Text,
@@ -35,6 +35,10 @@ impl WatcherPlan {
             return Err(format!(
                 "watchers: the last one goes at {PHASE_MS_MAX} at most"
             ));
+        }
+        if lockwright_engine::Name::new(self.namespace.as_str()).is_err() {
+            let namespace = &self.namespace;
+            return Err(format!("watchers: `{namespace}` is no namespace"));
         }
         if lockwright_engine::Path::parse(self.prefix.as_str()).is_err() {
             return Err(format!("watchers: `{}` is no path", self.prefix));
@@ -76,7 +80,7 @@ impl ServicePlan {
             };
             self.watchers.push(WatcherPlan {
                 at_ms: at_ms.into(),
-                for_ms: draw.between_skewed(1, active_ms).into(),
+                for_ms: draw.between_skewed(active_ms.min(100), active_ms).into(),
                 host: draw.index(self.hosts.len()),
                 node: draw.index(self.nodes().max(1)),
                 namespace,
@@ -84,7 +88,8 @@ impl ServicePlan {
             });
         }
         self.watchers.sort_by_key(|watcher| watcher.at_ms);
-        let more = u32::try_from(self.watchers.len()).unwrap_or(u32::MAX);
+        // The server may not know yet that the answer before the last one is not read any more.
+        let more = u32::try_from(2 * self.watchers.len()).unwrap_or(u32::MAX);
         let max = &mut self.server.connections_max;
         *max = max.map(|max| max.saturating_add(more));
     }

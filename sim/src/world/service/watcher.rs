@@ -1,4 +1,4 @@
-//! Somebody who watches what happens to locks, over HTTP, at one node.
+//! A watcher of what happens to locks, over HTTP, at one node.
 
 use super::{
     env::SimEnv,
@@ -15,37 +15,56 @@ use crate::{
     },
     plan::WatcherPlan,
 };
-use lockwright_env::Env as _;
+use lockwright_env::{Env as _, sleep};
 use serde_json::Value;
 use std::{io, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Lets the watcher with this index come when its time has come, on a host in its life number `start`.
+/// How long a watcher waits before it asks anew.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Lets the watcher with this index come when its time has come, on a host in its life number `start`, and ask
+/// anew whenever its answer is over, until its time is up.
 pub(super) async fn run(stage: Arc<Stage>, index: usize, start: u32) {
     let plan = stage.plan.watchers[index].clone();
     let host = stage.hosts[plan.host].clone();
     host.sleep_until_simulated(Duration::from_millis(plan.at_ms))
         .await;
-    let watch = Text::from(format!("watch{index}-{start}"));
     let mut phase = stage.phase.subscribe();
     let ends = host.sleep_until_simulated(Duration::from_millis(plan.at_ms + plan.for_ms));
     let env = SimEnv::new(host.clone());
-    let watched = tokio::select! {
+    let watching = async {
+        for number in 0.. {
+            let watch = Text::from(format!("watch{index}-{start}-{number}"));
+            let why = match look(&stage, &env, &plan, &watch).await {
+                Ok(why) => why,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    let what = Text::from(error.to_string());
+                    return stage.happen(simulated(), &Happening::WatchOdd { watch, what });
+                }
+                Err(error) => error.to_string(),
+            };
+            over(&stage, watch, &why);
+            sleep(&env, PAUSE).await;
+        }
+    };
+    let why = tokio::select! {
         biased;
-        _ = phase.wait_for(|phase| *phase >= Phase::Closing) => return over(&stage, watch, "all is over"),
-        () = ends => return over(&stage, watch, "it has seen enough"),
-        watched = look(&stage, &env, &plan, &watch) => watched,
+        _ = phase.wait_for(|phase| *phase >= Phase::Closing) => "all is over",
+        () = ends => "it has seen enough",
+        () = watching => return,
     };
-    let why = match watched {
-        Ok(why) => why,
-        Err(error) => error.to_string(),
-    };
-    over(&stage, watch, &why);
+    over(&stage, Text::from(format!("watch{index}-{start}")), why);
 }
 
 fn over(stage: &Stage, watch: Text, why: &str) {
     let why = Text::from(why);
     stage.happen(simulated(), &Happening::WatchOver { watch, why });
+}
+
+/// What a server must not say.
+fn odd(what: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_string())
 }
 
 /// Watches, and gives the reason why it was told that it is over.
@@ -68,24 +87,33 @@ async fn look(
         body: None,
         headers: String::new(),
     };
-    http_wire::say(&mut stream, &question).await?;
-    let mut lines = Lines::of(stream).await?;
-    let begins = Happening::WatchBegins {
+    let asked = Happening::WatchAsked {
         watch: watch.clone(),
         namespace: namespace.clone(),
         prefix: prefix.clone(),
     };
-    stage.happen(simulated(), &begins);
-    while let Some(line) = lines.next().await? {
-        if let Some(error) = line["error"].as_str() {
-            return Ok(error.to_owned());
-        }
-        let line = read(&line).ok_or_else(|| io::Error::other(format!("no event: {line}")))?;
-        let told = Happening::WatchTold {
+    stage.happen(simulated(), &asked);
+    http_wire::say(&mut stream, &question).await?;
+    let mut lines = match Lines::of(stream).await? {
+        Ok(lines) => lines,
+        Err(refused) => return Ok(refused),
+    };
+    let watch = watch.clone();
+    stage.happen(
+        simulated(),
+        &Happening::WatchBegins {
             watch: watch.clone(),
-            line,
-        };
-        stage.happen(simulated(), &told);
+        },
+    );
+    while let Some(line) = lines.next().await? {
+        match line["error"].as_str() {
+            Some(why @ ("slow_reader" | "events_missed")) => return Ok(why.to_owned()),
+            Some(_) => return Err(odd(line)),
+            None => {}
+        }
+        let line = read(&line).ok_or_else(|| odd(&line))?;
+        let watch = watch.clone();
+        stage.happen(simulated(), &Happening::WatchTold { watch, line });
     }
     Ok("the server ends it".to_owned())
 }
@@ -94,7 +122,11 @@ fn read(line: &Value) -> Option<Watched> {
     let text = |value: &Value| value.as_str().map(Text::from);
     let claim = |claim: &Value| {
         Some(OpClaim {
-            write: claim["mode"] == "write",
+            write: match claim["mode"].as_str()? {
+                "write" => true,
+                "read" => false,
+                _ => return None,
+            },
             path: text(&claim["path"])?,
         })
     };
@@ -127,11 +159,11 @@ struct Lines<S> {
 }
 
 impl<S: AsyncRead + Unpin> Lines<S> {
-    /// Those of the answer that begins here.
+    /// Those of the answer that begins here; or why the server cannot give one now.
     ///
     /// # Errors
-    /// The connection ends, or the server refuses.
-    async fn of(stream: S) -> io::Result<Lines<S>> {
+    /// The connection ends, or that is no answer.
+    async fn of(stream: S) -> io::Result<Result<Lines<S>, String>> {
         let mut lines = Lines {
             stream,
             raw: Vec::new(),
@@ -144,13 +176,12 @@ impl<S: AsyncRead + Unpin> Lines<S> {
             }
             lines.more().await?;
         };
-        let is_there =
-            head.starts_with("http/1.1 200 ") && head.contains("transfer-encoding: chunked");
-        match is_there {
-            true => Ok(lines),
-            false => Err(io::Error::other(
-                head.lines().next().unwrap_or_default().to_owned(),
-            )),
+        let first = head.lines().next().unwrap_or_default().to_owned();
+        let is_stream = head.contains("transfer-encoding: chunked");
+        match first.split(' ').nth(1) {
+            Some("200") if is_stream => Ok(Ok(lines)),
+            Some("503") => Ok(Err(first)),
+            _ => Err(odd(first)),
         }
     }
 
@@ -169,15 +200,13 @@ impl<S: AsyncRead + Unpin> Lines<S> {
     async fn next(&mut self) -> io::Result<Option<Value>> {
         loop {
             if let Some(line) = take_until(&mut self.text, b"\n") {
-                return serde_json::from_slice(&line)
-                    .map(Some)
-                    .map_err(io::Error::other);
+                return serde_json::from_slice(&line).map(Some).map_err(odd);
             }
             if self.is_over {
                 return Ok(None);
             }
             let size = self.line_of_chunk().await?;
-            let size = usize::from_str_radix(&size, 16).map_err(io::Error::other)?;
+            let size = usize::from_str_radix(&size, 16).map_err(odd)?;
             while self.raw.len() < size + 2 {
                 self.more().await?;
             }
@@ -190,7 +219,7 @@ impl<S: AsyncRead + Unpin> Lines<S> {
     async fn line_of_chunk(&mut self) -> io::Result<String> {
         loop {
             if let Some(line) = take_until(&mut self.raw, b"\r\n") {
-                return String::from_utf8(line).map_err(io::Error::other);
+                return String::from_utf8(line).map_err(odd);
             }
             self.more().await?;
         }
@@ -213,16 +242,21 @@ mod tests {
     async fn lines_come_out_of_chunks_as_they_went_in() {
         let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
             8\r\n{\"a\":1}\n\r\n3\r\n{\"b\r\n6\r\n\":2}\n{\r\n4\r\n\"c\":\r\n3\r\n3}\n\r\n0\r\n\r\n";
-        let mut lines = Lines::of(&answer[..]).await.unwrap();
+        let mut lines = Lines::of(&answer[..]).await.unwrap().ok().unwrap();
         for (name, value) in [("a", 1), ("b", 2), ("c", 3)] {
             let line = lines.next().await.unwrap().expect("it is there");
             assert_eq!(line[name], value);
         }
         assert_eq!(lines.next().await.unwrap(), None);
         let cut = &answer[..70];
-        let mut lines = Lines::of(cut).await.unwrap();
+        let mut lines = Lines::of(cut).await.unwrap().ok().unwrap();
         lines.next().await.unwrap();
         assert!(lines.next().await.is_err());
-        assert!(Lines::of(&b"HTTP/1.1 503 no\r\n\r\n"[..]).await.is_err());
+        let busy = Lines::of(&b"HTTP/1.1 503 no\r\n\r\n"[..]).await;
+        assert!(busy.is_ok_and(|lines| lines.is_err()));
+        for odd in [&b"HTTP/1.1 404 no\r\n\r\n"[..], b"HTTP/1.1 200 OK\r\n\r\n"] {
+            let error = Lines::of(odd).await.err().map(|error| error.kind());
+            assert_eq!(error, Some(io::ErrorKind::InvalidData));
+        }
     }
 }
