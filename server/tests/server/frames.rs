@@ -34,7 +34,7 @@ async fn connect(service: &Service) -> Socket {
 
 /// A connection with session `name`, which outlives it by `abandon_ms`.
 async fn open(service: &Service, name: &str, abandon_ms: u64) -> Socket {
-    let mut socket = connect(&service).await;
+    let mut socket = connect(service).await;
     let open = format!(
         r#"{{"type":"open","seq":1,"namespace":"n","session":"{name}","secret":"{SECRET}","abandon_ms":{abandon_ms}}}"#
     );

@@ -35,7 +35,7 @@ async fn connect(service: &Service) -> Socket {
 }
 
 async fn greet(service: &Service, kind: &str, session: &str) -> (Socket, String) {
-    let mut socket = connect(&service).await;
+    let mut socket = connect(service).await;
     let abandon = if kind == "open" {
         r#","abandon_ms":60000"#
     } else {
@@ -233,7 +233,7 @@ async fn other_limits_hold_from_the_next_start_on() {
 async fn a_directory_goes_on_above_the_tokens_that_a_server_in_memory_gave_meanwhile() {
     const LOCK: &str = r#"{"type":"acquire","seq":2,"id":"L","claims":["w a"]}"#;
     async fn granted(service: &Service, how: &str) -> u64 {
-        let (mut socket, _) = greet(&service, how, "s").await;
+        let (mut socket, _) = greet(service, how, "s").await;
         token(&socket.ask(LOCK).await)
     }
     for left in ["nothing", "what has ended", "a session", "a lock"] {
