@@ -1,9 +1,14 @@
 //! `lockwright watch`: what is there, what happens, and what becomes of it when a server ends.
 
+use crate::played::Played;
 use crate::support::{LinesInTime, Server, code, eventually, lockwright, run, stderr, stdout};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::process::Child;
+use std::{
+    io::Write,
+    process::Child,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 struct Watch {
     child: Child,
@@ -161,4 +166,34 @@ fn it_goes_on_at_the_next_server_until_there_is_none() {
     let (code, text) = watch.end();
     assert_eq!(code, Some(69), "{text}");
     assert!(text.contains("the next server is asked"), "{text}");
+}
+
+#[test]
+fn a_server_that_has_missed_something_is_asked_anew() {
+    const MISSED: &str = r#"{"error":"events_missed","message":"begin anew"}"#;
+    const QUEUED: &str = r#"{"event":"queued","namespace":"default","id":"B","owner":{"holder":"bob"},
+        "claims":[{"mode":"write","path":"b"}]}"#;
+    let watched = AtomicUsize::new(0);
+    let server = Played::start(move |request, mut stream| {
+        let body = match request.starts_with("GET /v1/watch") {
+            false => r#"{"locks":[],"next_cursor":null}"#.to_owned(),
+            true => match watched.fetch_add(1, Ordering::Relaxed) {
+                0 => MISSED.to_owned(),
+                _ => QUEUED.replace('\n', ""),
+            },
+        };
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}\n",
+            body.len() + 1
+        );
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    // The second answer ends as that of a server that stops.
+    let output = run(&["watch", "--server", &server.address, "--json"]);
+    assert_eq!(code(&output), 69, "{}", stderr(&output));
+    let lines = stdout(&output);
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    assert!(lines.contains("bob"), "{lines}");
+    let said = stderr(&output);
+    assert!(said.contains("has missed something itself"), "{said}");
 }
