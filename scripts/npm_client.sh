@@ -1,6 +1,6 @@
 #!/bin/sh
-# Locktopus' client for JavaScript, as it is in the npm registry, against a server built here.
-# Needs node and npm.
+# Locktopus' client for JavaScript, as it is in the npm registry, against a server built here, or the program
+# that LOCKWRIGHT_BIN names. Needs node and npm.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -31,8 +31,11 @@ if ! npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund >"$dir/npm.log
     exit 1
 fi
 
-cargo build --locked -q -p lockwright
-binary="${CARGO_TARGET_DIR:-target}/debug/lockwright"
+binary=${LOCKWRIGHT_BIN:-}
+if [ -z "$binary" ]; then
+    cargo build --locked -q -p lockwright
+    binary="${CARGO_TARGET_DIR:-target}/debug/lockwright"
+fi
 # An idle timeout that is short enough to be waited for.
 # It is read at once, perhaps before the server's process makes it.
 : >"$dir/out"

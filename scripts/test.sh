@@ -21,7 +21,7 @@ done
 step "tests of the crates"
 cargo test --workspace --locked -q
 # That has built what the next steps run, which cargo would build again with the features of one crate.
-built="${CARGO_TARGET_DIR:-target}/debug"
+built="${CARGO_TARGET_DIR:-$PWD/target}/debug"
 
 # Each checks what it shows, and fails when it does not hold.
 step "the examples of locks in one process"
@@ -108,6 +108,6 @@ if [ "$status" -ne 1 ]; then
 fi
 
 step "Locktopus' client from the npm registry"
-sh scripts/npm_client.sh
+LOCKWRIGHT_BIN="$built/lockwright" sh scripts/npm_client.sh
 
 step "all passed"
