@@ -22,6 +22,16 @@ pub struct LockInfo {
     pub arrived_at: TimeMs,
 }
 
+/// When a request arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived {
+    /// The time.
+    pub at: TimeMs,
+    /// How many requests of this engine had arrived before: of two live requests, the one with the smaller
+    /// number came first, though it be within the same millisecond.
+    pub place: u64,
+}
+
 /// What can be told of an open session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionInfo {
@@ -152,19 +162,21 @@ impl Engine {
         locks
     }
 
-    /// How many requests of this engine had arrived when this one did; none if it is not live. Of two
-    /// live requests, the one with the smaller number came first, though it be within the same millisecond.
+    /// When a request arrived; none if it is not live.
     #[must_use]
-    pub fn place_of(&self, lock: &LockKey) -> Option<u64> {
+    pub fn arrived(&self, lock: &LockKey) -> Option<Arrived> {
         match self.find(lock)? {
-            Known::Live(id) => Some(self.requests[id].arrival.0),
+            Known::Live(id) => Some(Arrived {
+                at: self.requests[id].arrived_at,
+                place: self.requests[id].arrival.0,
+            }),
             Known::Ended(_) => None,
         }
     }
 
     /// The live requests, held or queued, that a request for `claims` conflicts with, in arrival
     /// order: the `most` earliest of them, and no more than came before one with the
-    /// [place](Engine::place_of) `before`. Cost: that of the ways to the claims and of `most` for each
+    /// [place](Arrived::place) `before`. Cost: that of the ways to the claims and of `most` for each
     /// claim.
     #[must_use]
     pub fn conflicting(
@@ -190,7 +202,7 @@ impl Engine {
     }
 
     /// The earliest live request that is held and that a request for `claims` conflicts with, if it came
-    /// before one with the [place](Engine::place_of) `before`. Cost: that of the ways to the claims and of
+    /// before one with the [place](Arrived::place) `before`. Cost: that of the ways to the claims and of
     /// the queued requests that arrived before it.
     #[must_use]
     pub fn held_in_the_way(

@@ -32,7 +32,7 @@ pub use event::{
     EndReason, ErrorCode, Event, EventKind, FirstRequest, InvalidRequest, LockState, Refusal,
     Reply, SessionChange,
 };
-pub use inspect::{Cursor, LockInfo, Page, SessionInfo, Usage};
+pub use inspect::{Arrived, Cursor, LockInfo, Page, SessionInfo, Usage};
 pub use limits::{LimitName, Limits};
 pub use name::{NAME_BYTES_MAX, Name, NameError};
 pub use path::{Path, PathError};

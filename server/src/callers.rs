@@ -18,7 +18,7 @@ pub(crate) struct Caller {
     id: CallerId,
     pub(crate) claims: Vec<Claim>,
     pub(crate) reply: oneshot::Sender<CallAnswer>,
-    /// The [place](lockwright_engine::Engine::place_of) of the request, once that was applied and is queued.
+    /// The [place](lockwright_engine::Arrived::place) of the request, once that was applied and is queued.
     /// What happened before is not news to it.
     pub(crate) place: Option<u64>,
 }

@@ -16,9 +16,9 @@ use digests::Digests;
 pub(crate) use labels::Labelled;
 use labels::Labels;
 use lockwright_engine::{
-    Claim, Command, DurationMs, Engine, EngineConfig, Event, EventKind, HashKey, Limits, LockInfo,
-    LockKey, LockState, Name, Refusal, Reply, SessionChange, SessionKey, Snapshot, SnapshotError,
-    TimeMs, Token, Usage,
+    Arrived, Claim, Command, DurationMs, Engine, EngineConfig, Event, EventKind, HashKey, Limits,
+    LockInfo, LockKey, LockState, Name, Refusal, Reply, SessionChange, SessionKey, Snapshot,
+    SnapshotError, TimeMs, Token, Usage,
 };
 use lockwright_protocol::{Label, LockStatus};
 use named::Named;
@@ -124,10 +124,8 @@ pub(crate) struct Outcome {
     pub(crate) result: Result<Reply, Denial>,
     /// What happened, in order: first what was due, then what the proposal did.
     pub(crate) happened: Vec<Event>,
-    /// When the request arrived that an `acquire` asked for again.
-    pub(crate) arrived_at: Option<TimeMs>,
-    /// Its [place](Engine::place_of) among all that have arrived, if it is live.
-    pub(crate) place: Option<u64>,
+    /// When the request arrived that an `acquire` asked for, or asked for again, if it is live.
+    pub(crate) arrived: Option<Arrived>,
     /// The live requests of a session that was resumed.
     pub(crate) resumed: Vec<LockStatus>,
     /// The locks that were used or ended by a caller without a session, as they were before: of those that
@@ -245,7 +243,7 @@ impl Machine {
     }
 
     /// What a request for `claims` that arrives now has to wait for; or one that arrived earlier, with this
-    /// [place](Engine::place_of).
+    /// [place](lockwright_engine::Arrived::place).
     pub(crate) fn in_the_way(
         &self,
         namespace: &Name,
@@ -345,8 +343,7 @@ impl Machine {
         };
         let mut resumed = Vec::new();
         let mut ended = Ended::default();
-        let mut arrived_at = None;
-        let mut place = None;
+        let mut arrived = None;
         let mut in_the_way = None;
         let mut ended_session = None;
         let result = match step.known(&proposal.action) {
@@ -384,8 +381,7 @@ impl Machine {
                 if let (Ok(Reply::Acquired { fresh: false, .. }), Command::Acquire { lock, .. }) =
                     (&reply, command)
                 {
-                    let lock = step.machine.engine.lock(lock);
-                    arrived_at = lock.map(|lock| lock.arrived_at);
+                    arrived = step.machine.engine.arrived(lock);
                 }
                 reply
             }
@@ -397,9 +393,7 @@ impl Machine {
                     let machine = &*step.machine;
                     match &result {
                         Ok(_) => {
-                            let info = machine.engine.lock(lock);
-                            arrived_at = info.map(|info| info.arrived_at);
-                            place = machine.engine.place_of(lock);
+                            arrived = machine.engine.arrived(lock);
                             step.note_waiting(lock);
                         }
                         // Nothing is in its way: it asks with the wrong id.
@@ -490,8 +484,7 @@ impl Machine {
             at: self.engine.now(),
             result,
             happened: events,
-            arrived_at,
-            place,
+            arrived,
             resumed,
             locks: ended.locks,
             more: ended.more,

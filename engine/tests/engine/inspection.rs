@@ -300,7 +300,7 @@ fn whoever_conflicts_with_claims_is_found_on_the_way_to_them_and_below_in_arriva
             assert_eq!(found, expected[..end], "{text}, {most}");
         }
         for (earlier, lock) in expected.iter().enumerate() {
-            let place = engine.place_of(&lock.key);
+            let place = engine.arrived(&lock.key).map(|arrived| arrived.place);
             assert!(place.is_some());
             let found = engine.conflicting(&name("default"), &asked, place, expected.len());
             assert_eq!(found, expected[..earlier], "{text}, before {:?}", lock.key);
@@ -347,7 +347,8 @@ fn what_is_held_at_a_path_and_in_the_way_is_what_going_through_all_of_it_finds()
             let claims = [claim];
             let in_the_way = engine.conflicting(&space, &claims, None, 100);
             let first = in_the_way.into_iter().find(|lock| token(lock).is_some());
-            let place = first.as_ref().and_then(|lock| engine.place_of(&lock.key));
+            let arrived = first.as_ref().and_then(|lock| engine.arrived(&lock.key));
+            let place = arrived.map(|arrived| arrived.place);
             let before = |place| engine.held_in_the_way(&space, &claims, place);
             assert_eq!(before(None), first, "{text}");
             if let Some(place) = place {

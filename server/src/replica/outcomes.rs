@@ -60,8 +60,8 @@ impl<E: Env> Replica<E> {
                 state: LockState::Queued { .. },
                 ..
             }) => {
-                let place = outcome.place.expect("a queued request has a place");
-                return self.callers.decided(caller, lock, place);
+                let arrived = outcome.arrived.expect("a queued request has arrived");
+                return self.callers.decided(caller, lock, arrived.place);
             }
             _ => self.call_answer(outcome),
         };
@@ -99,7 +99,8 @@ impl<E: Env> Replica<E> {
                     expires,
                 } => CallAnswer::Granted {
                     token,
-                    waited: granted_at.since(outcome.arrived_at.unwrap_or(granted_at)),
+                    waited: granted_at
+                        .since(outcome.arrived.map_or(granted_at, |arrived| arrived.at)),
                     expiry: expires.map(|at| self.expiry(at)),
                 },
                 LockState::Ended { reason, .. } => CallAnswer::Ended {
@@ -379,7 +380,7 @@ fn answer_to(own: &OwnEffect, outcome: &Outcome) -> Option<Message> {
         (Err(Denial::Refused(refusal)), _) => Rejection::from(refusal).into(),
         (Err(Denial::Stopping), _) => drain::refusal().into(),
         (Ok(Reply::Acquired { state, .. }), OwnEffect::Acquire(lock)) => {
-            let arrived_at = outcome.arrived_at.unwrap_or(outcome.at);
+            let arrived_at = outcome.arrived.map_or(outcome.at, |arrived| arrived.at);
             translate::acquired(lock.id.clone(), state, arrived_at, outcome.at)
         }
         (Ok(Reply::Renewed { expires }), OwnEffect::Renew(lock)) => Message::Renewed {

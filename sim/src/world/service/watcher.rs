@@ -98,13 +98,10 @@ async fn look(
         Ok(lines) => lines,
         Err(refused) => return Ok(refused),
     };
-    let watch = watch.clone();
-    stage.happen(
-        simulated(),
-        &Happening::WatchBegins {
-            watch: watch.clone(),
-        },
-    );
+    let begins = Happening::WatchBegins {
+        watch: watch.clone(),
+    };
+    stage.happen(simulated(), &begins);
     while let Some(line) = lines.next().await? {
         match line["error"].as_str() {
             Some(why @ ("slow_reader" | "events_missed")) => return Ok(why.to_owned()),
