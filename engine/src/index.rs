@@ -3,10 +3,10 @@
 use crate::{
     ended::{Ended, EndedId},
     owners::Owners,
+    parts::Parts,
     requests::{Request, RequestId},
     slab::{Id, Slab},
 };
-use hashbrown::HashTable;
 
 #[cfg(test)]
 mod tests;
@@ -62,68 +62,41 @@ impl Hashes<'_> {
     }
 }
 
-/// Requests by the hash of their keys, in many tables: one that grows, or gives memory back, hashes what it has
-/// again, and nothing else waits for more than a part of all.
-#[derive(Debug, Clone)]
+/// Requests by the hash of their keys.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
-    parts: Vec<HashTable<Place>>,
-    len: usize,
+    places: Parts<Place>,
 }
-
-/// How many tables there are. Not more, since an empty engine has them, too.
-const PARTS: usize = 256;
-
-/// A part with room for at most this many keeps its memory.
-const KEPT_ROOM: usize = 28;
 
 /// An index with room for so many times as many as it has gives memory back. That takes time for each
 /// that is left: few of those that there were.
 pub(crate) const SPARSE: usize = 64;
 
-/// The tables themselves use the lowest bits, and the highest ones.
-fn part_of(hash: u64) -> usize {
-    (hash >> 48) as usize % PARTS
-}
-
-impl Default for Index {
-    fn default() -> Index {
-        Index {
-            parts: vec![HashTable::new(); PARTS],
-            len: 0,
-        }
-    }
-}
-
 impl Index {
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.places.len()
     }
 
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
-        self.parts.iter().map(HashTable::capacity).sum()
+        self.places.capacity()
     }
 
     /// Makes room for about so many more.
     pub(crate) fn reserve(&mut self, more: usize, hashes: &Hashes<'_>) {
-        // They do not fall on all parts alike.
-        let each = more / PARTS + more / PARTS / 8;
-        for part in &mut self.parts {
-            part.reserve(each, |place| hashes.of(Known::from(*place)));
-        }
+        self.places
+            .reserve(more, |place| hashes.of(Known::from(*place)));
     }
 
     /// The request with this hash for which `is_it` holds.
     pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(Known) -> bool) -> Option<Known> {
-        let part = &self.parts[part_of(hash)];
-        let found = part.find(hash, |place| is_it(Known::from(*place)));
+        let found = self.places.find(hash, |place| is_it(Known::from(*place)));
         found.copied().map(Known::from)
     }
 
     /// Adds one that is not there.
     pub(crate) fn insert(&mut self, hash: u64, known: Known, hashes: &Hashes<'_>) {
-        self.len += 1;
-        self.parts[part_of(hash)].insert_unique(hash, Place::from(known), |place| {
+        self.places.insert(hash, Place::from(known), |place| {
             hashes.of(Known::from(*place))
         });
     }
@@ -131,31 +104,20 @@ impl Index {
     /// What was found at `from` is found at `to` from now on. Nothing is there.
     pub(crate) fn replace(&mut self, hash: u64, from: Known, to: Known) {
         let (from, to) = (Place::from(from), Place::from(to));
-        let part = &mut self.parts[part_of(hash)];
-        let place = part.find_mut(hash, |place| *place == from);
+        let place = self.places.find_mut(hash, |place| *place == from);
         *place.expect("a request that is known is in the index") = to;
     }
 
     /// Takes one out.
     pub(crate) fn remove(&mut self, hash: u64, known: Known) {
         let wanted = Place::from(known);
-        let part = &mut self.parts[part_of(hash)];
-        let Ok(entry) = part.find_entry(hash, |place| *place == wanted) else {
-            panic!("{known:?} is not in the index");
-        };
-        entry.remove();
-        self.len -= 1;
-        if part.is_empty() && part.capacity() > KEPT_ROOM {
-            *part = HashTable::new();
-        }
+        let was_there = self.places.remove(hash, |place| *place == wanted);
+        assert!(was_there, "{known:?} is not in the index");
     }
 
     /// Gives memory back of the part in which this hash is, if there is far too much.
     pub(crate) fn give_back(&mut self, hash: u64, hashes: &Hashes<'_>) {
-        let part = &mut self.parts[part_of(hash)];
-        let (len, room) = (part.len(), part.capacity());
-        if room > KEPT_ROOM && len * SPARSE < room {
-            part.shrink_to(2 * len, |place| hashes.of(Known::from(*place)));
-        }
+        self.places
+            .give_back(hash, SPARSE, |place| hashes.of(Known::from(*place)));
     }
 }

@@ -8,6 +8,7 @@
 mod acquire;
 mod claims;
 mod command;
+mod copy;
 mod ended;
 mod engine;
 mod event;
@@ -16,6 +17,7 @@ mod inspect;
 mod limits;
 mod name;
 mod owners;
+mod parts;
 mod path;
 mod requests;
 mod restore;
@@ -27,6 +29,7 @@ mod time;
 mod tree;
 
 pub use command::{Claim, Command, LockKey, Mode, Owner, SessionKey, Token, Wait};
+pub use copy::{EngineCopy, SessionCopy};
 pub use engine::{Engine, EngineConfig};
 pub use event::{
     EndReason, ErrorCode, Event, EventKind, FirstRequest, InvalidRequest, LockState, Refusal,

@@ -94,6 +94,15 @@ impl Owners {
         }
     }
 
+    /// A copy in which nothing is found by its name.
+    pub(crate) fn share(&mut self) -> Owners {
+        Owners {
+            namespaces: self.namespaces.share(),
+            owners: self.owners.share(),
+            ..Owners::new(self.key)
+        }
+    }
+
     pub(crate) fn owner_count(&self) -> usize {
         self.owners.len()
     }
@@ -110,6 +119,15 @@ impl Owners {
     /// The root of a namespace's tree.
     pub(crate) fn root_of(&mut self, namespace: NamespaceId) -> &mut Option<NodeId> {
         &mut self.namespaces[namespace].root
+    }
+
+    /// The owners that have an open session, in the order of opening.
+    pub(crate) fn with_session(&self) -> Vec<OwnerId> {
+        let opened =
+            |(id, owner): (OwnerId, &OwnerRecord)| Some((owner.session.as_ref()?.opening, id));
+        let mut opened: Vec<_> = self.owners.iter().filter_map(opened).collect();
+        opened.sort_unstable_by_key(|(opening, _)| *opening);
+        opened.into_iter().map(|(_, id)| id).collect()
     }
 
     pub(crate) fn namespaces(&self) -> impl Iterator<Item = &Namespace> {

@@ -184,8 +184,8 @@ impl<'a> Saving<'a> {
 
     fn snapshot(mut self) -> Snapshot {
         let engine = self.engine;
-        let sessions = engine.sessions.values();
-        let sessions = sessions.map(|owner| self.session(*owner)).collect();
+        let sessions = engine.owners.with_session().into_iter();
+        let sessions = sessions.map(|owner| self.session(owner)).collect();
         let requests = engine.requests.iter().map(|(_, request)| request);
         let mut live: Vec<&Request> = requests.collect();
         live.sort_unstable_by_key(|request| request.arrival);

@@ -5,9 +5,10 @@
 
 use crate::{
     Name, Owner,
+    parts::Parts,
     slab::{Id, Slab},
 };
-use hashbrown::{HashTable, hash_table::Entry};
+use hashbrown::hash_table::Entry;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
@@ -81,16 +82,13 @@ pub(crate) trait Hashed {
 /// Ids of the records of one slab, found by hash and a comparison.
 #[derive(Debug, Clone)]
 pub(crate) struct Table<T> {
-    ids: HashTable<Id<T>>,
+    ids: Parts<Id<T>>,
 }
 
-/// An emptied table with room for at most this many ids keeps its memory.
-const KEPT_ROOM: usize = 1024;
-
 impl<T: Hashed> Table<T> {
-    pub(crate) const fn new() -> Table<T> {
+    pub(crate) fn new() -> Table<T> {
         Table {
-            ids: HashTable::new(),
+            ids: Parts::default(),
         }
     }
 
@@ -103,7 +101,7 @@ impl<T: Hashed> Table<T> {
         self.ids.capacity()
     }
 
-    /// Makes room for so many more ids.
+    /// Makes room for about so many more ids.
     pub(crate) fn reserve(&mut self, more: usize, slab: &Slab<T>) {
         self.ids.reserve(more, |id| slab[*id].hash());
     }
@@ -120,8 +118,7 @@ impl<T: Hashed> Table<T> {
 
     /// Tables a record that is in the slab and not in the table.
     pub(crate) fn insert(&mut self, id: Id<T>, slab: &Slab<T>) {
-        self.ids
-            .insert_unique(slab[id].hash(), id, |id| slab[*id].hash());
+        self.ids.insert(slab[id].hash(), id, |id| slab[*id].hash());
     }
 
     /// The id of the record with this hash for which `is_it` holds, or that of the one which
@@ -132,15 +129,19 @@ impl<T: Hashed> Table<T> {
         slab: &mut Slab<T>,
         mut is_it: impl FnMut(&T) -> bool,
         make: impl FnOnce() -> T,
-    ) -> Id<T> {
+    ) -> Id<T>
+    where
+        T: Clone,
+    {
         let entry = self
             .ids
             .entry(hash, |id| is_it(&slab[*id]), |id| slab[*id].hash());
         match entry {
-            Entry::Occupied(found) => *found.get(),
-            Entry::Vacant(vacant) => {
+            (Entry::Occupied(found), _) => *found.get(),
+            (Entry::Vacant(vacant), len) => {
                 let id = slab.insert(make());
                 vacant.insert(id);
+                *len += 1;
                 id
             }
         }
@@ -148,13 +149,8 @@ impl<T: Hashed> Table<T> {
 
     /// Takes a record that is still in the slab out of the table.
     pub(crate) fn remove(&mut self, id: Id<T>, slab: &Slab<T>) {
-        let Ok(entry) = self.ids.find_entry(slab[id].hash(), |found| *found == id) else {
-            panic!("record {id:?} is not in its table");
-        };
-        entry.remove();
-        if self.ids.is_empty() && self.ids.capacity() > KEPT_ROOM {
-            self.ids = HashTable::new();
-        }
+        let was_there = self.ids.remove(slab[id].hash(), |found| *found == id);
+        assert!(was_there, "record {id:?} is not in its table");
     }
 }
 
@@ -163,6 +159,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    #[derive(Clone)]
     struct Record(u64);
 
     impl Hashed for Record {
@@ -213,36 +210,5 @@ mod tests {
             false
         });
         assert_eq!((found, seen), (None, vec![7, 7]));
-    }
-
-    #[test]
-    fn a_large_table_keeps_its_ids_and_gives_its_memory_back_when_emptied() {
-        let (mut slab, mut table) = (Slab::new(), Table::new());
-        let records = 4 * KEPT_ROOM as u64;
-        let ids: Vec<_> = (0..records).map(|n| slab.insert(Record(n))).collect();
-        table.reserve(ids.len(), &slab);
-        let room = table.ids.capacity();
-        assert!(room >= ids.len(), "room is made at once");
-        for id in &ids {
-            table.insert(*id, &slab);
-        }
-        assert_eq!(table.ids.capacity(), room);
-        let (last, others) = ids.split_last().unwrap();
-        for id in others {
-            table.remove(*id, &slab);
-        }
-        assert_eq!(table.find(records - 1, &slab, |_| true), Some(*last));
-        table.remove(*last, &slab);
-        assert_eq!((table.len(), table.ids.capacity()), (0, 0));
-    }
-
-    #[test]
-    fn an_emptied_small_table_keeps_its_memory() {
-        let (mut slab, mut table) = (Slab::new(), Table::new());
-        let id = slab.insert(Record(1));
-        table.insert(id, &slab);
-        let room = table.ids.capacity();
-        table.remove(id, &slab);
-        assert_eq!(table.ids.capacity(), room);
     }
 }

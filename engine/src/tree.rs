@@ -186,6 +186,15 @@ impl Tree {
         }
     }
 
+    /// A copy in which nothing is found by its name.
+    pub(crate) fn share(&mut self) -> Tree {
+        Tree {
+            nodes: self.nodes.share(),
+            entries: self.entries.share(),
+            ..Tree::new(self.key)
+        }
+    }
+
     /// Makes room for so many more nodes and entries.
     pub(crate) fn reserve(&mut self, nodes: usize, entries: usize) {
         self.nodes.reserve(nodes);
@@ -427,18 +436,20 @@ impl Tree {
 
     /// Appends an entry of the newest request, unless it has one here in this mode.
     fn append(&mut self, node: NodeId, mode: EntryMode, newcomer: Newcomer, placed: &mut Placed) {
-        if self.is_last(node, mode, newcomer.request) {
-            return;
-        }
-        let tail = self.nodes[node].lists[mode as usize].tail;
+        let here = &self.nodes[node];
+        let tail = here.lists[mode as usize].tail;
         if let Some(tail) = tail {
+            let last = &self.entries[tail];
+            if last.request == newcomer.request {
+                return;
+            }
             assert!(
-                self.entries[tail].arrival < newcomer.arrival,
+                last.arrival < newcomer.arrival,
                 "arrivals are appended in order"
             );
         }
         let blocked = self
-            .first_incompatible(node, mode)
+            .first_incompatible(here, mode)
             .is_some_and(|a| a < newcomer.arrival);
         let id = self.entries.insert(Entry {
             arrival: newcomer.arrival,
@@ -468,12 +479,11 @@ impl Tree {
     }
 
     /// The arrival of the first entry at `node` whose mode is incompatible with `mode`.
-    fn first_incompatible(&self, node: NodeId, mode: EntryMode) -> Option<Arrival> {
-        let lists = &self.nodes[node].lists;
+    fn first_incompatible(&self, node: &Node, mode: EntryMode) -> Option<Arrival> {
         let heads = mode
             .incompatible()
             .iter()
-            .filter_map(|other| lists[*other as usize].head);
+            .filter_map(|other| node.lists[*other as usize].head);
         heads.map(|head| self.entries[head].arrival).min()
     }
 
@@ -514,7 +524,8 @@ impl Tree {
         if let Some(next) = entry.next {
             self.entries[next].prev = entry.prev;
         }
-        let list = &mut self.nodes[entry.node].lists[entry.mode as usize];
+        let lists = &mut self.nodes[entry.node].lists;
+        let list = &mut lists[entry.mode as usize];
         if list.first_blocked == Some(id) {
             list.first_blocked = entry.next;
         }
@@ -524,8 +535,12 @@ impl Tree {
         if list.head == Some(id) {
             list.head = entry.next;
             // Only a head holds others back.
-            for mode in entry.mode.incompatible() {
-                self.unblock(entry.node, *mode, requests, freed);
+            let incompatible = entry.mode.incompatible();
+            let is_blocked = |mode: &EntryMode| lists[*mode as usize].first_blocked.is_some();
+            if incompatible.iter().any(is_blocked) {
+                for mode in incompatible {
+                    self.unblock(entry.node, *mode, requests, freed);
+                }
             }
         }
     }
@@ -538,13 +553,11 @@ impl Tree {
         requests: &mut Slab<Request>,
         freed: &mut Vec<RequestId>,
     ) {
-        if self.nodes[node].lists[mode as usize]
-            .first_blocked
-            .is_none()
-        {
+        let here = &self.nodes[node];
+        if here.lists[mode as usize].first_blocked.is_none() {
             return;
         }
-        let bound = self.first_incompatible(node, mode);
+        let bound = self.first_incompatible(here, mode);
         let list = &mut self.nodes[node].lists[mode as usize];
         while let Some(id) = list.first_blocked {
             let entry = &self.entries[id];
@@ -646,8 +659,9 @@ impl Tree {
     }
 
     fn check_list(&self, node: NodeId, mode: EntryMode) -> usize {
-        let list = &self.nodes[node].lists[mode as usize];
-        let bound = self.first_incompatible(node, mode);
+        let here = &self.nodes[node];
+        let list = &here.lists[mode as usize];
+        let bound = self.first_incompatible(here, mode);
         let (mut count, mut prev, mut next) = (0, None, list.head);
         let mut first_blocked = None;
         while let Some(id) = next {

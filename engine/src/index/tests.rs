@@ -92,22 +92,3 @@ fn one_may_move_to_where_another_one_was_once_all_are_taken_out() {
     }
     assert_eq!(index.len(), 2);
 }
-
-#[test]
-fn an_emptied_part_keeps_a_little_room_and_no_more() {
-    let (world, mut index) = (World::new(), Index::default());
-    // All of one part.
-    for many in [KEPT_ROOM / 2, 100 * KEPT_ROOM] {
-        // There are no records to be hashed as it grows.
-        index.reserve(2 * many * PARTS, &world.hashes());
-        for raw in 1..=u32::try_from(many).unwrap() {
-            index.insert(u64::from(raw), ended(raw), &world.hashes());
-        }
-        assert!(index.capacity() >= many);
-        for raw in 1..=u32::try_from(many).unwrap() {
-            index.remove(u64::from(raw), ended(raw));
-        }
-        assert!(index.parts[0].capacity() <= KEPT_ROOM);
-    }
-    assert_eq!(index.len(), 0);
-}

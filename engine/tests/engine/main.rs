@@ -1,6 +1,7 @@
 //! The engine through its public interface.
 
 mod common;
+mod copies;
 mod grants;
 mod hostile_snapshots;
 mod inspection;

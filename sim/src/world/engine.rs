@@ -1,6 +1,9 @@
 //! The world of profile `engine`: commands go straight into an engine, which is judged after each.
 
-use super::{engine_answers, engine_checks};
+use super::{
+    engine_answers,
+    engine_checks::{self, Copied},
+};
 use crate::{
     crash_report,
     driver::{EngineDriver, Rejection},
@@ -55,6 +58,8 @@ struct World {
     lines: Vec<Line>,
     commands: u64,
     restore_every: u64,
+    /// What was copied when the engine was restored, and goes on being what it was.
+    copied: Option<Copied>,
 }
 
 impl World {
@@ -73,6 +78,7 @@ impl World {
             lines: Vec::new(),
             commands: 0,
             restore_every: u64::from(plan.checks.restore_every),
+            copied: None,
             limits,
         }
     }
@@ -117,10 +123,20 @@ impl World {
             engine_answers::are_true(self.driver.engine(), self.panel.ledger())?;
         }
         if self.restore_every > 0 && self.commands.is_multiple_of(self.restore_every) {
+            self.check_copied()?;
             let key = HASH_KEYS[usize::from(self.commands.is_multiple_of(2))];
             engine_checks::survives_restore(self.driver.engine_mut(), key)?;
+            self.copied = Some(Copied::new(self.driver.engine_mut()));
         }
         Ok(())
+    }
+
+    /// Nothing that the engine has done since it was copied is in the copy.
+    fn check_copied(&mut self) -> Result<(), Violation> {
+        match self.copied.take() {
+            Some(copied) => copied.check(self.driver.engine().now().as_ms()),
+            None => Ok(()),
+        }
     }
 
     /// Goes on with other limits, when all is forgotten that is due.
@@ -154,6 +170,7 @@ impl World {
         }
         let forgotten = self.at().saturating_add(self.limits.retention.as_ms());
         self.step(&tick(forgotten.min(MAX_MS)))?;
+        self.check_copied()?;
         self.driver.engine().check();
         engine_checks::nothing_left(self.driver.engine())
     }

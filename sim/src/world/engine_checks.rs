@@ -9,7 +9,8 @@ use crate::{
     outcome::Violation,
 };
 use lockwright_engine::{
-    Claim, Command, Engine, HashKey, Limits, LockKey, MAX_MS, Name, Owner, Path, Reply, Wait,
+    Claim, Command, Engine, EngineCopy, HashKey, Limits, LockKey, MAX_MS, Name, Owner, Path, Reply,
+    Snapshot, Wait,
 };
 use std::fmt::Debug;
 
@@ -195,6 +196,30 @@ pub(super) fn survives_restore(engine: &mut Engine, hash_key: HashKey) -> Result
     }
     *engine = restored;
     Ok(())
+}
+
+/// A copy of an engine, and what it was when it was made.
+pub(super) struct Copied {
+    copy: EngineCopy,
+    snapshot: Snapshot,
+}
+
+impl Copied {
+    pub(super) fn new(engine: &mut Engine) -> Copied {
+        Copied {
+            copy: engine.copy(),
+            snapshot: engine.snapshot(),
+        }
+    }
+
+    /// The copy is what it was, though its engine has gone on until `at_ms`.
+    pub(super) fn check(&self, at_ms: u64) -> Result<(), Violation> {
+        if self.copy.snapshot() == self.snapshot {
+            return Ok(());
+        }
+        let what = "a copy of the engine has changed with the engine";
+        Err(differs(at_ms, what.to_owned()))
+    }
 }
 
 /// Gives the engine other limits, as a server does that is started with others. Nothing else changes: what
