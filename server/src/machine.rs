@@ -5,6 +5,8 @@ mod digests;
 mod labels;
 mod named;
 mod nodes;
+mod saved;
+mod shared_map;
 
 use crate::{
     Probe,
@@ -17,13 +19,15 @@ pub(crate) use labels::Labelled;
 use labels::Labels;
 use lockwright_engine::{
     Arrived, Claim, Command, DurationMs, Engine, EngineConfig, Event, EventKind, HashKey, Limits,
-    LockInfo, LockKey, LockState, Name, Refusal, Reply, SessionChange, SessionKey, Snapshot,
-    SnapshotError, TimeMs, Token, Usage,
+    LockInfo, LockKey, LockState, Name, Refusal, Reply, SessionChange, SessionKey, TimeMs, Token,
+    Usage,
 };
 use lockwright_protocol::{Label, LockStatus};
 use named::Named;
 pub(crate) use nodes::NodeRecord;
+pub(crate) use saved::{MachineCopy, Saved};
 use serde::{Deserialize, Serialize};
+use shared_map::SharedMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -33,12 +37,12 @@ use std::{
 pub(crate) struct Machine {
     engine: Engine,
     /// Each open session.
-    sessions: BTreeMap<SessionKey, SessionRecord>,
+    sessions: SharedMap<SessionKey, SessionRecord>,
     named: Named,
     /// The nodes that have begun a life.
     nodes: BTreeMap<u64, NodeRecord>,
     /// The nodes at which somebody waits for the request of a named holder.
-    waiting: BTreeMap<LockKey, BTreeSet<u64>>,
+    waiting: SharedMap<LockKey, BTreeSet<u64>>,
     labels: Labels,
     digests: Digests,
     /// The first entry after which the leader's state was another one.
@@ -72,32 +76,6 @@ impl SessionRecord {
     fn is_attached_by(&self, attachment: Attachment) -> bool {
         self.attached.is_some_and(|(own, _)| own == attachment)
     }
-}
-
-/// The whole state of a machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Saved {
-    engine: Snapshot,
-    sessions: Vec<(SessionKey, SessionRecord)>,
-    nodes: BTreeMap<u64, NodeRecord>,
-    waiting: BTreeMap<LockKey, BTreeSet<u64>>,
-    /// Of live requests that have one of their own.
-    labels: BTreeMap<LockKey, Label>,
-    /// The last entry that was applied, and the digest after it.
-    digest: Option<(u64, u64)>,
-}
-
-/// Why a saved state is none.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RestoreError {
-    #[error(transparent)]
-    Engine(#[from] SnapshotError),
-    #[error("the snapshot has other sessions than its engine")]
-    Sessions,
-    #[error("somebody waits for a request that is not queued")]
-    Waiting,
-    #[error("a request that has ended has a label")]
-    Labels,
 }
 
 /// Why a proposal was not carried out.
@@ -173,63 +151,14 @@ impl Machine {
                 hash_key: random_hash_key(),
                 ..EngineConfig::default()
             }),
-            sessions: BTreeMap::new(),
+            sessions: SharedMap::default(),
             named: Named::default(),
             nodes: BTreeMap::new(),
-            waiting: BTreeMap::new(),
+            waiting: SharedMap::default(),
             labels: Labels::default(),
             digests: Digests::default(),
             diverged: None,
             probe,
-        }
-    }
-
-    /// The machine of a saved state.
-    pub(crate) fn restore(saved: Saved, probe: Arc<dyn Probe>) -> Result<Machine, RestoreError> {
-        let engine = Engine::restore(&saved.engine, random_hash_key())?;
-        let sessions: BTreeMap<SessionKey, SessionRecord> = saved.sessions.into_iter().collect();
-        let is_open = |key: &SessionKey| engine.session_info(key).is_some();
-        if sessions.len() != engine.usage().sessions || !sessions.keys().all(is_open) {
-            return Err(RestoreError::Sessions);
-        }
-        let queued = named::latest_waiting(&engine);
-        let queued: BTreeSet<&LockKey> = queued.iter().collect();
-        if !saved.waiting.keys().all(|lock| queued.contains(lock)) {
-            return Err(RestoreError::Waiting);
-        }
-        let is_live = |lock| {
-            let info = engine.lock(lock);
-            info.is_some_and(|info| !matches!(info.state, LockState::Ended { .. }))
-        };
-        if !saved.labels.keys().all(is_live) {
-            return Err(RestoreError::Labels);
-        }
-        let of_sessions = sessions.values().filter_map(|record| record.label.as_ref());
-        Ok(Machine {
-            labels: Labels::new(saved.labels, of_sessions),
-            named: Named::of(&engine),
-            engine,
-            sessions,
-            nodes: saved.nodes,
-            waiting: saved.waiting,
-            digests: Digests::from(saved.digest),
-            diverged: None,
-            probe,
-        })
-    }
-
-    /// The whole state. Cost: linear in what is in use.
-    pub(crate) fn save(&self) -> Saved {
-        let sessions = self.sessions.iter();
-        Saved {
-            engine: self.engine.snapshot(),
-            sessions: sessions
-                .map(|(key, record)| (key.clone(), record.clone()))
-                .collect(),
-            nodes: self.nodes.clone(),
-            waiting: self.waiting.clone(),
-            labels: self.labels.requests().clone(),
-            digest: self.digests.now(),
         }
     }
 
@@ -583,7 +512,7 @@ impl Step<'_> {
             Some(record) if record.secret != *secret => {
                 // It may be over by now.
                 self.run(&Command::Tick).map_err(Denial::Refused)?;
-                if self.machine.sessions.contains_key(session) {
+                if self.machine.sessions.get(session).is_some() {
                     return Err(Denial::WrongSecret);
                 }
             }

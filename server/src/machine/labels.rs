@@ -1,10 +1,9 @@
 //! What people are told of sessions and requests: the labels, and how much of them there may be.
 
-use super::{Machine, Step};
+use super::{Machine, Step, shared_map::SharedMap};
 use crate::translate;
 use lockwright_engine::{Command, LockInfo, LockKey, LockState, Refusal, Reply, SessionKey};
 use lockwright_protocol::Label;
-use std::collections::BTreeMap;
 
 /// Bytes of all labels together. They are kept in memory and in each snapshot; what comes when there are so
 /// many is not.
@@ -21,7 +20,7 @@ pub(crate) struct Labelled {
 /// The labels of live requests that have one of their own.
 #[derive(Debug, Default)]
 pub(super) struct Labels {
-    requests: BTreeMap<LockKey, Label>,
+    requests: SharedMap<LockKey, Label>,
     /// Bytes of these and of the labels of sessions.
     bytes: usize,
 }
@@ -29,18 +28,18 @@ pub(super) struct Labels {
 impl Labels {
     /// Those of requests, with those of sessions that are kept elsewhere.
     pub(super) fn new<'a>(
-        requests: BTreeMap<LockKey, Label>,
+        requests: SharedMap<LockKey, Label>,
         sessions: impl Iterator<Item = &'a Label>,
     ) -> Labels {
         let of_sessions: usize = sessions.map(bytes).sum();
-        let of_requests: usize = requests.values().map(bytes).sum();
+        let of_requests: usize = requests.iter().map(|(_, label)| bytes(label)).sum();
         Labels {
             requests,
             bytes: of_sessions + of_requests,
         }
     }
 
-    pub(super) fn requests(&self) -> &BTreeMap<LockKey, Label> {
+    pub(super) fn requests(&self) -> &SharedMap<LockKey, Label> {
         &self.requests
     }
 
@@ -56,9 +55,6 @@ impl Labels {
 
     /// A request has ended.
     pub(super) fn forget(&mut self, lock: &LockKey) {
-        if self.requests.is_empty() {
-            return;
-        }
         let label = self.requests.remove(lock);
         self.uncount(label.as_ref());
     }

@@ -143,7 +143,7 @@ impl Step<'_> {
         let node = self.node();
         let state = self.machine.engine.lock(lock).map(|lock| lock.state);
         if matches!(state, Some(LockState::Queued { .. })) {
-            let nodes = self.machine.waiting.entry(lock.clone()).or_default();
+            let nodes = self.machine.waiting.or_default(lock);
             nodes.insert(node);
         }
     }
@@ -162,19 +162,34 @@ impl Step<'_> {
         is_waited_for
     }
 
+    /// Nobody waits at a node for anything any more. Gives what is waited for nowhere now, in the order of the
+    /// keys.
+    fn stop_waiting(&mut self, node: u64) -> Vec<LockKey> {
+        let waiting = &mut self.machine.waiting;
+        let at_node = waiting.sorted().into_iter();
+        let at_node: Vec<LockKey> = at_node
+            .filter(|(_, nodes)| nodes.contains(&node))
+            .map(|(lock, _)| lock.clone())
+            .collect();
+        let is_lost = |lock: &LockKey| {
+            let nodes = waiting.get_mut(lock).expect("it was there just now");
+            nodes.remove(&node);
+            let is_lost = nodes.is_empty();
+            if is_lost {
+                waiting.remove(lock);
+            }
+            is_lost
+        };
+        at_node.into_iter().filter(is_lost).collect()
+    }
+
     /// The sessions of a node's connections are detached, and what only its callers waited for is
     /// given up.
     fn lose_connections(&mut self, node: u64) {
         // What is due before may grant what waits: that is held then, as if its caller had just been
         // told so.
         self.pass_time();
-        let mut lost = Vec::new();
-        self.machine.waiting.retain(|lock, nodes| {
-            if nodes.remove(&node) && nodes.is_empty() {
-                lost.push(lock.clone());
-            }
-            !nodes.is_empty()
-        });
+        let lost = self.stop_waiting(node);
         if !lost.is_empty() {
             // Nobody's end must grant another's request, which nobody would hear of. For the same
             // reason this comes before sessions are detached, which may end some.
@@ -185,7 +200,7 @@ impl Step<'_> {
                 }
             }
         }
-        let attached = self.machine.sessions.iter();
+        let attached = self.machine.sessions.sorted().into_iter();
         let attached: Vec<SessionKey> = attached
             .filter(|(_, record)| record.attached.is_some_and(|(_, of)| of == node))
             .map(|(key, _)| key.clone())

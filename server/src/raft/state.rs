@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Probe, RaftEvent,
-    machine::{Machine, NodeRecord, Outcome, Saved},
+    machine::{Machine, MachineCopy, NodeRecord, Outcome, Saved},
     proposal::{Diverged, Ignored, Proposal},
     store::{Change, Store, StoreError},
 };
@@ -114,7 +114,7 @@ impl State {
                 snapshot: None,
             },
             Some(record) => Inner {
-                machine: restore(&store.snapshot(record.number)?, &record, &probe)?,
+                machine: restore_kept(&store.snapshot(record.number)?, &record, &probe)?,
                 applied: record.applied,
                 membership: record.membership.clone(),
                 snapshot: Some(record),
@@ -142,6 +142,11 @@ impl State {
     /// Looks at the machine as it is now.
     pub(super) fn with_machine<T>(&self, look: impl FnOnce(&Machine) -> T) -> T {
         look(&self.inner().machine)
+    }
+
+    #[cfg(test)]
+    pub(super) fn save(&self) -> Saved {
+        self.inner().machine.copy().save()
     }
 
     /// The index of the last entry that was applied; 0 without one.
@@ -236,12 +241,21 @@ impl Record {
     }
 }
 
-fn restore(bytes: &[u8], record: &Record, probe: &Arc<dyn Probe>) -> Result<Machine, StoreError> {
+/// The machine of a snapshot of the store.
+fn restore_kept(
+    bytes: &[u8],
+    record: &Record,
+    probe: &Arc<dyn Probe>,
+) -> Result<Machine, StoreError> {
     if hash(bytes) != record.hash {
         return Err(StoreError::damaged(
             "the snapshot is not the one that was written",
         ));
     }
+    restore(bytes, probe)
+}
+
+fn restore(bytes: &[u8], probe: &Arc<dyn Probe>) -> Result<Machine, StoreError> {
     let saved: Saved = decode(bytes, "the snapshot")?;
     Machine::restore(saved, probe.clone()).map_err(|error| StoreError::damaged(error.to_string()))
 }
@@ -254,7 +268,7 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 pub(super) struct Builder {
     state: State,
     /// None when it need not be kept.
-    saved: Option<Saved>,
+    copy: Option<MachineCopy>,
     applied: Option<LogId>,
     membership: StoredMembership,
 }
@@ -270,10 +284,11 @@ impl RaftSnapshotBuilder<Types> for Builder {
             hash: [0; 32],
         };
         let meta = record.meta();
-        let snapshot = match self.saved.take() {
-            Some(saved) => {
+        let snapshot = match self.copy.take() {
+            Some(copy) => {
+                // The copy goes there too, since to let go of it may mean to free all of a state.
                 let encoded = self.state.store.compute(move || {
-                    let bytes = encode(&saved);
+                    let bytes = encode(&copy.save());
                     (hash(&bytes), bytes)
                 });
                 let (hash, bytes) = encoded.await?;
@@ -318,10 +333,10 @@ impl RaftStateMachine<Types> for State {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        let inner = self.inner();
+        let mut inner = self.inner();
         Builder {
             state: self.clone(),
-            saved: (!self.store.is_in_memory()).then(|| inner.machine.save()),
+            copy: (!self.store.is_in_memory()).then(|| inner.machine.copy()),
             applied: inner.applied,
             membership: inner.membership.clone(),
         }
@@ -332,13 +347,19 @@ impl RaftStateMachine<Types> for State {
         meta: &SnapshotMeta,
         snapshot: Vec<u8>,
     ) -> Result<(), io::Error> {
-        let record = Record {
+        let mut record = Record {
             number: 0,
             applied: meta.last_log_id,
             membership: meta.last_membership.clone(),
-            hash: hash(&snapshot),
+            hash: [0; 32],
         };
-        let machine = restore(&snapshot, &record, &self.probe)?;
+        let probe = self.probe.clone();
+        let restored = self.store.compute(move || {
+            let machine = restore(&snapshot, &probe)?;
+            Ok::<_, StoreError>((machine, hash(&snapshot), snapshot))
+        });
+        let (machine, hash, snapshot) = restored.await??;
+        record.hash = hash;
         if self.store.is_in_memory() {
             self.inner().snapshot = Some(record);
         } else {
@@ -348,13 +369,15 @@ impl RaftStateMachine<Types> for State {
             let (index, term) = place(last);
             self.probe.raft(RaftEvent::Installed { index, term });
         }
-        let mut inner = self.inner();
-        inner.machine = machine;
-        inner.applied = meta.last_log_id;
-        inner.membership = meta.last_membership.clone();
-        // Nobody listens any more when the server stops.
-        let _ = self.news.send(News::Jumped);
-        Ok(())
+        let before = {
+            let mut inner = self.inner();
+            inner.applied = meta.last_log_id;
+            inner.membership = meta.last_membership.clone();
+            // Nobody listens any more when the server stops.
+            let _ = self.news.send(News::Jumped);
+            std::mem::replace(&mut inner.machine, machine)
+        };
+        Ok(self.store.compute(move || drop(before)).await?)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
@@ -364,17 +387,23 @@ impl RaftStateMachine<Types> for State {
             return Ok(None);
         };
         if self.store.is_in_memory() {
-            let inner = self.inner();
-            let meta = SnapshotMeta {
-                last_log_id: inner.applied,
-                last_membership: inner.membership.clone(),
+            let (meta, copy) = {
+                let mut inner = self.inner();
+                let meta = SnapshotMeta {
+                    last_log_id: inner.applied,
+                    last_membership: inner.membership.clone(),
+                };
+                (meta, inner.machine.copy())
             };
-            let snapshot = encode(&inner.machine.save());
+            let snapshot = self.store.compute(move || encode(&copy.save())).await?;
             return Ok(Some(Snapshot { meta, snapshot }));
         }
+        let store = self.store.clone();
+        let number = record.number;
+        let snapshot = self.store.compute(move || store.snapshot(number)).await??;
         Ok(Some(Snapshot {
             meta: record.meta(),
-            snapshot: self.store.snapshot(record.number)?,
+            snapshot,
         }))
     }
 }

@@ -8,7 +8,6 @@ use super::{
     types::{Entry, Types},
 };
 use crate::{
-    machine::Machine,
     probe::NoProbe,
     proposal::{Action, Attachment, DiskId, Origin, Proposal, SecretHash},
     store::{Store, tests::Scratch},
@@ -213,7 +212,7 @@ async fn rows_are_written_as_ever() {
         .collect();
     let (_, mut state) = storages(&Store::in_memory().unwrap());
     fill(&mut state, 2).await;
-    let snapshot = encode(&state.with_machine(Machine::save));
+    let snapshot = encode(&state.save());
     let rows: Vec<String> = rows
         .iter()
         .chain([&snapshot])
@@ -287,7 +286,7 @@ async fn comes_back(sessions: u64) {
     let store = Store::open(&TokioEnv, scratch.path(), SEGMENT_BYTES).unwrap();
     let (_, mut state) = storages(&store);
     fill(&mut state, sessions).await;
-    let kept = state.with_machine(Machine::save);
+    let kept = state.save();
     let clock = || TokioEnv.monotonic();
     let begin = clock();
     let mut builder = state.try_create_snapshot_builder(true).await.unwrap();
@@ -299,10 +298,7 @@ async fn comes_back(sessions: u64) {
     let store = Store::open(&TokioEnv, scratch.path(), SEGMENT_BYTES).unwrap();
     let (_, state) = storages(&store);
     let restored = clock();
-    assert!(
-        state.with_machine(Machine::save) == kept,
-        "the state is the one that was saved"
-    );
+    assert!(state.save() == kept, "the state is the one that was saved");
     println!(
         "{sessions} sessions with a lock each: saved in {:?}, back in {:?}",
         saved - begin,
