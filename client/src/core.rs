@@ -25,7 +25,7 @@ pub use done::DONE_AT_ONCE;
 use done::DoneIds;
 use link::Link;
 use lockwright_engine::{Name, Token};
-use lockwright_protocol::{ClaimText, ClientFrame, Label, Seq, WaitMs};
+use lockwright_protocol::{ClaimText, ClientFrame, Label, LockStatus, Seq, WaitMs};
 use pending::{Ask, Pending};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -109,6 +109,8 @@ pub struct CoreUsage {
 pub struct SessionCore {
     config: ClientConfig,
     link: Link,
+    /// What the parts of the answer to `resume` have listed that came until now.
+    listed: Vec<LockStatus>,
     /// Which of the addresses is tried, or connected to.
     address: usize,
     /// How many addresses have failed since a session was attached, or since all had failed.
@@ -199,6 +201,7 @@ impl SessionCore {
         assert!(!config.addresses.is_empty(), "there is an address");
         SessionCore {
             link: Link::Down { retry_at: now },
+            listed: Vec::new(),
             address: 0,
             failed: 0,
             backoff: config.reconnect_min,

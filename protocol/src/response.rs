@@ -25,6 +25,10 @@ pub enum Message {
         /// All live locks of the session, held or queued, in the order of their arrival. A request
         /// that is not among them has ended, or never arrived.
         locks: Vec<LockStatus>,
+        /// Whether there are more, in a message of the same kind and seq that follows; left out in the last
+        /// one, which most often is the only one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
     },
     /// A request was granted: a push when it was queued before, else the answer to `acquire`.
     Granted {

@@ -123,6 +123,9 @@ pub struct ServerConfig {
     /// answers: when that many wait, no more requests are read. When pushes fill the rest, the
     /// client reads too slowly, and the connection is closed. Default 4,096.
     pub outgoing_max: usize,
+    /// Locks that one message lists, at least 1: a client that resumes a session with more is told of them in
+    /// several. Default 1,000.
+    pub locks_per_message: usize,
     /// What a server that is told to stop waits for. Default: for answers.
     pub drain: Drain,
     /// How long a server that is told to stop waits at most for what it [drains](Drain). Default 5 s.
@@ -172,6 +175,7 @@ impl ServerConfig {
             connections_max: 10_000,
             connections_per_address_max: None,
             outgoing_max: 4096,
+            locks_per_message: 1000,
             drain: Drain::default(),
             drain_timeout: Duration::from_secs(5),
             default_abandon_timeout: Duration::from_secs(60),
@@ -218,6 +222,7 @@ impl fmt::Debug for ServerConfig {
                 &self.connections_per_address_max,
             )
             .field("outgoing_max", &self.outgoing_max)
+            .field("locks_per_message", &self.locks_per_message)
             .field("drain", &self.drain)
             .field("drain_timeout", &self.drain_timeout)
             .field("default_abandon_timeout", &self.default_abandon_timeout)

@@ -1,7 +1,9 @@
 //! A connection as the replica sees it: where its messages go, and how to close it.
 
+use crate::resumed::Rest;
 use axum::extract::ws::CloseFrame;
-use lockwright_protocol::{ServerFrame, close_code};
+use lockwright_protocol::{Message, ServerFrame, close_code};
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Names a connection within a server.
@@ -70,6 +72,19 @@ pub(crate) struct Outbound {
     pub(crate) frame: ServerFrame,
     /// An answer's share of the queue, given back when the message is sent.
     pub(crate) share: Option<OwnedSemaphorePermit>,
+    /// What follows the answer to a `resume`.
+    pub(crate) rest: Option<Arc<Rest>>,
+}
+
+impl Outbound {
+    /// A message that nobody asked for.
+    pub(crate) fn push(message: Message) -> Outbound {
+        Outbound {
+            frame: ServerFrame::push(message),
+            share: None,
+            rest: None,
+        }
+    }
 }
 
 /// The replica's end of a connection. Dropping it closes the connection once what is queued is

@@ -36,6 +36,7 @@ mod proposal;
 mod raft;
 mod readiness;
 mod replica;
+mod resumed;
 mod secret;
 mod session_endpoint;
 mod sighting;

@@ -328,6 +328,7 @@ fn check(config: &ServerConfig) -> Result<(), BindError> {
         at_least("stats_interval", ms, 1)?;
     }
     at_least("outgoing_max", count(config.outgoing_max), 2)?;
+    at_least("locks_per_message", count(config.locks_per_message), 1)?;
     match &config.cluster {
         Some(cluster) => check_cluster(cluster, &config.storage),
         None => Ok(()),

@@ -11,7 +11,7 @@ mod shared_map;
 use crate::{
     Probe,
     proposal::{Action, Attachment, Diverged, Ignored, Origin, Proposal, SecretHash},
-    translate,
+    resumed::Resumed,
 };
 use calls::Ended;
 use digests::Digests;
@@ -22,7 +22,7 @@ use lockwright_engine::{
     LockInfo, LockKey, LockState, Name, Refusal, Reply, SessionChange, SessionKey, TimeMs, Token,
     Usage,
 };
-use lockwright_protocol::{Label, LockStatus};
+use lockwright_protocol::Label;
 use named::Named;
 pub(crate) use nodes::NodeRecord;
 pub(crate) use saved::{MachineCopy, Saved};
@@ -47,7 +47,16 @@ pub(crate) struct Machine {
     digests: Digests,
     /// The first entry after which the leader's state was another one.
     diverged: Option<Diverged>,
+    locks_per_message: usize,
     probe: Arc<dyn Probe>,
+}
+
+/// What a machine is given that is no part of the state.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) probe: Arc<dyn Probe>,
+    /// [`ServerConfig::locks_per_message`](crate::ServerConfig::locks_per_message).
+    pub(crate) locks_per_message: usize,
 }
 
 /// Conflicting requests that are counted for an answer, at most.
@@ -105,7 +114,7 @@ pub(crate) struct Outcome {
     /// When the request arrived that an `acquire` asked for, or asked for again, if it is live.
     pub(crate) arrived: Option<Arrived>,
     /// The live requests of a session that was resumed.
-    pub(crate) resumed: Vec<LockStatus>,
+    pub(crate) resumed: Resumed,
     /// The locks that were used or ended by a caller without a session, as they were before: of those that
     /// ended with a session the first ones.
     pub(crate) locks: Vec<Labelled>,
@@ -143,9 +152,24 @@ pub(crate) fn ended_session(event: &Event) -> Option<&SessionKey> {
     }
 }
 
+#[cfg(test)]
+impl Setup {
+    /// That of a machine which nobody looks at.
+    pub(crate) fn nobody_looks() -> Setup {
+        Setup {
+            probe: Arc::new(crate::probe::NoProbe),
+            locks_per_message: 1000,
+        }
+    }
+}
+
 impl Machine {
     /// A machine that nothing was applied to.
-    pub(crate) fn new(probe: Arc<dyn Probe>) -> Machine {
+    pub(crate) fn new(setup: Setup) -> Machine {
+        let Setup {
+            probe,
+            locks_per_message,
+        } = setup;
         Machine {
             engine: Engine::new(EngineConfig {
                 hash_key: random_hash_key(),
@@ -158,6 +182,7 @@ impl Machine {
             labels: Labels::default(),
             digests: Digests::default(),
             diverged: None,
+            locks_per_message,
             probe,
         }
     }
@@ -221,13 +246,6 @@ impl Machine {
         named::held(&self.engine, most)
     }
 
-    /// How the live requests of a session stand, in the order of their arrival.
-    fn session_status(&self, session: &SessionKey) -> Vec<LockStatus> {
-        let now = self.engine.now();
-        let locks = self.engine.session_locks(session);
-        locks.map(|lock| translate::status(&lock, now)).collect()
-    }
-
     /// How many secrets are kept.
     pub(crate) fn secrets(&self) -> usize {
         self.sessions.len()
@@ -270,7 +288,7 @@ impl Machine {
             events: Vec::new(),
             machine: self,
         };
-        let mut resumed = Vec::new();
+        let mut resumed = Resumed::default();
         let mut ended = Ended::default();
         let mut arrived = None;
         let mut in_the_way = None;
@@ -292,7 +310,9 @@ impl Machine {
             Action::Resume { session, secret } => {
                 let result = step.resume(session, secret);
                 if result.is_ok() {
-                    resumed = step.machine.session_status(session);
+                    let machine = &mut *step.machine;
+                    let each = machine.locks_per_message;
+                    resumed = Resumed::new(&mut machine.engine, session, each);
                 }
                 result
             }

@@ -11,6 +11,7 @@ use crate::{
     metrics::Metrics,
     raft::{Members, Readiness},
     replica::{Ask, Gone, Input, Owed},
+    resumed::Rest,
     sighting::Told,
     translate::Rejection,
     unread::{Unread, UnreadSum},
@@ -30,7 +31,7 @@ use futures_util::{
 };
 use lockwright_engine::Name;
 use lockwright_env::{Env, sleep, timeout};
-use lockwright_protocol::{ClientFrame, Message, Request, Seq};
+use lockwright_protocol::{ClientFrame, Message, Request, Seq, ServerFrame};
 use std::{
     net::SocketAddr,
     sync::{
@@ -98,6 +99,8 @@ pub(crate) struct Gate<E> {
     next_id: AtomicU64,
     /// What the ids of requests begin with that come without one.
     id_prefix: OnceLock<String>,
+    /// For what is made in many parts: one at a time, so that the parts of several do not add up.
+    at_length: Semaphore,
 }
 
 impl<E: Env> Gate<E> {
@@ -132,6 +135,7 @@ impl<E: Env> Gate<E> {
             authority: Authority::new(config.admin_token.clone(), address),
             next_id: AtomicU64::new(0),
             id_prefix: OnceLock::new(),
+            at_length: Semaphore::new(1),
         }
     }
 
@@ -293,11 +297,16 @@ async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket, unread: &Unread) {
         biased;
         reason = closed => reason.unwrap_or(CloseReason::Shutdown),
         reason = read(gate, id, stream, pongs, unread) => reason,
-        reason = write(&mut sink, &mut queue, &mut pinged, unread) => reason,
+        reason = write(gate, &mut sink, &mut queue, &mut pinged, unread) => reason,
     };
     // It fails when the replica has stopped, and then there is nothing to tell it.
     let _ = gate.inputs.send(Input::Disconnected { id }).await;
-    let _ = timeout(&gate.env, CLOSE_GRACE, finish(sink, queue, reason, unread)).await;
+    let _ = timeout(
+        &gate.env,
+        CLOSE_GRACE,
+        finish(gate, sink, queue, reason, unread),
+    )
+    .await;
 }
 
 /// Reads messages until there are no more. Gives the reason.
@@ -398,7 +407,8 @@ fn understand(text: &str, bytes_max: usize) -> (Option<Seq>, Result<Request, Rej
 }
 
 /// Writes messages, and pongs, for as long as that works.
-async fn write(
+async fn write<E: Env>(
+    gate: &Gate<E>,
     sink: &mut SplitSink<WebSocket, Frame>,
     queue: &mut mpsc::Receiver<Outbound>,
     pinged: &mut mpsc::Receiver<()>,
@@ -409,7 +419,7 @@ async fn write(
             biased;
             message = queue.recv() => match message {
                 Some(message) => {
-                    let sent = send(sink, queue, message, unread).await;
+                    let sent = send(gate, sink, queue, message, unread).await;
                     // That has written the pongs, too.
                     while pinged.try_recv().is_ok() {}
                     sent
@@ -428,27 +438,54 @@ async fn write(
 }
 
 /// Writes a message and those that have come meanwhile, and flushes once.
-async fn send(
+async fn send<E: Env>(
+    gate: &Gate<E>,
     sink: &mut SplitSink<WebSocket, Frame>,
     queue: &mut mpsc::Receiver<Outbound>,
     message: Outbound,
     unread: &Unread,
 ) -> Result<(), axum::Error> {
     let mut next = Some(message);
-    while let Some(Outbound { frame, share }) = next {
+    while let Some(Outbound { frame, share, rest }) = next {
         if let Message::Opened { .. } | Message::Resumed { .. } = frame.message {
             // What it may have from now on is the largest message.
             unread.limit(usize::MAX);
         }
         sink.feed(Frame::text(frame.encode())).await?;
+        if let Some(rest) = rest {
+            sink.flush().await?;
+            send_rest(gate, sink, &frame, rest).await?;
+        }
         drop(share);
         next = queue.try_recv().ok();
     }
     sink.flush().await
 }
 
+/// Writes what follows a first message. It is made as fast as others can do without the time, and not as fast as
+/// it is read: until it is made it keeps more in memory than itself.
+async fn send_rest<E: Env>(
+    gate: &Gate<E>,
+    sink: &mut SplitSink<WebSocket, Frame>,
+    first: &ServerFrame,
+    rest: Arc<Rest>,
+) -> Result<(), axum::Error> {
+    let mut parts = Vec::new();
+    let one_at_a_time = gate.at_length.acquire().await;
+    for part in rest.frames(first.seq, &first.message) {
+        parts.push(Frame::text(part));
+        gate.let_others_go_first().await;
+    }
+    drop((rest, one_at_a_time));
+    for part in parts {
+        sink.send(part).await?;
+    }
+    Ok(())
+}
+
 /// Writes what is still queued, and the reason for closing.
-async fn finish(
+async fn finish<E: Env>(
+    gate: &Gate<E>,
     mut sink: SplitSink<WebSocket, Frame>,
     mut queue: mpsc::Receiver<Outbound>,
     reason: CloseReason,
@@ -458,7 +495,7 @@ async fn finish(
         return Ok(());
     };
     while let Some(message) = queue.recv().await {
-        send(&mut sink, &mut queue, message, unread).await?;
+        send(gate, &mut sink, &mut queue, message, unread).await?;
     }
     sink.send(Frame::Close(Some(frame))).await
 }

@@ -6,7 +6,7 @@ use crate::{
     replica::Ask,
 };
 use lockwright_engine::SessionKey;
-use lockwright_protocol::{Message, ServerFrame};
+use lockwright_protocol::Message;
 use std::collections::{BTreeMap, VecDeque};
 use tracing::warn;
 
@@ -157,8 +157,7 @@ impl Switchboard {
     /// Queues a push for whoever speaks for a session.
     pub(crate) fn push(&mut self, key: &SessionKey, message: Message) {
         if let Some(&id) = self.sessions.get(key) {
-            let frame = ServerFrame::push(message);
-            self.send(id, Outbound { frame, share: None });
+            self.send(id, Outbound::push(message));
         }
     }
 
@@ -167,9 +166,8 @@ impl Switchboard {
     pub(crate) fn push_if_room(&mut self, key: &SessionKey, message: Message) {
         let id = self.sessions.get(key);
         if let Some(connection) = id.and_then(|id| self.connections.get(id)) {
-            let frame = ServerFrame::push(message);
             // It fails when there is no room.
-            let _ = connection.end.send(Outbound { frame, share: None });
+            let _ = connection.end.send(Outbound::push(message));
         }
     }
 

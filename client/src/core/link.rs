@@ -27,6 +27,8 @@ pub(super) enum Link {
         seq: Seq,
         /// When it was sent.
         sent: Duration,
+        /// When the last part of the answer came, or when it was sent.
+        heard: Duration,
     },
     /// The session is attached to it.
     Up,
@@ -69,8 +71,8 @@ impl SessionCore {
             return self.hang_up(now);
         };
         match (self.link, frame.seq) {
-            (Link::Greeting { seq, sent }, Some(answered)) if seq == answered => {
-                self.greeted(now, sent, frame.message);
+            (Link::Greeting { seq, sent, .. }, Some(answered)) if seq == answered => {
+                self.greeted(now, seq, sent, frame.message);
             }
             (Link::Up, Some(seq)) => match self.unanswered.remove(&seq) {
                 Some(pending) => self.answered(now, seq, pending, frame.message),
@@ -106,7 +108,9 @@ impl SessionCore {
         let timeout = |since: Duration| since.saturating_add(self.config.call_timeout);
         match self.link {
             Link::Down { retry_at } => Some(retry_at),
-            Link::Connecting { since: sent } | Link::Greeting { sent, .. } => Some(timeout(sent)),
+            Link::Connecting { since } | Link::Greeting { heard: since, .. } => {
+                Some(timeout(since))
+            }
             Link::Up => {
                 let keep_alive = self.last_sent.saturating_add(self.keep_alive);
                 Some(
@@ -126,7 +130,9 @@ impl SessionCore {
                 let address = self.config.addresses[self.address].clone();
                 self.outputs.push_back(Output::Connect { address });
             }
-            Link::Connecting { since: sent } | Link::Greeting { sent, .. } if timed_out(sent) => {
+            Link::Connecting { since } | Link::Greeting { heard: since, .. }
+                if timed_out(since) =>
+            {
                 self.hang_up(now);
             }
             Link::Up if self.oldest_sent().is_some_and(timed_out) => self.hang_up(now),
@@ -179,12 +185,17 @@ impl SessionCore {
             }
         };
         let seq = self.draw_seq();
-        self.link = Link::Greeting { seq, sent: now };
+        self.link = Link::Greeting {
+            seq,
+            sent: now,
+            heard: now,
+        };
+        self.listed.clear();
         self.send(now, seq, request);
     }
 
     /// `open` or `resume`, which was sent at `sent`, is answered.
-    fn greeted(&mut self, now: Duration, sent: Duration, message: Message) {
+    fn greeted(&mut self, now: Duration, seq: Seq, sent: Duration, message: Message) {
         match message {
             Message::Opened {
                 idle_timeout_ms, ..
@@ -194,11 +205,22 @@ impl SessionCore {
                 self.come_up(now, sent, idle_timeout_ms);
             }
             Message::Resumed {
-                idle_timeout_ms,
-                locks,
+                locks, more: true, ..
             } => {
                 self.prove_session(sent);
-                self.reconcile(now, sent, locks);
+                self.listed.extend(locks);
+                let heard = now;
+                self.link = Link::Greeting { seq, sent, heard };
+            }
+            Message::Resumed {
+                idle_timeout_ms,
+                locks,
+                more: false,
+            } => {
+                self.prove_session(sent);
+                let mut listed = std::mem::take(&mut self.listed);
+                listed.extend(locks);
+                self.reconcile(now, sent, listed);
                 self.come_up(now, sent, idle_timeout_ms);
             }
             Message::Error {

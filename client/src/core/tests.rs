@@ -247,6 +247,7 @@ fn resumed(locks: Vec<LockStatus>) -> Message {
     Message::Resumed {
         idle_timeout_ms: ms(10_000),
         locks,
+        more: false,
     }
 }
 
@@ -500,6 +501,41 @@ fn a_held_lock_that_is_not_listed_is_lost() {
     script.answer(220, seq, resumed(vec![]));
     script.told(&[tell(lock, Notice::Lost(Lost::GoneMeanwhile))]);
     script.nothing_left();
+}
+
+#[test]
+fn a_list_in_parts_counts_when_its_last_part_has_come() {
+    let mut script = Script::open();
+    let first = script.hold(100, 1, None);
+    let second = script.hold(110, 2, None);
+    let third = script.hold(120, 3, None);
+    script.told.clear();
+    let part = |locks, more| Message::Resumed {
+        idle_timeout_ms: ms(10_000),
+        locks,
+        more,
+    };
+    let seq = script.reconnect(200);
+    script.answer(220, seq, part(vec![held("#1", 1, None)], true));
+    // Each part is a sign of life: the whole list may take longer than one answer.
+    script.pass(1100);
+    script.answer(1100, seq, part(vec![], true));
+    script.pass(1500);
+    script.told(&[]);
+    script.answer(1500, seq, part(vec![held("#3", 1, None)], false));
+    script.told(&[tell(second, Notice::Lost(Lost::GoneMeanwhile))]);
+
+    // What a connection has listed that broke on the way does not count.
+    let seq = script.reconnect(1600);
+    script.answer(1620, seq, part(vec![held("#1", 1, None)], true));
+    script.disconnect(1630);
+    script.pass(1680);
+    script.told(&[connect_to("nowhere:1")]);
+    script.connect(1680);
+    let seq = script.expect_sent().seq;
+    script.answer(1690, seq, part(vec![held("#3", 1, None)], false));
+    script.told(&[tell(first, Notice::Lost(Lost::GoneMeanwhile))]);
+    assert!(script.core.usage().locks == 1, "{third:?} is held");
 }
 
 #[test]

@@ -197,6 +197,17 @@ fn answers_and_pushes_are_written_as_documented() {
                 Seq(1),
                 Message::Resumed {
                     idle_timeout_ms: ms(10_000),
+                    locks: Vec::new(),
+                    more: true,
+                },
+            ),
+            r#"{"seq":1,"type":"resumed","idle_timeout_ms":10000,"locks":[],"more":true}"#,
+        ),
+        (
+            ServerFrame::answer(
+                Seq(1),
+                Message::Resumed {
+                    idle_timeout_ms: ms(10_000),
                     locks: vec![
                         LockStatus::Held {
                             id: name("L1"),
@@ -209,6 +220,7 @@ fn answers_and_pushes_are_written_as_documented() {
                             waited_ms: ms(5),
                         },
                     ],
+                    more: false,
                 },
             ),
             r#"{"seq":1,"type":"resumed","idle_timeout_ms":10000,"locks":[{"state":"held","id":"L1","token":4,"lease_ms":20,"waited_ms":0},{"state":"queued","id":"L2","waited_ms":5}]}"#,

@@ -326,7 +326,6 @@ mod tests {
     use super::*;
     use crate::{
         machine::Outcome,
-        probe::NoProbe,
         proposal::{Action, DiskId, Origin, Proposal},
     };
     use lockwright_engine::{Limits, TimeMs, Wait};
@@ -348,7 +347,7 @@ mod tests {
 
     impl World {
         fn new(limits: Limits) -> World {
-            let machine = Machine::new(Arc::new(NoProbe));
+            let machine = Machine::new(crate::machine::Setup::nobody_looks());
             let mut world = World { machine, index: 0 };
             world.apply(Action::Begin {
                 limits,

@@ -135,10 +135,7 @@ impl Step<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        probe::NoProbe,
-        proposal::{Action, Attachment, DiskId, Origin, Proposal, SecretHash},
-    };
+    use crate::proposal::{Action, Attachment, DiskId, Origin, Proposal, SecretHash};
     use lockwright_engine::{Claim, DurationMs, Name, Owner, Path, TimeMs, Wait};
     use lockwright_protocol::Secret;
     use std::sync::Arc;
@@ -166,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_a_label_has_no_room_for_is_done_without_it_at_every_door() {
-        let mut machine = Machine::new(Arc::new(NoProbe));
+        let mut machine = Machine::new(crate::machine::Setup::nobody_looks());
         let mut index = 0;
         let mut apply = |machine: &mut Machine, action| {
             let proposal = Proposal {

@@ -1,19 +1,15 @@
 //! The state of a machine as it is kept, and bringing it back.
 
 use super::{
-    Machine, SessionRecord, digests::Digests, labels::Labels, named, named::Named,
+    Machine, SessionRecord, Setup, digests::Digests, labels::Labels, named, named::Named,
     nodes::NodeRecord, random_hash_key, shared_map::SharedMap,
 };
-use crate::Probe;
 use lockwright_engine::{
     Engine, EngineCopy, LockKey, LockState, SessionKey, Snapshot, SnapshotError,
 };
 use lockwright_protocol::Label;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The whole state of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +89,7 @@ impl Machine {
     }
 
     /// The machine of a saved state.
-    pub(crate) fn restore(saved: Saved, probe: Arc<dyn Probe>) -> Result<Machine, RestoreError> {
+    pub(crate) fn restore(saved: Saved, setup: Setup) -> Result<Machine, RestoreError> {
         let engine = Engine::restore(&saved.engine, random_hash_key())?;
         let sessions: SharedMap<SessionKey, SessionRecord> = saved.sessions.into_iter().collect();
         let is_open = |(key, _): (&SessionKey, _)| engine.session_info(key).is_some();
@@ -124,7 +120,8 @@ impl Machine {
             waiting: saved.waiting.into_iter().collect(),
             digests: Digests::from(saved.digest),
             diverged: None,
-            probe,
+            locks_per_message: setup.locks_per_message,
+            probe: setup.probe,
         })
     }
 }

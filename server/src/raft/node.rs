@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Member, Secret, ServerConfig,
-    machine::{Machine, NodeRecord},
+    machine::{Machine, NodeRecord, Setup},
     peer::{Dialer, Identity, Link},
     proposal::{DiskId, Proposal},
     readiness::Notes,
@@ -97,7 +97,11 @@ impl Node {
         let probe = config.probe.clone();
         let (news_in, news) = mpsc::unbounded_channel();
         let owner = own(&store, config).await?;
-        let state = State::open(store.clone(), probe.clone(), news_in)?;
+        let setup = Setup {
+            probe: probe.clone(),
+            locks_per_message: config.locks_per_message,
+        };
+        let state = State::open(store.clone(), setup, news_in)?;
         let is_newcomer = config
             .cluster
             .as_ref()

@@ -12,8 +12,8 @@ use super::{
     types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types},
 };
 use crate::{
-    Probe, RaftEvent,
-    machine::{Machine, MachineCopy, NodeRecord, Outcome, Saved},
+    RaftEvent,
+    machine::{Machine, MachineCopy, NodeRecord, Outcome, Saved, Setup},
     proposal::{Diverged, Ignored, Proposal},
     store::{Change, Store, StoreError},
 };
@@ -59,7 +59,7 @@ pub(crate) struct Applied {
 pub(super) struct State {
     inner: Arc<Mutex<Inner>>,
     store: Store,
-    probe: Arc<dyn Probe>,
+    setup: Setup,
     news: mpsc::UnboundedSender<News>,
     /// Held while a snapshot is written or read: one may be taken while another one comes from
     /// another node, and the parts of the one before go as soon as the next one is there.
@@ -99,7 +99,7 @@ impl State {
     /// The state of a store. What happens to it is told to `news`.
     pub(super) fn open(
         store: Store,
-        probe: Arc<dyn Probe>,
+        setup: Setup,
         news: mpsc::UnboundedSender<News>,
     ) -> Result<State, StoreError> {
         let snapshot: Option<Record> = store
@@ -108,13 +108,13 @@ impl State {
             .transpose()?;
         let inner = match snapshot {
             None => Inner {
-                machine: Machine::new(probe.clone()),
+                machine: Machine::new(setup.clone()),
                 applied: None,
                 membership: StoredMembership::default(),
                 snapshot: None,
             },
             Some(record) => Inner {
-                machine: restore_kept(&store.snapshot(record.number)?, &record, &probe)?,
+                machine: restore_kept(&store.snapshot(record.number)?, &record, setup.clone())?,
                 applied: record.applied,
                 membership: record.membership.clone(),
                 snapshot: Some(record),
@@ -123,12 +123,12 @@ impl State {
         if let Some(last) = &inner.applied {
             // Also when it was installed in the moment before a crash, too late to be told.
             let (index, term) = place(last);
-            probe.raft(RaftEvent::Installed { index, term });
+            setup.probe.raft(RaftEvent::Installed { index, term });
         }
         Ok(State {
             inner: Arc::new(Mutex::new(inner)),
             store,
-            probe,
+            setup,
             news,
             snapshots: Arc::default(),
         })
@@ -242,22 +242,18 @@ impl Record {
 }
 
 /// The machine of a snapshot of the store.
-fn restore_kept(
-    bytes: &[u8],
-    record: &Record,
-    probe: &Arc<dyn Probe>,
-) -> Result<Machine, StoreError> {
+fn restore_kept(bytes: &[u8], record: &Record, setup: Setup) -> Result<Machine, StoreError> {
     if hash(bytes) != record.hash {
         return Err(StoreError::damaged(
             "the snapshot is not the one that was written",
         ));
     }
-    restore(bytes, probe)
+    restore(bytes, setup)
 }
 
-fn restore(bytes: &[u8], probe: &Arc<dyn Probe>) -> Result<Machine, StoreError> {
+fn restore(bytes: &[u8], setup: Setup) -> Result<Machine, StoreError> {
     let saved: Saved = decode(bytes, "the snapshot")?;
-    Machine::restore(saved, probe.clone()).map_err(|error| StoreError::damaged(error.to_string()))
+    Machine::restore(saved, setup).map_err(|error| StoreError::damaged(error.to_string()))
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {
@@ -320,7 +316,7 @@ impl RaftStateMachine<Types> for State {
     {
         while let Some((entry, responder)) = entries.try_next().await? {
             let (index, term) = place(&entry.log_id);
-            self.probe.raft(RaftEvent::Applies { index, term });
+            self.setup.probe.raft(RaftEvent::Applies { index, term });
             let applied = self.inner().apply(&entry);
             let applied = applied.map_err(io::Error::other)?;
             // Nobody listens any more when the server stops.
@@ -353,9 +349,9 @@ impl RaftStateMachine<Types> for State {
             membership: meta.last_membership.clone(),
             hash: [0; 32],
         };
-        let probe = self.probe.clone();
+        let setup = self.setup.clone();
         let restored = self.store.compute(move || {
-            let machine = restore(&snapshot, &probe)?;
+            let machine = restore(&snapshot, setup)?;
             Ok::<_, StoreError>((machine, hash(&snapshot), snapshot))
         });
         let (machine, hash, snapshot) = restored.await??;
@@ -367,7 +363,7 @@ impl RaftStateMachine<Types> for State {
         }
         if let Some(last) = &meta.last_log_id {
             let (index, term) = place(last);
-            self.probe.raft(RaftEvent::Installed { index, term });
+            self.setup.probe.raft(RaftEvent::Installed { index, term });
         }
         let before = {
             let mut inner = self.inner();

@@ -6,6 +6,7 @@ use crate::{
     connection::{CloseReason, Outbound},
     machine::{Denial, Machine, Outcome, ended_session},
     proposal::{Action, Attachment},
+    resumed::Rest,
     sighting::{Sighting, Told},
     switchboard::Link,
     translate::{self, OwnEffect, Rejection},
@@ -259,7 +260,7 @@ impl<E: Env> Replica<E> {
                 (rejection.into(), self.switchboard.stay_alone(id))
             }
         };
-        self.answer(asker, message);
+        self.answer_at_length(asker, message, outcome.resumed.rest.clone());
         for ask in waiting {
             self.asked(id, ask);
         }
@@ -278,7 +279,8 @@ impl<E: Env> Replica<E> {
         }
         Message::Resumed {
             idle_timeout_ms,
-            locks: outcome.resumed.clone(),
+            locks: outcome.resumed.first.clone(),
+            more: outcome.resumed.rest.is_some(),
         }
     }
 
@@ -362,12 +364,18 @@ impl<E: Env> Replica<E> {
     }
 
     pub(super) fn answer(&mut self, asker: Asker, message: Message) {
+        self.answer_at_length(asker, message, None);
+    }
+
+    /// Answers with a message and those that follow it.
+    fn answer_at_length(&mut self, asker: Asker, message: Message, rest: Option<Arc<Rest>>) {
         let outbound = Outbound {
             frame: ServerFrame {
                 seq: asker.seq,
                 message,
             },
             share: Some(asker.share),
+            rest,
         };
         self.switchboard.send(asker.id, outbound);
     }

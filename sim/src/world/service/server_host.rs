@@ -136,6 +136,8 @@ pub(super) fn config(stage: &Arc<Stage>, node: usize) -> ServerConfig {
         config.connections_per_address_max = Some(config.connections_max);
     }
     config.limits = plan.limits.to_limits();
+    // So few that most lists come in parts.
+    config.locks_per_message = 2;
     config.allowed_hosts = vec![NAME.to_owned(), stage.nodes[node].name.clone()];
     config.admin_token = Some(secret(ADMIN_TOKEN));
     let cluster = stage.plan.cluster.as_ref();
