@@ -71,6 +71,10 @@ const CHUNK: usize = 128;
 
 /// Places that lie together.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "they become shared, and are not any more, without being moved"
+)]
 enum Chunk<T> {
     /// Of this slab alone.
     Own(Box<[Place<T>; CHUNK]>),

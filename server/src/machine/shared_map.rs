@@ -102,7 +102,7 @@ impl<K: Hash + Ord + Clone, V: Clone> SharedMap<K, V> {
     /// All in the order of the keys.
     pub(super) fn sorted(&self) -> Vec<(&K, &V)> {
         let mut all: Vec<_> = self.iter().collect();
-        all.sort_unstable_by(|(key, _), (other, _)| key.cmp(other));
+        all.sort_unstable_by_key(|(key, _)| *key);
         all
     }
 }

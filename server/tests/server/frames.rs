@@ -4,7 +4,7 @@
 use crate::common::{Service, within};
 use futures_util::{SinkExt, StreamExt};
 use lockwright_engine::{Command, DurationMs, Event, EventKind, Refusal, Reply, TimeMs};
-use lockwright_env::{Env, TokioEnv, timeout};
+use lockwright_env::{Env, TokioEnv, sleep, timeout};
 use lockwright_server::{BindError, Probe, Server, ServerConfig};
 use std::{
     sync::{
@@ -19,9 +19,9 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-const SECRET: &str = "0123456789abcdef";
+pub(crate) const SECRET: &str = "0123456789abcdef";
 
-async fn connect(service: &Service) -> Socket {
+pub(crate) async fn connect(service: &Service) -> Socket {
     let stream = TokioEnv.connect(&service.address).await.unwrap();
     let url = format!("ws://{}/v1/session", service.address);
     let (socket, response) = client_async(url, stream).await.unwrap();
@@ -33,7 +33,7 @@ async fn connect(service: &Service) -> Socket {
 }
 
 /// A connection with session `name`, which outlives it by `abandon_ms`.
-async fn open(service: &Service, name: &str, abandon_ms: u64) -> Socket {
+pub(crate) async fn open(service: &Service, name: &str, abandon_ms: u64) -> Socket {
     let mut socket = connect(service).await;
     let open = format!(
         r#"{{"type":"open","seq":1,"namespace":"n","session":"{name}","secret":"{SECRET}","abandon_ms":{abandon_ms}}}"#
@@ -46,27 +46,27 @@ async fn open(service: &Service, name: &str, abandon_ms: u64) -> Socket {
     socket
 }
 
-struct Socket(WebSocketStream<TcpStream>);
+pub(crate) struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
-    async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
-    async fn hear(&mut self) -> String {
+    pub(crate) async fn hear(&mut self) -> String {
         match within(self.0.next()).await {
             Some(Ok(Message::Text(text))) => text.as_str().to_owned(),
             other => panic!("expected a message, got {other:?}"),
         }
     }
 
-    async fn ask(&mut self, text: &str) -> String {
+    pub(crate) async fn ask(&mut self, text: &str) -> String {
         self.send(text).await;
         self.hear().await
     }
 
     /// The code of the close frame that comes next, messages left aside.
-    async fn closed(&mut self) -> u16 {
+    pub(crate) async fn closed(&mut self) -> u16 {
         loop {
             match within(self.0.next()).await {
                 Some(Ok(Message::Text(_))) => {}
@@ -220,7 +220,7 @@ async fn what_may_be_forgotten_is_although_nothing_is_asked_for() {
     // The lease ends, and then nothing is left that is due.
     within(async {
         while ticks.0.load(Relaxed) < 2 {
-            tokio::task::yield_now().await;
+            sleep(&TokioEnv, Duration::from_millis(2)).await;
         }
     })
     .await;

@@ -11,5 +11,6 @@ mod http;
 mod labels;
 mod locktopus;
 mod restart;
+mod resumed;
 mod scratch;
 mod wire;
