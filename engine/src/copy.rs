@@ -1,23 +1,39 @@
-//! A copy of the state at one instant, for what takes long to be made of it.
+//! Copies of the state at one instant, for what takes long to be made of it.
 
-use crate::{Engine, LockInfo, SessionKey, Snapshot, index::Index, owners::OwnerId};
+use crate::{
+    Engine, LockState, Name, SessionKey, Snapshot, TimeMs,
+    index::Index,
+    owners::OwnerId,
+    requests::{Request, RequestId},
+    slab::Slab,
+};
 use std::collections::BTreeMap;
 
 /// The state of an [`Engine`] as it was when [`Engine::copy`] made this. It shares its records with the engine,
-/// which copies those that it changes, a few at a time, while this is there: let go of it as soon as it has
-/// served.
+/// which copies those that it changes, some at a time, while this is there: let go of it as soon as it has served.
 #[derive(Debug)]
 pub struct EngineCopy {
     /// Without what finds records by name and by time.
     engine: Engine,
 }
 
-/// The live requests of a session as they were when [`Engine::session_copy`] made this, with the same cost to the
-/// engine as an [`EngineCopy`].
+/// The live requests of a session as they were when [`Engine::session_copy`] made this. It shares the requests of
+/// all with the engine, as an [`EngineCopy`] does.
 #[derive(Debug)]
 pub struct SessionCopy {
-    copy: EngineCopy,
-    session: OwnerId,
+    requests: Slab<Request>,
+    first: Option<RequestId>,
+}
+
+/// A live request of a session, without what it claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRequest {
+    /// Its id.
+    pub id: Name,
+    /// Queued or held.
+    pub state: LockState,
+    /// When it arrived.
+    pub arrived_at: TimeMs,
 }
 
 impl Engine {
@@ -42,12 +58,26 @@ impl Engine {
         EngineCopy { engine }
     }
 
-    /// A copy of an open session's live requests, at the cost of [`Engine::copy`]; none if it is not open.
+    /// A copy of an open session's live requests; none if it is not open. Cost: linear in the live requests of
+    /// all, but less than a hundredth of a look at each.
     #[must_use]
     pub fn session_copy(&mut self, session: &SessionKey) -> Option<SessionCopy> {
-        let session = self.find_session(session).ok()?;
-        let copy = self.copy();
-        Some(SessionCopy { copy, session })
+        let owner = self.find_session(session).ok()?;
+        Some(SessionCopy {
+            requests: self.requests.share(),
+            first: self.first_of(owner),
+        })
+    }
+
+    /// The live requests of a session, in arrival order; none if it is not open. Cost: that of what is taken
+    /// from it.
+    pub fn session_requests(&self, session: &SessionKey) -> impl Iterator<Item = SessionRequest> {
+        let owner = self.find_session(session).ok();
+        follow(&self.requests, owner.and_then(|owner| self.first_of(owner)))
+    }
+
+    fn first_of(&self, owner: OwnerId) -> Option<RequestId> {
+        self.owners[owner].first
     }
 }
 
@@ -61,7 +91,23 @@ impl EngineCopy {
 
 impl SessionCopy {
     /// The requests, in arrival order. Cost: that of what is taken from it.
-    pub fn locks(&self) -> impl Iterator<Item = LockInfo> {
-        self.copy.engine.locks_of(self.session)
+    pub fn requests(&self) -> impl Iterator<Item = SessionRequest> {
+        follow(&self.requests, self.first)
     }
+}
+
+/// The live requests of an owner from this one on.
+fn follow(
+    requests: &Slab<Request>,
+    first: Option<RequestId>,
+) -> impl Iterator<Item = SessionRequest> {
+    let next = |id: &RequestId| requests[*id].next_of_owner;
+    std::iter::successors(first, next).map(|id| {
+        let request = &requests[id];
+        SessionRequest {
+            id: request.id.clone(),
+            state: request.state(),
+            arrived_at: request.arrived_at,
+        }
+    })
 }

@@ -3,7 +3,6 @@
 use crate::{
     Claim, DurationMs, Engine, LockKey, LockState, Name, Path, SessionKey, TimeMs, Token,
     index::Known,
-    owners::OwnerId,
     requests::{Phase, Request, RequestId},
     slab::Id,
     tree::{Arrival, Entry, EntryMode, MODES, NodeId},
@@ -365,13 +364,9 @@ impl Engine {
     /// taken from it.
     pub fn session_locks(&self, key: &SessionKey) -> impl Iterator<Item = LockInfo> {
         let owner = self.find_session(key).ok();
-        owner.into_iter().flat_map(|owner| self.locks_of(owner))
-    }
-
-    /// The live requests of an owner, in arrival order.
-    pub(crate) fn locks_of(&self, owner: OwnerId) -> impl Iterator<Item = LockInfo> {
+        let first = owner.and_then(|owner| self.owners[owner].first);
         let follow = |id: &RequestId| self.requests[*id].next_of_owner;
-        std::iter::successors(self.owners[owner].first, follow).map(|id| self.info(id))
+        std::iter::successors(first, follow).map(|id| self.info(id))
     }
 
     /// An open session.

@@ -29,7 +29,7 @@ mod time;
 mod tree;
 
 pub use command::{Claim, Command, LockKey, Mode, Owner, SessionKey, Token, Wait};
-pub use copy::{EngineCopy, SessionCopy};
+pub use copy::{EngineCopy, SessionCopy, SessionRequest};
 pub use engine::{Engine, EngineConfig};
 pub use event::{
     EndReason, ErrorCode, Event, EventKind, FirstRequest, InvalidRequest, LockState, Refusal,

@@ -1,9 +1,8 @@
 //! A connection as the replica sees it: where its messages go, and how to close it.
 
-use crate::resumed::Rest;
+use crate::resumed::Following;
 use axum::extract::ws::CloseFrame;
 use lockwright_protocol::{Message, ServerFrame, close_code};
-use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Names a connection within a server.
@@ -72,8 +71,8 @@ pub(crate) struct Outbound {
     pub(crate) frame: ServerFrame,
     /// An answer's share of the queue, given back when the message is sent.
     pub(crate) share: Option<OwnedSemaphorePermit>,
-    /// What follows the answer to a `resume`.
-    pub(crate) rest: Option<Arc<Rest>>,
+    /// What follows the answer to a `resume`, before anything else.
+    pub(crate) following: Option<Following>,
 }
 
 impl Outbound {
@@ -82,7 +81,7 @@ impl Outbound {
         Outbound {
             frame: ServerFrame::push(message),
             share: None,
-            rest: None,
+            following: None,
         }
     }
 }

@@ -30,7 +30,7 @@ use lockwright_env::{Env, timeout};
 use lockwright_protocol::{Request, Seq};
 use log::UsageLog;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 use tracing::error;
 
 /// Proposals that may be on their way before inputs wait in turn.
@@ -93,8 +93,8 @@ struct Asker {
     id: ConnectionId,
     seq: Option<Seq>,
     share: OwnedSemaphorePermit,
-    /// Dropped with it.
-    _owed: Option<Arc<Owed>>,
+    /// Dropped with it, or when what follows the answer is written.
+    owed: Option<Arc<Owed>>,
 }
 
 /// How a connection asks for a session.
@@ -147,6 +147,8 @@ pub(crate) struct Replica<E: Env> {
     probe: Arc<dyn Probe>,
     default_abandon_timeout: DurationMs,
     idle_timeout: DurationMs,
+    /// Who makes a part of something large has it meanwhile: the parts of several do not add up.
+    turns: Arc<Semaphore>,
     /// Where clients reach the leader, for those who are told to go there.
     leader: watch::Sender<Option<String>>,
 }
@@ -175,6 +177,7 @@ impl<E: Env> Replica<E> {
             log,
             probe: config.probe.clone(),
             default_abandon_timeout: abandon_timeout(config.default_abandon_timeout),
+            turns: Arc::new(Semaphore::new(1)),
             idle_timeout: u64::try_from(config.idle_timeout.as_millis())
                 .ok()
                 .and_then(|ms| DurationMs::new(ms).ok())
@@ -507,7 +510,7 @@ impl<E: Env> Replica<E> {
             id,
             seq: ask.seq,
             share: ask.share,
-            _owed: ask.owed,
+            owed: ask.owed,
         };
         match (link, ask.request) {
             (_, Err(rejection)) => self.answer(asker, rejection.into()),

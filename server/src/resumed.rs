@@ -1,9 +1,18 @@
 //! What a client is told of the locks of a session that it has resumed: in several messages, if there are many.
 
-use crate::translate;
-use lockwright_engine::{Engine, SessionCopy, SessionKey, TimeMs};
+use crate::{replica::Owed, translate};
+use lockwright_engine::{DurationMs, Engine, SessionCopy, SessionKey, TimeMs};
+use lockwright_env::{Env, sleep};
 use lockwright_protocol::{LockStatus, Message, Seq, ServerFrame};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{Semaphore, mpsc};
+
+/// So many messages' worth of locks are listed at once. Of a session with more the state is copied, which costs as
+/// much as to look at some thousands of them.
+const LISTED_PARTS: usize = 4;
+
+/// The time between two messages of such lists, of all sessions together.
+const BETWEEN_PARTS: Duration = Duration::from_millis(1);
 
 /// The live requests of a session when it was resumed, in the order of their arrival.
 #[derive(Debug, Clone, Default)]
@@ -14,15 +23,27 @@ pub(crate) struct Resumed {
     pub(crate) rest: Option<Arc<Rest>>,
 }
 
-/// The live requests of a session but for the first ones. They are made into messages when these are sent, a part
-/// at a time, so that nobody waits for all of it.
+/// The live requests of a session but for the first ones.
 #[derive(Debug)]
 pub(crate) struct Rest {
-    copy: SessionCopy,
-    /// The time at which it was resumed.
-    at: TimeMs,
+    locks: Locks,
     /// How many one message has.
     each: usize,
+}
+
+#[derive(Debug)]
+enum Locks {
+    Listed(Vec<LockStatus>),
+    /// All of them, the first ones too, and the time at which it was resumed.
+    Copied(SessionCopy, TimeMs),
+}
+
+/// The messages that follow the first one, as they are made: not only when they are read, since until then more is
+/// kept than themselves.
+pub(crate) struct Following {
+    parts: mpsc::UnboundedReceiver<String>,
+    /// The answer is owed until its last part is written.
+    _owed: Option<Arc<Owed>>,
 }
 
 impl Resumed {
@@ -30,38 +51,46 @@ impl Resumed {
     pub(crate) fn new(engine: &mut Engine, session: &SessionKey, each: usize) -> Resumed {
         assert!(each > 0, "a message has at least one");
         let at = engine.now();
-        let mut locks = engine.session_locks(session);
-        let first = locks.by_ref().take(each);
-        let first = first.map(|lock| translate::status(&lock, at)).collect();
+        let mut locks = engine.session_requests(session);
+        let mut list = |most| {
+            let some = locks.by_ref().take(most);
+            some.map(|lock| translate::status(lock, at)).collect()
+        };
+        let first = list(each);
+        let rest: Vec<LockStatus> = list(each * (LISTED_PARTS - 1));
         let is_all = locks.next().is_none();
         drop(locks);
-        let rest = match is_all {
-            true => None,
-            false => engine.session_copy(session),
+        let locks = match (rest.is_empty(), is_all) {
+            (true, _) => None,
+            (false, true) => Some(Locks::Listed(rest)),
+            (false, false) => {
+                let copy = engine.session_copy(session);
+                copy.map(|copy| Locks::Copied(copy, at))
+            }
         };
-        let rest = rest.map(|copy| Arc::new(Rest { copy, at, each }));
+        let rest = locks.map(|locks| Arc::new(Rest { locks, each }));
         Resumed { first, rest }
     }
 }
 
 impl Rest {
     /// The messages that follow the first one, which is the answer to the request of this `seq`.
-    pub(crate) fn frames(
+    fn frames(
         &self,
         seq: Option<Seq>,
-        answer: &Message,
-    ) -> impl Iterator<Item = String> {
-        let Message::Resumed {
-            idle_timeout_ms, ..
-        } = *answer
-        else {
-            panic!("it follows a `resumed`, not {answer:?}")
+        idle_timeout_ms: DurationMs,
+    ) -> impl Iterator<Item = String> + Send {
+        let locks: Box<dyn Iterator<Item = LockStatus> + Send> = match &self.locks {
+            Locks::Listed(locks) => Box::new(locks.iter().cloned()),
+            Locks::Copied(copy, at) => {
+                let locks = copy.requests().skip(self.each);
+                Box::new(locks.map(|lock| translate::status(lock, *at)))
+            }
         };
-        let mut locks = self.copy.locks().skip(self.each).peekable();
+        let mut locks = locks.peekable();
         std::iter::from_fn(move || {
             locks.peek()?;
-            let part = locks.by_ref().take(self.each);
-            let part = part.map(|lock| translate::status(&lock, self.at)).collect();
+            let part = locks.by_ref().take(self.each).collect();
             let message = Message::Resumed {
                 idle_timeout_ms,
                 locks: part,
@@ -72,12 +101,43 @@ impl Rest {
     }
 }
 
+impl Following {
+    /// Begins to make what follows the first message about a session that was resumed. Who makes a part has a turn
+    /// for it, and for the time after it in which others are served.
+    pub(crate) fn begin<E: Env>(
+        env: E,
+        turns: Arc<Semaphore>,
+        rest: Arc<Rest>,
+        (seq, idle_timeout): (Option<Seq>, DurationMs),
+        owed: Option<Arc<Owed>>,
+    ) -> Following {
+        let (made, parts) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut frames = rest.frames(seq, idle_timeout);
+            loop {
+                let turn = turns.acquire().await;
+                let Some(part) = frames.next() else { break };
+                // Nobody listens any more when the connection is gone.
+                if made.send(part).is_err() {
+                    break;
+                }
+                sleep(&env, BETWEEN_PARTS).await;
+                drop(turn);
+            }
+        });
+        Following { parts, _owed: owed }
+    }
+
+    /// The next message; none after the last one. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Option<String> {
+        self.parts.recv().await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockwright_engine::{
-        Claim, Command, DurationMs, EngineConfig, LockKey, Name, Owner, Path, Wait,
-    };
+    use lockwright_engine::{Claim, Command, EngineConfig, LockKey, Name, Owner, Path, Wait};
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
@@ -130,7 +190,10 @@ mod tests {
         };
         let rest: Vec<_> = rest
             .into_iter()
-            .flat_map(|rest| rest.frames(Some(Seq(7)), &answer).collect::<Vec<_>>())
+            .flat_map(|rest| {
+                let frames = rest.frames(Some(Seq(7)), DurationMs::from_secs(10));
+                frames.collect::<Vec<_>>()
+            })
             .map(|text| ServerFrame::decode(&text).unwrap())
             .inspect(|frame| assert_eq!(frame.seq, Some(Seq(7))))
             .map(|frame| frame.message)
@@ -156,6 +219,10 @@ mod tests {
             (4, 2, vec![2, 2]),
             (5, 2, vec![2, 2, 1]),
             (3, 1, vec![1, 1, 1]),
+            (5, 1, vec![1; 5]),
+            (8, 2, vec![2; 4]),
+            (9, 2, vec![2, 2, 2, 2, 1]),
+            (50, 3, [[3; 16].as_slice(), &[2]].concat()),
         ] {
             let parts = parts(locks, each);
             let ids: Vec<_> = parts.iter().flat_map(|(ids, _)| ids.clone()).collect();

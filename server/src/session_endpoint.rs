@@ -11,7 +11,7 @@ use crate::{
     metrics::Metrics,
     raft::{Members, Readiness},
     replica::{Ask, Gone, Input, Owed},
-    resumed::Rest,
+    resumed::Following,
     sighting::Told,
     translate::Rejection,
     unread::{Unread, UnreadSum},
@@ -31,8 +31,9 @@ use futures_util::{
 };
 use lockwright_engine::Name;
 use lockwright_env::{Env, sleep, timeout};
-use lockwright_protocol::{ClientFrame, Message, Request, Seq, ServerFrame};
+use lockwright_protocol::{ClientFrame, Message, Request, Seq};
 use std::{
+    future::poll_fn,
     net::SocketAddr,
     sync::{
         Arc, OnceLock, Weak,
@@ -99,8 +100,6 @@ pub(crate) struct Gate<E> {
     next_id: AtomicU64,
     /// What the ids of requests begin with that come without one.
     id_prefix: OnceLock<String>,
-    /// For what is made in many parts: one at a time, so that the parts of several do not add up.
-    at_length: Semaphore,
 }
 
 impl<E: Env> Gate<E> {
@@ -135,7 +134,6 @@ impl<E: Env> Gate<E> {
             authority: Authority::new(config.admin_token.clone(), address),
             next_id: AtomicU64::new(0),
             id_prefix: OnceLock::new(),
-            at_length: Semaphore::new(1),
         }
     }
 
@@ -293,18 +291,20 @@ async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket, unread: &Unread) {
     }
     let (mut sink, stream) = socket.split();
     let (pongs, mut pinged) = mpsc::channel(PONGS_MAX);
+    // What is to be written before anything else, also when all is over.
+    let mut following = None;
     let reason = tokio::select! {
         biased;
         reason = closed => reason.unwrap_or(CloseReason::Shutdown),
         reason = read(gate, id, stream, pongs, unread) => reason,
-        reason = write(gate, &mut sink, &mut queue, &mut pinged, unread) => reason,
+        reason = write(gate, &mut sink, &mut queue, &mut following, &mut pinged, unread) => reason,
     };
     // It fails when the replica has stopped, and then there is nothing to tell it.
     let _ = gate.inputs.send(Input::Disconnected { id }).await;
     let _ = timeout(
         &gate.env,
         CLOSE_GRACE,
-        finish(gate, sink, queue, reason, unread),
+        finish(gate, sink, queue, following, reason, unread),
     )
     .await;
 }
@@ -411,15 +411,19 @@ async fn write<E: Env>(
     gate: &Gate<E>,
     sink: &mut SplitSink<WebSocket, Frame>,
     queue: &mut mpsc::Receiver<Outbound>,
+    following: &mut Option<Following>,
     pinged: &mut mpsc::Receiver<()>,
     unread: &Unread,
 ) -> CloseReason {
     loop {
+        if let Err(reason) = follow(gate, sink, following).await {
+            return reason;
+        }
         let written = tokio::select! {
             biased;
             message = queue.recv() => match message {
                 Some(message) => {
-                    let sent = send(gate, sink, queue, message, unread).await;
+                    let sent = send(sink, queue, following, message, unread).await;
                     // That has written the pongs, too.
                     while pinged.try_recv().is_ok() {}
                     sent
@@ -437,48 +441,54 @@ async fn write<E: Env>(
     std::future::pending().await
 }
 
-/// Writes a message and those that have come meanwhile, and flushes once.
-async fn send<E: Env>(
-    gate: &Gate<E>,
+/// Writes a message and those that have come meanwhile, up to one that others are to follow, and flushes once.
+async fn send(
     sink: &mut SplitSink<WebSocket, Frame>,
     queue: &mut mpsc::Receiver<Outbound>,
+    following: &mut Option<Following>,
     message: Outbound,
     unread: &Unread,
 ) -> Result<(), axum::Error> {
     let mut next = Some(message);
-    while let Some(Outbound { frame, share, rest }) = next {
+    while let Some(outbound) = next {
+        let frame = &outbound.frame;
         if let Message::Opened { .. } | Message::Resumed { .. } = frame.message {
             // What it may have from now on is the largest message.
             unread.limit(usize::MAX);
         }
         sink.feed(Frame::text(frame.encode())).await?;
-        if let Some(rest) = rest {
-            sink.flush().await?;
-            send_rest(gate, sink, &frame, rest).await?;
+        drop(outbound.share);
+        *following = outbound.following;
+        if following.is_some() {
+            break;
         }
-        drop(share);
         next = queue.try_recv().ok();
     }
     sink.flush().await
 }
 
-/// Writes what follows a first message. It is made as fast as others can do without the time, and not as fast as
-/// it is read: until it is made it keeps more in memory than itself.
-async fn send_rest<E: Env>(
+/// Writes what follows a message, if there is anything. What was written of it when this is cancelled is not written
+/// again, and the rest goes on where it was.
+async fn follow<E: Env>(
     gate: &Gate<E>,
     sink: &mut SplitSink<WebSocket, Frame>,
-    first: &ServerFrame,
-    rest: Arc<Rest>,
-) -> Result<(), axum::Error> {
-    let mut parts = Vec::new();
-    let one_at_a_time = gate.at_length.acquire().await;
-    for part in rest.frames(first.seq, &first.message) {
-        parts.push(Frame::text(part));
-        gate.let_others_go_first().await;
-    }
-    drop((rest, one_at_a_time));
-    for part in parts {
-        sink.send(part).await?;
+    following: &mut Option<Following>,
+) -> Result<(), CloseReason> {
+    while let Some(parts) = following {
+        // There is room before a part is taken.
+        let ready = poll_fn(|context| sink.poll_ready_unpin(context)).await;
+        ready.map_err(|_| CloseReason::Gone)?;
+        let Some(part) = parts.next().await else {
+            *following = None;
+            break;
+        };
+        let sent = sink.start_send_unpin(Frame::text(part));
+        sent.map_err(|_| CloseReason::Gone)?;
+        // As long as its answer is owed a client is not idle: it must read, at least.
+        match timeout(&gate.env, gate.idle_timeout, sink.flush()).await {
+            Ok(flushed) => flushed.map_err(|_| CloseReason::Gone)?,
+            Err(_) => return Err(CloseReason::SlowReader),
+        }
     }
     Ok(())
 }
@@ -488,14 +498,21 @@ async fn finish<E: Env>(
     gate: &Gate<E>,
     mut sink: SplitSink<WebSocket, Frame>,
     mut queue: mpsc::Receiver<Outbound>,
+    mut following: Option<Following>,
     reason: CloseReason,
     unread: &Unread,
 ) -> Result<(), axum::Error> {
     let Some(frame) = reason.frame() else {
         return Ok(());
     };
-    while let Some(message) = queue.recv().await {
-        send(gate, &mut sink, &mut queue, message, unread).await?;
+    loop {
+        if follow(gate, &mut sink, &mut following).await.is_err() {
+            return Ok(());
+        }
+        let Some(message) = queue.recv().await else {
+            break;
+        };
+        send(&mut sink, &mut queue, &mut following, message, unread).await?;
     }
     sink.send(Frame::Close(Some(frame))).await
 }

@@ -1,8 +1,8 @@
 //! Between the words of the wire and those of the engine.
 
 use lockwright_engine::{
-    Command, EndReason, ErrorCode, EventKind, FirstRequest, LimitName, LockInfo, LockKey,
-    LockState, Name, Owner, Refusal, SessionChange, SessionKey, TimeMs,
+    Command, EndReason, ErrorCode, EventKind, FirstRequest, LimitName, LockKey, LockState, Name,
+    Owner, Refusal, SessionChange, SessionKey, SessionRequest, TimeMs,
 };
 use lockwright_protocol::{
     ClaimError, ClaimText, DONE_IDS_MAX, DecodeError, Label, LockStatus, Message, Request,
@@ -269,8 +269,8 @@ pub(crate) fn acquired(id: Name, state: LockState, arrived_at: TimeMs, at: TimeM
 }
 
 /// How a live lock stands at time `at`.
-pub(crate) fn status(lock: &LockInfo, at: TimeMs) -> LockStatus {
-    let id = lock.key.id.clone();
+pub(crate) fn status(lock: SessionRequest, at: TimeMs) -> LockStatus {
+    let id = lock.id;
     match lock.state {
         LockState::Queued { .. } => LockStatus::Queued {
             id,
@@ -286,7 +286,7 @@ pub(crate) fn status(lock: &LockInfo, at: TimeMs) -> LockStatus {
             lease_ms: expires.map(|expires| expires.since(at)),
             waited_ms: granted_at.since(lock.arrived_at),
         },
-        LockState::Ended { .. } => panic!("a live lock was asked for, {lock:?} has ended"),
+        LockState::Ended { .. } => panic!("a live lock was asked for, {id} has ended"),
     }
 }
 

@@ -155,7 +155,10 @@ impl Client {
             secret: self.credentials.secret.clone(),
         };
         let there = match self.ask(connection, resume).await? {
-            Message::Resumed { locks, .. } => locks,
+            // It has few.
+            Message::Resumed {
+                locks, more: false, ..
+            } => locks,
             other => {
                 self.violation(format!("the session was opened, and now: {other:?}"));
                 return Err(Broken);

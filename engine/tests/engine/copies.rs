@@ -74,7 +74,13 @@ fn a_copy_can_go_to_another_thread() {
 fn the_locks_of_a_session_are_copied_with_what_they_were() {
     let mut world = busy_world();
     assert!(world.engine.session_copy(&session("s2")).is_none());
-    let before: Vec<_> = world.engine.session_locks(&session("s1")).collect();
+    let before: Vec<_> = world.engine.session_requests(&session("s1")).collect();
+    let s1 = session("s1");
+    let locks = world.engine.session_locks(&s1);
+    let known = |lock: LockInfo| (lock.key.id, lock.state, lock.arrived_at);
+    let requests = before.iter().cloned();
+    let requests = requests.map(|one| (one.id, one.state, one.arrived_at));
+    assert!(locks.map(known).eq(requests));
     let copy = world.engine.session_copy(&session("s1")).unwrap();
     world.apply(
         1000,
@@ -84,6 +90,7 @@ fn the_locks_of_a_session_are_copied_with_what_they_were() {
     );
     world.wants(1000, "L", "w /");
     assert!(world.engine.session_copy(&session("s1")).is_none());
+    assert_eq!(world.engine.session_requests(&session("s1")).count(), 0);
     assert_eq!(before.len(), 400 - 134);
-    assert!(copy.locks().eq(before));
+    assert!(copy.requests().eq(before));
 }

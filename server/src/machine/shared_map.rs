@@ -8,7 +8,7 @@ use std::{
 
 /// How many parts there are: a copy costs as much as so many references, and the first change of a part after
 /// it as much as the part.
-const PARTS: usize = 256;
+const PARTS: usize = 1024;
 
 /// A map in parts, which a copy shares until one of the two changes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub(super) struct SharedMap<K, V> {
 impl<K, V> Default for SharedMap<K, V> {
     fn default() -> SharedMap<K, V> {
         SharedMap {
-            parts: (0..PARTS).map(|_| Arc::default()).collect(),
+            // All are the same one until something is put into them.
+            parts: vec![Arc::default(); PARTS],
             len: 0,
         }
     }

@@ -373,7 +373,9 @@ impl RaftStateMachine<Types> for State {
             let _ = self.news.send(News::Jumped);
             std::mem::replace(&mut inner.machine, machine)
         };
-        Ok(self.store.compute(move || drop(before)).await?)
+        // It is installed, whatever becomes of the one before.
+        let _ = self.store.compute(move || drop(before)).await;
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {

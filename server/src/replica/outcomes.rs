@@ -6,7 +6,7 @@ use crate::{
     connection::{CloseReason, Outbound},
     machine::{Denial, Machine, Outcome, ended_session},
     proposal::{Action, Attachment},
-    resumed::Rest,
+    resumed::{Following, Rest},
     sighting::{Sighting, Told},
     switchboard::Link,
     translate::{self, OwnEffect, Rejection},
@@ -369,13 +369,16 @@ impl<E: Env> Replica<E> {
 
     /// Answers with a message and those that follow it.
     fn answer_at_length(&mut self, asker: Asker, message: Message, rest: Option<Arc<Rest>>) {
+        let seq = asker.seq;
+        let following = rest.map(|rest| {
+            let told = (seq, self.idle_timeout);
+            let turns = self.turns.clone();
+            Following::begin(self.env.clone(), turns, rest, told, asker.owed)
+        });
         let outbound = Outbound {
-            frame: ServerFrame {
-                seq: asker.seq,
-                message,
-            },
+            frame: ServerFrame { seq, message },
             share: Some(asker.share),
-            rest,
+            following,
         };
         self.switchboard.send(asker.id, outbound);
     }

@@ -137,7 +137,7 @@ pub(super) fn config(stage: &Arc<Stage>, node: usize) -> ServerConfig {
     }
     config.limits = plan.limits.to_limits();
     // So few that most lists come in parts.
-    config.locks_per_message = 2;
+    config.locks_per_message = 1;
     config.allowed_hosts = vec![NAME.to_owned(), stage.nodes[node].name.clone()];
     config.admin_token = Some(secret(ADMIN_TOKEN));
     let cluster = stage.plan.cluster.as_ref();
