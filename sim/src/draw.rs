@@ -57,6 +57,8 @@ pub enum Stream {
     ServiceDrains = 74,
     /// The watchers of what happens to locks.
     ServiceWatchers = 75,
+    /// Those who break locks, end sessions and ask for tokens.
+    ServiceBreakers = 76,
     /// The store of profile `fencing`, and what holders do there.
     Fencing = 96,
     /// What goes wrong with the store of profile `fencing`.

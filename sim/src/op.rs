@@ -39,7 +39,7 @@ pub enum OpOwner {
 }
 
 /// `"r a/b"` or `"w a/b"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OpClaim {
     /// `w`, not `r`.
     pub write: bool,

@@ -14,11 +14,11 @@ pub use engine::{EngineChecks, EnginePlan, LimitOverrides, Relimit};
 pub(crate) use guard::{Panicked, catch as catch_panic, catch_first as catch_first_panic};
 pub use guard::{end_at_first_panic, escaped as escaped_panic};
 pub use service::{
-    AccessPlan, Attempt, ClientPlan, ClockJump, ClockPlan, ClusterFault, ClusterFaultKind,
-    ClusterPlan, DRIFT_PPM_MAX, DiskPlan, End, Fault, FaultKind, HttpAttempt, Knock, LatencyPlan,
-    Mistake, NODES_MAX, NodePlan, OperatorDeed, OperatorPlan, OperatorStep, Place, ReaderPlan,
-    RenewPlan, ServerPlan, ServicePlan, StoreFault, StoreFaultKind, StorePlan, Stranger,
-    WatcherPlan, Way, Who,
+    AccessPlan, Attempt, BreakerDeed, BreakerPlan, ClientPlan, ClockJump, ClockPlan, ClusterFault,
+    ClusterFaultKind, ClusterPlan, Credentials, DRIFT_PPM_MAX, DiskPlan, End, Fault, FaultKind,
+    HttpAttempt, Knock, LatencyPlan, Mistake, NODES_MAX, NodePlan, OperatorDeed, OperatorPlan,
+    OperatorStep, Place, ReaderPlan, RenewPlan, ServerPlan, ServicePlan, StoreFault,
+    StoreFaultKind, StorePlan, Stranger, WatcherPlan, Way, Who,
 };
 
 pub(crate) use service::RETRY_PAUSE_MS;

@@ -1,5 +1,6 @@
 //! `bug-finder explain`: the story of a trace.
 
+mod breaker;
 mod cluster;
 mod http;
 mod service;

@@ -1,6 +1,7 @@
 //! Oracles of a whole service: what clients were told and may believe, held against what the
 //! server's engine did. What the engine itself does is judged by the [`Panel`](super::Panel).
 
+pub mod breaks;
 mod calm;
 pub mod client_lease;
 pub mod closing;
@@ -31,6 +32,7 @@ pub mod replica_agreement;
 pub mod restarts;
 pub mod stamps;
 pub mod strangers;
+mod unwanted;
 pub mod watch;
 
 use super::Verdict;
@@ -341,6 +343,37 @@ pub enum Happening {
         /// Why.
         why: Text,
     },
+    /// The engine did something that operators must be told the truth about. Told only in worlds in which
+    /// some break locks.
+    Seen {
+        /// As part of which entry of the log.
+        entry: u64,
+        /// What.
+        what: breaks::Seen,
+    },
+    /// Somebody asks a server to do what operators do, or which token counts.
+    BreakAsked {
+        /// Names the question: each is asked once.
+        ask: Text,
+        /// The host that it comes from.
+        host: usize,
+        /// What is asked.
+        question: breaks::Question,
+        /// Whether it comes with the token of the operators.
+        by_operator: bool,
+    },
+    /// It has the answer to that.
+    BreakAnswered {
+        /// The question.
+        ask: Text,
+        /// What.
+        answer: breaks::Answer,
+    },
+    /// It waits for the answer no longer.
+    BreakGone {
+        /// The question.
+        ask: Text,
+    },
     /// It asked for something about its lock.
     HttpCalled {
         /// The request.
@@ -463,6 +496,11 @@ pub enum Happening {
     },
     /// A session lost its connection.
     Detached {
+        /// Its name.
+        session: Text,
+    },
+    /// A command ends a session: what ends next ends with it.
+    Closes {
         /// Its name.
         session: Text,
     },
@@ -631,6 +669,22 @@ impl fmt::Display for Happening {
             Happening::WatchOdd { watch, what } => write!(f, "{watch} is answered: {what}"),
             Happening::WatchTold { watch, line } => write!(f, "{watch} is told that {line}"),
             Happening::WatchOver { watch, why } => write!(f, "{watch} is over: {why}"),
+            Happening::Seen { what, .. } => write!(f, "operators may know: {what}"),
+            Happening::BreakAsked {
+                ask,
+                question,
+                by_operator,
+                ..
+            } => {
+                let who = if *by_operator {
+                    "an operator"
+                } else {
+                    "no operator"
+                };
+                write!(f, "{ask}, {who}, asks to {question}")
+            }
+            Happening::BreakAnswered { ask, answer } => write!(f, "{ask} is answered: {answer}"),
+            Happening::BreakGone { ask } => write!(f, "{ask} has no answer, and hangs up"),
             Happening::HttpTold { id, is_gone: false } => write!(f, "{id} is sent its grant"),
             Happening::HttpTold { id, is_gone: true } => {
                 write!(f, "{id} is sent its grant, and its caller is gone")
@@ -689,6 +743,7 @@ impl fmt::Display for Happening {
             } => write!(f, "session {session} opens, abandoned after {abandon} ms"),
             Happening::Attached { session } => write!(f, "session {session} is attached"),
             Happening::Detached { session } => write!(f, "session {session} is detached"),
+            Happening::Closes { session } => write!(f, "session {session} is closed"),
             Happening::SessionEnded { session } => write!(f, "session {session} ends"),
             Happening::Queued { id } => write!(f, "{id} is queued"),
             Happening::Granted { id, token } => write!(f, "{id} is granted: {token}"),
@@ -969,6 +1024,9 @@ impl ServicePanel {
         if !plan.watchers.is_empty() {
             oracles.push(Box::new(watch::Watch::default()));
         }
+        if !plan.breakers.is_empty() {
+            oracles.push(Box::new(breaks::Breaks::default()));
+        }
         if plan.store.is_some() {
             oracles.push(Box::new(fencing::Fencing::default()));
         }
@@ -986,7 +1044,7 @@ impl ServicePanel {
             }
         }
         if plan.server_clock_is_steady() {
-            oracles.push(Box::new(client_lease::ClientLease));
+            oracles.push(Box::new(client_lease::ClientLease::new(plan.clone())));
             oracles.push(Box::new(http_lease::HttpLease::default()));
         }
         ServicePanel { oracles }

@@ -2,6 +2,7 @@
 //! `fencing`, which are the same with a store; and of profile `cluster`, with several servers instead of
 //! the one.
 
+mod breaker;
 mod cluster;
 mod clustered;
 mod crowd;
@@ -15,6 +16,7 @@ mod shape;
 mod store;
 mod watch;
 
+pub use breaker::{BreakerDeed, BreakerPlan, Credentials};
 pub use cluster::{
     ClusterFault, ClusterFaultKind, ClusterPlan, End, NODES_MAX, NodePlan, ReaderPlan, Way, Who,
 };
@@ -61,6 +63,9 @@ pub struct ServicePlan {
     /// The watchers of what happens to locks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watchers: Vec<WatcherPlan>,
+    /// Those who break locks, end sessions and ask for tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakers: Vec<BreakerPlan>,
     /// What the locks are for; there is one in profile `fencing`, and none in the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StorePlan>,
@@ -533,6 +538,9 @@ impl ServicePlan {
         self.watchers
             .iter()
             .try_for_each(|watcher| watcher.validate(hosts))?;
+        self.breakers
+            .iter()
+            .try_for_each(|breaker| breaker.validate(hosts))?;
         self.faults.iter().try_for_each(|fault| match fault.kind {
             FaultKind::Cut { host, .. } | FaultKind::Hold { host } => host_exists(host),
             FaultKind::Slow { host, max_ms } if max_ms >= self.latency.min_ms => host_exists(host),

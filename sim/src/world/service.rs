@@ -7,6 +7,7 @@
 //! every timeout has passed the server must have nothing left.
 
 mod applied;
+mod breaker;
 mod client_host;
 mod clock;
 mod disk;
@@ -19,6 +20,7 @@ mod network;
 mod operator;
 mod reader;
 mod replicas;
+mod seen;
 mod server_host;
 mod stage;
 mod store_host;
@@ -37,8 +39,8 @@ use crate::{
     },
     outcome::{HistoryHash, Outcome},
     plan::{
-        ClusterFaultKind, ClusterPlan, DiskPlan, FaultKind, HttpAttempt, Panicked, Place,
-        RunOptions, ServicePlan, StoreFaultKind, Who, catch_first_panic,
+        BreakerPlan, ClusterFaultKind, ClusterPlan, DiskPlan, FaultKind, HttpAttempt, Panicked,
+        Place, RunOptions, ServicePlan, StoreFaultKind, Who, catch_first_panic,
     },
 };
 use network::{Machine, Network};
@@ -335,8 +337,11 @@ impl World<'_> {
             held + wait + attempt.cancel_after_ms.unwrap_or(0)
         });
         let http = plan.http.iter().map(HttpAttempt::longest_ms);
-        let longest =
-            timers.max().unwrap_or(0) + attempts.max().unwrap_or(0) + http.max().unwrap_or(0);
+        let breakers = plan.breakers.iter().map(BreakerPlan::longest_ms);
+        let longest = timers.max().unwrap_or(0)
+            + attempts.max().unwrap_or(0)
+            + http.max().unwrap_or(0)
+            + breakers.max().unwrap_or(0);
         let idle_ms = plan.server.idle_timeout_ms + 2 * plan.drain_ms();
         let disks_ms = self.disk_ms() + self.store_disk_ms();
         let cluster = plan.cluster.as_ref();

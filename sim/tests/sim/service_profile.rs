@@ -2,7 +2,8 @@
 //! down, and that the shipped server and clients break no rule in them.
 
 use lockwright_sim::plan::{
-    self, FaultKind, Knock, Place, Plan, Profile, RunOptions, ServicePlan, WatcherPlan, generate,
+    self, BreakerDeed, BreakerPlan, FaultKind, Knock, Place, Plan, Profile, RunOptions,
+    ServicePlan, WatcherPlan, generate,
 };
 use std::collections::BTreeSet;
 
@@ -19,6 +20,7 @@ fn every_kind_of_trouble_is_drawn() {
     let mut knocks = BTreeSet::new();
     let (mut drifts, mut jumps, mut few_connections, mut shorter_renewals) = (0, 0, 0, 0);
     let (mut disks, mut watched, mut watched_below) = (0, 0, 0);
+    let (mut breakers, mut intruders, mut asks_again, mut broken) = (0, 0, 0, BTreeSet::new());
     let (mut http, mut impatient, mut retries, mut twice, mut forgotten) = (0, 0, 0, 0, 0);
     let (mut by_path, mut hangs_up, mut mistakes) = (0, 0, 0);
     for plan in (0..200).map(service_plan) {
@@ -60,6 +62,12 @@ fn every_kind_of_trouble_is_drawn() {
         watched += usize::from(!plan.watchers.is_empty());
         let is_below = |watcher: &WatcherPlan| &*watcher.prefix != "/";
         watched_below += usize::from(plan.watchers.iter().any(is_below));
+        breakers += usize::from(!plan.breakers.is_empty());
+        broken.extend(plan.breakers.iter().map(|one| one.deed));
+        let is_intruder = |one: &BreakerPlan| !one.credentials.is_right();
+        intruders += usize::from(plan.breakers.iter().any(is_intruder));
+        let is_again = |one: &BreakerPlan| one.again_ms.is_some() || one.retries > 0;
+        asks_again += usize::from(plan.breakers.iter().any(is_again));
         let mut over_http = plan.http.iter();
         impatient += usize::from(over_http.clone().any(|attempt| attempt.patience_ms < 100));
         retries += usize::from(over_http.clone().any(|attempt| attempt.retries > 0));
@@ -90,7 +98,11 @@ fn every_kind_of_trouble_is_drawn() {
         disks,
         watched,
         watched_below,
+        breakers,
+        intruders,
+        asks_again,
     ];
+    assert_eq!(broken, BTreeSet::from(BreakerDeed::ALL));
     let over_http = [
         http, impatient, retries, twice, by_path, hangs_up, forgotten,
     ];
@@ -123,10 +135,24 @@ fn a_plan_of_before_there_were_strangers_can_be_read() {
 /// Also what the clients are told, all together, is everything that there is to be told.
 #[test]
 fn no_rule_is_broken_and_everything_happens() {
-    const TOLD: [&str; 26] = [
+    const TOLD: [&str; 40] = [
         " watches ",
         " is told that ",
         " is over: it has seen enough",
+        ", an operator, asks to break what is held at",
+        ", an operator, asks to end all requests of",
+        ", an operator, asks to end the session",
+        ", no operator, asks to",
+        "is answered: broken: ",
+        "that waits",
+        "is answered: ended, with",
+        "is answered: 401 unauthorized",
+        "is answered: 409 not_held",
+        "is answered: 409 stale_token",
+        "is answered: 409 unknown_lock",
+        "is answered: none",
+        "is told: ended: broken",
+        "is told: ended: session_ended",
         "is told: queued",
         "is told: granted",
         "is told: refused: busy",

@@ -1,7 +1,7 @@
 //! Plans of profiles `service`, `fencing` and `cluster`, told to a person: the world, the clients, and then all that they
 //! try and all that goes wrong, in the order of time.
 
-use super::{cluster, http, store};
+use super::{breaker, cluster, http, store};
 use lockwright_sim::op::{OpClaim, OpWait};
 use lockwright_sim::plan::{
     Attempt, ClockPlan, Fault, FaultKind, Place, RenewPlan, ServicePlan, Stranger, WatcherPlan,
@@ -131,6 +131,9 @@ fn events(plan: &ServicePlan) -> Vec<(u64, String)> {
     events.extend(plan.strangers.iter().map(of_stranger));
     let of_watcher = |watcher| of_watcher(watcher, plan.nodes());
     events.extend(plan.watchers.iter().map(of_watcher));
+    let breakers = plan.breakers.iter().enumerate();
+    events
+        .extend(breakers.map(|(index, breaker)| breaker::of_breaker(index, breaker, plan.nodes())));
     let http = plan.http.iter().enumerate();
     events.extend(http.map(|(index, attempt)| (attempt.at_ms, http::of_attempt(index, attempt))));
     events.push((

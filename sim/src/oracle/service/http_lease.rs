@@ -63,6 +63,11 @@ impl ServiceOracle for HttpLease {
                 self.ended_at.remove(id);
                 Ok(())
             }
+            // Nobody tells it: it finds out at its next renewal. That an operator asked for it is judged by
+            // `breaks`.
+            Happening::Ended {
+                reason: "broken", ..
+            } => Ok(()),
             Happening::Ended { id, ended_at, .. } => {
                 self.ended_at.insert(id.clone(), *ended_at);
                 self.judge(id)
@@ -112,6 +117,15 @@ mod tests {
         assert!(story(&[told(101), ended(100)]).is_err());
         assert!(story(&[ended(100), told(101)]).is_err());
         assert_eq!(story(&[told(100), ended(100)]), Ok(()));
+    }
+
+    #[test]
+    fn what_an_operator_breaks_is_believed_in() {
+        let mut broken = ended(50);
+        if let Happening::Ended { reason, .. } = &mut broken {
+            *reason = "broken";
+        }
+        assert_eq!(story(&[told(101), broken]), Ok(()));
     }
 
     #[test]

@@ -84,6 +84,11 @@ impl ServiceOracle for HttpPrompt {
                 reason: "timed_out",
                 ..
             } => self.expect(now, id, "timed out"),
+            Happening::Ended {
+                id,
+                reason: "broken",
+                ..
+            } => self.expect(now, id, "was broken"),
             Happening::ServerDown | Happening::ServerHalted => {
                 self.waiting.clear();
                 self.due.clear();

@@ -1,6 +1,6 @@
 //! Clients are told the truth, in order, and once (SEMANTICS sections 2 and 4).
 
-use super::{Happening, News, ServiceOracle};
+use super::{Client, Happening, News, ServiceOracle, unwanted::Unwanted};
 use crate::{op::Text, oracle::Verdict};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,6 +10,20 @@ pub struct TrueNews {
     requests: BTreeMap<Text, Known>,
     /// Whether a server has stopped that waited for locks: what it sends away does not reach the engine.
     has_drained: bool,
+    /// Sessions that operators have ended: what their clients ask for meanwhile does not reach the engine.
+    unwanted: Unwanted,
+    /// The client of each request, and of each session that has asked for something.
+    clients: BTreeMap<Text, Client>,
+    owners: BTreeMap<Text, Client>,
+    /// Those that have lost a session so; none for those that are not known by their requests.
+    losers: Vec<Option<Client>>,
+}
+
+/// What else may be the reason for what a client is told.
+#[derive(Debug, Clone, Copy)]
+struct Reasons {
+    has_drained: bool,
+    has_lost_its_session: bool,
 }
 
 /// A request as the engine has it, and as its client was told.
@@ -26,6 +40,8 @@ struct Known {
     told_last: bool,
     /// It was told that it is cancelled before the engine had heard of it: it never must.
     given_up_unheard: bool,
+    /// It was told that its session is over, and was not known: it never must be queued or held.
+    is_lost: bool,
 }
 
 impl Known {
@@ -34,13 +50,19 @@ impl Known {
         !self.queued && self.token.is_none() && self.refused.is_none()
     }
 
+    /// Whether it is nothing to the engine: not heard of, or heard of when its session was over.
+    fn is_nothing(&self) -> bool {
+        let is_late = self.refused == Some("unknown_session");
+        self.is_unheard() || (is_late && !self.queued && self.token.is_none())
+    }
+
     /// Whether the engine is done with it.
     fn is_gone(&self) -> bool {
         self.ended.is_some() || self.forgotten
     }
 
     /// Why a client must not be told `news` now.
-    fn lie(&self, news: &News, has_drained: bool) -> Option<String> {
+    fn lie(&self, news: &News, reasons: Reasons) -> Option<String> {
         if self.told_last {
             return Some("it was told before that the request is over".to_owned());
         }
@@ -53,11 +75,16 @@ impl Known {
             }
             News::Queued => self.queued,
             News::Granted { token } => self.token == Some(*token),
-            News::Refused { code: "busy" } if has_drained && !self.queued => self.token.is_none(),
+            News::Refused { code: "busy" } if reasons.has_drained && !self.queued => {
+                self.token.is_none()
+            }
             News::Refused { code } => self.refused == Some(*code),
             News::Ended {
                 reason: "cancelled",
             } if self.is_unheard() => true,
+            News::Ended {
+                reason: "session_ended",
+            } if self.is_nothing() && reasons.has_lost_its_session => true,
             News::Ended { reason } => self.ended == Some(*reason),
             // A client may give a belief up for reasons of its own; but not say of the server's
             // side what is not so.
@@ -73,6 +100,30 @@ impl TrueNews {
     fn known(&mut self, id: &Text) -> &mut Known {
         self.requests.entry(id.clone()).or_default()
     }
+
+    /// Whether the client of a request may have lost the session that it was asked in.
+    fn has_lost_its_session(&self, id: &Text) -> bool {
+        let client = self.clients.get(id);
+        self.losers.contains(&None) || client.is_some_and(|one| self.losers.contains(&Some(*one)))
+    }
+
+    fn told(&mut self, id: &Text, news: &News) -> Verdict {
+        let reasons = Reasons {
+            has_drained: self.has_drained,
+            has_lost_its_session: self.has_lost_its_session(id),
+        };
+        let known = self.known(id);
+        if let Some(lie) = known.lie(news, reasons) {
+            return Err(format!("the client of {id} is told `{news}`, but {lie}"));
+        }
+        let is_over = |why| matches!(news, News::Ended { reason } if *reason == why);
+        known.is_lost = is_over("session_ended") && known.is_nothing();
+        known.given_up_unheard = is_over("cancelled") && known.is_unheard();
+        known.told_queued |= *news == News::Queued;
+        known.told_granted |= matches!(news, News::Granted { .. });
+        known.told_last |= news.is_last();
+        Ok(())
+    }
 }
 
 impl ServiceOracle for TrueNews {
@@ -85,6 +136,7 @@ impl ServiceOracle for TrueNews {
     }
 
     fn see(&mut self, _now: Duration, happening: &Happening) -> Verdict {
+        self.unwanted.see(happening);
         match happening {
             Happening::ServerDown => {
                 self.requests
@@ -96,21 +148,25 @@ impl ServiceOracle for TrueNews {
                     "{id} reaches the engine, and its client was told that it is cancelled"
                 ));
             }
+            Happening::Applied { id, session, .. } => {
+                if let Some(client) = self.clients.get(id) {
+                    self.owners.insert(session.clone(), *client);
+                }
+            }
+            Happening::Queued { id } | Happening::Granted { id, .. } if self.known(id).is_lost => {
+                return Err(format!(
+                    "{id} is taken, and its client was told that it is over with its session"
+                ));
+            }
             Happening::Queued { id } => self.known(id).queued = true,
             Happening::Granted { id, token } => self.known(id).token = Some(*token),
             Happening::Refused { id, code } => self.known(id).refused = Some(code),
             Happening::Ended { id, reason, .. } => self.known(id).ended = Some(reason),
             Happening::Drains { .. } => self.has_drained = true,
-            Happening::Told { id, news } => {
-                let has_drained = self.has_drained;
-                let known = self.known(id);
-                if let Some(lie) = known.lie(news, has_drained) {
-                    return Err(format!("the client of {id} is told `{news}`, but {lie}"));
-                }
-                known.given_up_unheard = matches!(news, News::Ended { .. }) && known.is_unheard();
-                known.told_queued |= *news == News::Queued;
-                known.told_granted |= matches!(news, News::Granted { .. });
-                known.told_last |= news.is_last();
+            Happening::Told { id, news } => return self.told(id, news),
+            Happening::Asked { id, client, .. } => drop(self.clients.insert(id.clone(), *client)),
+            Happening::Closes { session } if self.unwanted.is_ended(session) => {
+                self.losers.push(self.owners.get(session).copied());
             }
             _ => {}
         }
@@ -121,6 +177,13 @@ impl ServiceOracle for TrueNews {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        op::OpWait,
+        oracle::service::{
+            Wanted,
+            breaks::{Asked, Question},
+        },
+    };
 
     struct Story(TrueNews);
 
@@ -209,6 +272,68 @@ mod tests {
         let mut after = story(&[granted(), ended()]);
         after.told(News::Ended { reason: "expired" }).unwrap();
         assert!(after.told(News::Granted { token: 3 }).is_err());
+    }
+
+    #[test]
+    fn what_was_asked_in_a_session_that_an_operator_ended_never_was() {
+        let wanted = || Wanted {
+            namespace: "default".into(),
+            claims: Vec::new(),
+            ttl: None,
+            wait: OpWait::Forever,
+        };
+        let client = Client { index: 0, host: 0 };
+        let asked = |id: &str, client| Happening::Asked {
+            id: id.into(),
+            client,
+            wanted: wanted(),
+        };
+        let applied = |id: &str| Happening::Applied {
+            id: id.into(),
+            session: "s".into(),
+            wanted: wanted(),
+        };
+        let unwanted = Happening::BreakAsked {
+            ask: "b".into(),
+            host: 0,
+            question: Question {
+                namespace: "default".into(),
+                what: Asked::EndSession {
+                    session: "s".into(),
+                },
+            },
+            by_operator: true,
+        };
+        let closes = Happening::Closes {
+            session: "s".into(),
+        };
+        let over = || News::Ended {
+            reason: "session_ended",
+        };
+        let before = [asked("L0", client), applied("L0"), asked("L1", client)];
+        let mut closed = story(&before);
+        closed.see(&closes).unwrap();
+        assert!(closed.told(over()).is_err(), "nobody wanted that");
+        let mut ended = story(&before);
+        ended.see(&unwanted).unwrap();
+        ended.see(&closes).unwrap();
+        assert_eq!(ended.told(over()), Ok(()));
+        // It may be on its way, and must not be taken.
+        assert_eq!(ended.see(&applied("L1")), Ok(()));
+        assert!(ended.see(&queued()).is_err());
+        let mut late = story(&before);
+        for happening in [&unwanted, &closes, &applied("L1")] {
+            late.see(happening).unwrap();
+        }
+        let id = Text::from("L1");
+        let code = "unknown_session";
+        late.see(&Happening::Refused { id, code }).unwrap();
+        assert_eq!(late.told(over()), Ok(()));
+        let other = Client { index: 1, host: 0 };
+        let mut of_another = story(&[asked("L0", other), applied("L0"), asked("L1", client)]);
+        of_another.see(&unwanted).unwrap();
+        of_another.see(&closes).unwrap();
+        assert!(of_another.told(over()).is_err());
     }
 
     #[test]

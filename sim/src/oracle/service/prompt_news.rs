@@ -8,6 +8,7 @@ use super::{
     Call, Client, Happening, ServiceOracle,
     calm::{Calm, news_within},
     in_ms,
+    unwanted::Unwanted,
 };
 use crate::{op::Text, oracle::Verdict, plan::ServicePlan};
 use std::{
@@ -30,6 +31,7 @@ pub struct PromptNews {
     queued: BTreeSet<Text>,
     /// News on their way, by the time at which they were sent.
     due: BTreeMap<(Duration, Text), Due>,
+    unwanted: Unwanted,
 }
 
 /// Who is told of a request.
@@ -59,6 +61,7 @@ impl PromptNews {
             attached: BTreeMap::new(),
             queued: BTreeSet::new(),
             due: BTreeMap::new(),
+            unwanted: Unwanted::default(),
         }
     }
 
@@ -78,6 +81,13 @@ impl PromptNews {
             let session = session.clone();
             self.due.insert((now, id.clone()), Due { session, what });
         }
+    }
+
+    /// Whether the session of a request was closed for an operator.
+    fn is_closed(&self, id: &Text) -> bool {
+        let listener = self.listening.get(id);
+        let session = listener.and_then(|listener| listener.session.as_ref());
+        session.is_some_and(|session| self.unwanted.is_ended(session))
     }
 
     fn forget(&mut self, id: &Text) {
@@ -100,6 +110,7 @@ impl ServiceOracle for PromptNews {
     }
 
     fn see(&mut self, now: Duration, happening: &Happening) -> Verdict {
+        self.unwanted.see(happening);
         if let Some(((sent, id), Due { what, .. })) = self.due.first_key_value()
             && now > *sent + self.patience
         {
@@ -124,6 +135,10 @@ impl ServiceOracle for PromptNews {
                 self.forget_session(session);
                 self.attached.insert(session.clone(), now);
             }
+            // The end of its connection tells its client of the end of its locks.
+            Happening::SessionEnded { session } if self.unwanted.is_ended(session) => {
+                self.attached.remove(session);
+            }
             Happening::Detached { session } | Happening::SessionEnded { session } => {
                 self.forget_session(session);
                 self.attached.remove(session);
@@ -136,7 +151,8 @@ impl ServiceOracle for PromptNews {
             }
             Happening::Ended { id, reason, .. } => {
                 self.forget(id);
-                if ["expired", "timed_out"].contains(reason) {
+                let with_its_session = *reason == "session_ended" && self.is_closed(id);
+                if ["expired", "timed_out", "broken"].contains(reason) || with_its_session {
                     self.expect(now, id, "ended");
                 }
             }
@@ -182,7 +198,10 @@ mod tests {
     };
     use crate::{
         op::OpWait,
-        oracle::service::{News, Wanted},
+        oracle::service::{
+            News, Wanted,
+            breaks::{Asked, Question},
+        },
         plan::{Fault, FaultKind, Place},
     };
 
@@ -241,6 +260,57 @@ mod tests {
         };
         oracle.see(Duration::from_millis(100_020), &told).unwrap();
         assert_eq!(later(oracle), Ok(()));
+    }
+
+    fn ended(reason: &'static str) -> Happening {
+        Happening::Ended {
+            id: "L1".into(),
+            reason,
+            ended_at: Duration::ZERO,
+            believed_until: None,
+        }
+    }
+
+    fn goes_on(oracle: &mut PromptNews, happenings: &[Happening]) {
+        for happening in happenings {
+            oracle
+                .see(Duration::from_millis(100_010), happening)
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn what_an_operator_ends_is_told() {
+        let mut broken = story(Vec::new());
+        goes_on(&mut broken, &[ended("broken")]);
+        assert!(later(broken).is_err());
+        let session = Text::from("s");
+        let closes = [
+            Happening::Closes {
+                session: session.clone(),
+            },
+            ended("session_ended"),
+            Happening::SessionEnded {
+                session: session.clone(),
+            },
+        ];
+        // Its client closes it.
+        let mut closed = story(Vec::new());
+        goes_on(&mut closed, &closes);
+        assert_eq!(later(closed), Ok(()));
+        let asked = Happening::BreakAsked {
+            ask: "b".into(),
+            host: 0,
+            question: Question {
+                namespace: "default".into(),
+                what: Asked::EndSession { session },
+            },
+            by_operator: true,
+        };
+        let mut unwanted = story(Vec::new());
+        goes_on(&mut unwanted, &[asked]);
+        goes_on(&mut unwanted, &closes);
+        assert!(later(unwanted).is_err());
     }
 
     #[test]

@@ -53,6 +53,7 @@ impl ServicePlan {
             Stream::ClusterOperator,
         ));
         plan.draw_watchers(Profile::Cluster, seed);
+        plan.draw_breakers(Profile::Cluster, seed);
         plan.validate()
             .expect("the generator draws plans that can be run");
         plan

@@ -26,6 +26,7 @@ impl ServicePlan {
         *max = max.map(|max| max.saturating_add(more));
         drains(&mut plan, &shape, seed);
         plan.draw_watchers(Profile::Service, seed);
+        plan.draw_breakers(Profile::Service, seed);
         plan.validate()
             .expect("the generator draws plans that can be run");
         plan
@@ -54,6 +55,7 @@ impl ServicePlan {
             faults: Vec::new(),
             strangers: strangers(shape, visits),
             watchers: Vec::new(),
+            breakers: Vec::new(),
             store: None,
             cluster: None,
             http: Vec::new(),

@@ -1,9 +1,9 @@
 //! Smaller plans that may show the same violation.
 
 use super::{
-    AccessPlan, Attempt, ClientPlan, ClockPlan, ClusterFault, ClusterFaultKind, ClusterPlan,
-    DiskPlan, End, FaultKind, LatencyPlan, NodePlan, OperatorDeed, OperatorPlan, OperatorStep,
-    Place, ServicePlan, StoreFaultKind, StorePlan, WatcherPlan, Who, http,
+    AccessPlan, Attempt, BreakerPlan, ClientPlan, ClockPlan, ClusterFault, ClusterFaultKind,
+    ClusterPlan, DiskPlan, End, FaultKind, LatencyPlan, NodePlan, OperatorDeed, OperatorPlan,
+    OperatorStep, Place, ServicePlan, StoreFaultKind, StorePlan, WatcherPlan, Who, breaker, http,
 };
 use crate::{
     op::{DEFAULT_NAMESPACE, OpClaim, OpWait, Text},
@@ -67,7 +67,7 @@ impl ServicePlan {
     /// Smaller plans, the boldest first; each weighs less than this one.
     pub(in crate::plan) fn reductions(&self) -> impl Iterator<Item = ServicePlan> + '_ {
         let weight = self.weight();
-        let steps: [fn(&ServicePlan) -> Candidates<'_>; 24] = [
+        let steps: [fn(&ServicePlan) -> Candidates<'_>; 25] = [
             // First what makes the rest easier: in a plain world, one message less does not change
             // when all others come.
             ServicePlan::with_simpler_world,
@@ -81,6 +81,7 @@ impl ServicePlan {
             ServicePlan::with_fewer_nodes,
             ServicePlan::without_strangers,
             ServicePlan::without_watchers,
+            ServicePlan::without_breakers,
             ServicePlan::without_store_faults,
             ServicePlan::without_http,
             ServicePlan::with_a_few_other_chances,
@@ -136,6 +137,7 @@ impl ServicePlan {
             + clocks().filter(|clock| clock.drift_ppm != 0).count()
             + self.strangers.len()
             + 2 * self.watchers.len()
+            + self.breakers.iter().map(BreakerPlan::things).sum::<usize>()
             + self
                 .watchers
                 .iter()
@@ -185,6 +187,7 @@ impl ServicePlan {
                 .iter()
                 .map(|watcher| watcher.at_ms + watcher.for_ms)
                 .sum::<u64>()
+            + self.breakers.iter().map(BreakerPlan::numbers).sum::<u64>()
             + attempts().map(Attempt::numbers).sum::<u64>()
             + self.store.as_ref().map_or(0, StorePlan::numbers)
             + self.cluster.as_ref().map_or(0, ClusterPlan::numbers)
@@ -248,6 +251,16 @@ impl ServicePlan {
             edits.map(move |edit| self.edited(|plan| edit(&mut plan.watchers[index])))
         });
         Box::new(dropped.chain(plainer))
+    }
+
+    fn without_breakers(&self) -> Candidates<'_> {
+        let dropped = chunks(self.breakers.len())
+            .map(|(from, to)| self.edited(|plan| drop(plan.breakers.drain(from..to))));
+        let simpler = (0..self.breakers.len()).flat_map(move |index| {
+            let edits = breaker::SIMPLER.into_iter();
+            edits.map(move |edit| self.edited(|plan| edit(&mut plan.breakers[index])))
+        });
+        Box::new(dropped.chain(simpler))
     }
 
     fn without_store_faults(&self) -> Candidates<'_> {
@@ -452,6 +465,7 @@ impl ServicePlan {
                     .retain(|stranger| (from..to).contains(&stranger.at_ms));
                 plan.watchers
                     .retain(|one| one.at_ms < to && one.at_ms + one.for_ms >= from);
+                plan.breakers.retain(|one| (from..to).contains(&one.at_ms));
                 if let Some(store) = &mut plan.store {
                     store
                         .faults
@@ -503,6 +517,9 @@ impl ServicePlan {
         }
         for watcher in &mut self.watchers {
             sooner(&mut watcher.at_ms);
+        }
+        for breaker in &mut self.breakers {
+            sooner(&mut breaker.at_ms);
         }
         for fault in self.store.iter_mut().flat_map(|store| &mut store.faults) {
             sooner(&mut fault.at_ms);
@@ -576,6 +593,9 @@ impl ServicePlan {
                 }
                 for watcher in &mut plan.watchers {
                     moved(&mut watcher.host);
+                }
+                for breaker in &mut plan.breakers {
+                    moved(&mut breaker.host);
                 }
                 let store = plan.store.iter_mut().flat_map(|store| &mut store.faults);
                 store
@@ -682,10 +702,12 @@ impl ServicePlan {
             Box::new(move |plan| perfect(&mut plan.server.clock)),
             Box::new(move |plan| plan.hosts.iter_mut().for_each(perfect)),
             Box::new(|plan| {
-                for watcher in &mut plan.watchers {
-                    let is_there = |client: &ClientPlan| client.namespace == watcher.namespace;
+                let watched = plan.watchers.iter_mut().map(|one| &mut one.namespace);
+                let broken = plan.breakers.iter_mut().map(|one| &mut one.namespace);
+                for namespace in watched.chain(broken) {
+                    let is_there = |client: &ClientPlan| client.namespace == *namespace;
                     if plan.clients.iter().any(is_there) {
-                        watcher.namespace = Text::from(DEFAULT_NAMESPACE);
+                        *namespace = Text::from(DEFAULT_NAMESPACE);
                     }
                 }
                 for client in &mut plan.clients {

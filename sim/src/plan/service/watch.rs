@@ -48,24 +48,15 @@ impl WatcherPlan {
 }
 
 impl ServicePlan {
-    /// Lets some watch, in a third of the worlds. There is room for them.
+    /// Lets some watch, in a third of the worlds, and in two thirds of the clusters, where much more can come
+    /// between a watcher and what happens. There is room for them.
     pub(super) fn draw_watchers(&mut self, profile: Profile, seed: u64) {
         let draw = &mut Draw::new(profile, seed, Stream::ServiceWatchers);
-        if !draw.chance(1, 3) {
+        let often = if self.cluster.is_some() { 2 } else { 1 };
+        if !draw.chance(often, 3) {
             return;
         }
-        let of_clients = self.clients.iter().flat_map(|client| {
-            let claims = client.attempts.iter().flat_map(|attempt| &attempt.claims);
-            claims.map(|claim| (&client.namespace, &claim.path))
-        });
-        let of_http = self.http.iter().flat_map(|attempt| {
-            let claims = attempt.claims.iter();
-            claims.map(|claim| (&attempt.namespace, &claim.path))
-        });
-        let known: Vec<(Text, Text)> = of_clients
-            .chain(of_http)
-            .map(|(namespace, path)| (namespace.clone(), path.clone()))
-            .collect();
+        let known = self.claimed_paths();
         if known.is_empty() {
             return;
         }

@@ -207,6 +207,9 @@ pub(super) fn arrival(op: &Op, result: &Result<Reply, Refusal>) -> Option<Happen
         Action::Detach { session } if is_done => Some(Happening::Detached {
             session: session.clone(),
         }),
+        Action::CloseSession { session } if is_done => Some(Happening::Closes {
+            session: session.clone(),
+        }),
         _ => None,
     }
 }

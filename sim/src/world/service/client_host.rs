@@ -1,6 +1,7 @@
 //! A host of clients: the shipped client, driven by the plan.
 
 use super::{
+    breaker::Breaker,
     env::SimEnv,
     host::{Host, simulated},
     http_caller::Caller,
@@ -46,6 +47,11 @@ pub(super) async fn run(stage: Arc<Stage>, host: usize, start: u32) -> turmoil::
     for (index, plan) in stage.plan.watchers.iter().enumerate() {
         if plan.host == host && is_to_come(start, plan.at_ms) {
             clients.spawn(watcher::run(stage.clone(), index, start));
+        }
+    }
+    for (index, plan) in stage.plan.breakers.iter().enumerate() {
+        if plan.host == host && is_to_come(start, plan.at_ms) {
+            clients.spawn(Breaker::new(&stage, index, start).run());
         }
     }
     let cluster = stage.plan.cluster.iter();
@@ -234,7 +240,7 @@ impl One {
                 }
             };
             let Some(notice) = notice else { return false };
-            self.told(&notice);
+            self.told(lock, &notice);
             match notice {
                 Notice::Queued => {}
                 Notice::Granted { .. } => return true,
@@ -252,7 +258,7 @@ impl One {
                 biased;
                 notice = lock.next() => {
                     let Some(notice) = notice else { return };
-                    self.told(&notice);
+                    self.told(lock, &notice);
                     if notice.is_last() {
                         return;
                     }
@@ -276,7 +282,7 @@ impl One {
     /// its holder must be told of it.
     async fn hear_out(&self, lock: &mut Lock<SimEnv>) {
         while let Some(notice) = lock.next().await {
-            self.told(&notice);
+            self.told(lock, &notice);
         }
     }
 
@@ -288,7 +294,11 @@ impl One {
         self.happen(&Happening::Answered { id, call, error });
     }
 
-    fn told(&self, notice: &Notice) {
+    fn told(&self, lock: &Lock<SimEnv>, notice: &Notice) {
+        assert!(
+            !notice.is_last() || !lock.belief().holds(self.host.local()),
+            "who is told that a lock is over does not believe in it any more"
+        );
         self.happen(&Happening::Told {
             id: self.id.clone(),
             news: news_of(notice),

@@ -8,6 +8,7 @@ use super::{
     judged_time::ServerTime,
     network::node_name,
     replicas::{Leader, Replicas, Step},
+    seen::seen,
     server_host,
     watched::Claims,
 };
@@ -25,7 +26,8 @@ use crate::{
 };
 use lockwright_client::{Belief, core::CoreUsage};
 use lockwright_engine::{
-    Command, Engine, Event, EventKind, LockKey, Refusal, Reply, SessionChange, TimeMs, Token,
+    Command, Engine, Event, EventKind, LockInfo, LockKey, Name, Path, Refusal, Reply,
+    SessionChange, TimeMs, Token,
 };
 use lockwright_server::{RaftEvent, StateReader, Usage, first_token};
 use std::{
@@ -292,7 +294,7 @@ struct Inner {
     text: String,
     /// Judges the server's engine; a new one for each start of a server that forgets.
     panel: Option<Panel>,
-    /// What those that live claim, for watchers.
+    /// What those that live claim, for watchers and operators.
     claims: Claims,
     /// What the server has applied, and how that goes together with what it applies again.
     applied: Log,
@@ -444,6 +446,7 @@ impl Stage {
             | Happening::HttpAsked { .. }
             | Happening::HttpMistaken { .. }
             | Happening::HttpCalled { .. }
+            | Happening::BreakAsked { .. }
             | Happening::Looked { .. } => {
                 inner.operations += 1;
             }
@@ -761,13 +764,37 @@ impl Stage {
                 inner.see(now, &happening);
             }
         }
-        if !self.plan.watchers.is_empty() {
-            for event in inner.claims.watched(command, events) {
+        self.say_more(inner, now, index, applied);
+        inner.keep_sessions(events);
+        inner.keep_named(events);
+    }
+
+    /// What those are to be told of it who watch, and who break locks.
+    fn say_more(&self, inner: &mut Inner, now: Duration, entry: u64, applied: Applied<'_>) {
+        let (is_watched, is_broken) = (
+            !self.plan.watchers.is_empty(),
+            !self.plan.breakers.is_empty(),
+        );
+        if !is_watched && !is_broken {
+            return;
+        }
+        let Applied {
+            command,
+            result,
+            events,
+            ..
+        } = applied;
+        let watched = inner.claims.watched(command, events);
+        if is_broken {
+            for what in seen(command, result.is_ok(), events, &watched) {
+                inner.see(now, &Happening::Seen { entry, what });
+            }
+        }
+        if is_watched {
+            for event in watched {
                 inner.see(now, &Happening::Watchable { event });
             }
         }
-        inner.keep_sessions(events);
-        inner.keep_named(events);
     }
 
     /// Whether a node of a cluster is the first to do this.
@@ -853,6 +880,33 @@ impl Stage {
             .iter()
             .nth(usize::try_from(index).ok()?)
             .cloned()
+    }
+
+    /// One of the live requests that claim exactly this path, chosen by `number`, or of all in the namespace
+    /// when there is none; and a path that it claims.
+    pub(super) fn some_request(
+        &self,
+        namespace: &Text,
+        path: &Text,
+        number: u64,
+    ) -> Option<(LockInfo, Text)> {
+        let inner = self.inner();
+        let engine = inner.applied.shadow.as_ref()?;
+        let name = Name::new(namespace.clone()).expect("the plan was validated");
+        let here = Path::parse(path.clone()).expect("the plan was validated");
+        let mut found = engine.overlapping(&name, &here);
+        found.retain(|lock| lock.claims.iter().any(|claim| claim.path == here));
+        if found.is_empty() {
+            found = engine.overlapping(&name, &Path::root());
+        }
+        let count = u64::try_from(found.len()).ok()?;
+        let index = usize::try_from(number.checked_rem(count)?).ok()?;
+        let lock = found.swap_remove(index);
+        let is_here = lock.claims.iter().any(|claim| claim.path == here);
+        let first = lock.claims.first()?.path.as_str();
+        let path = if is_here { path.as_str() } else { first };
+        let path = Text::from(path);
+        Some((lock, path))
     }
 
     /// Somebody has something to do, until the guard is dropped.
@@ -1053,11 +1107,13 @@ impl Inner {
                 | Happening::Opened { .. }
                 | Happening::Attached { .. }
                 | Happening::Detached { .. }
+                | Happening::Closes { .. }
                 | Happening::SessionEnded { .. }
                 | Happening::Queued { .. }
                 | Happening::Granted { .. }
                 | Happening::Refused { .. }
                 | Happening::Ended { .. }
+                | Happening::Seen { .. }
                 | Happening::Entry { .. }
                 | Happening::Replayed { .. }
                 | Happening::Raft {
