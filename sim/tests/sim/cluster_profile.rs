@@ -23,6 +23,7 @@ fn every_kind_of_trouble_is_drawn() {
     let mut kinds = BTreeSet::new();
     let mut sizes = BTreeSet::new();
     let (mut undisturbed, mut leaders, mut jumps, mut http, mut to_hosts) = (0, 0, 0, 0, 0);
+    let (mut watched, mut breakers) = (0, 0);
     for plan in (0..200).map(cluster_plan) {
         let cluster = cluster(&plan);
         sizes.insert(cluster.founders());
@@ -47,6 +48,8 @@ fn every_kind_of_trouble_is_drawn() {
                 .any(|node| !node.clock.jumps.is_empty()),
         );
         http += usize::from(!plan.http.is_empty());
+        watched += usize::from(!plan.watchers.is_empty());
+        breakers += usize::from(!plan.breakers.is_empty());
         to_hosts += usize::from(faults().any(|kind| {
             matches!(kind, ClusterFaultKind::Cut { ways }
                 if ways.iter().any(|way| matches!(way.from, End::Host(_))))
@@ -55,6 +58,8 @@ fn every_kind_of_trouble_is_drawn() {
     assert_eq!(sizes, BTreeSet::from([1, 3, 5]));
     // Three ways to isolate a node, and eleven others.
     assert_eq!(kinds.len(), 14, "{kinds:?}");
+    assert!(watched >= 110, "two of three have watchers, got {watched}");
+    assert!(breakers >= 45, "one of three has breakers, got {breakers}");
     for count in [undisturbed, leaders, jumps, http, to_hosts] {
         assert!(
             count >= 15,

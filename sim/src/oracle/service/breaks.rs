@@ -537,9 +537,19 @@ impl ServiceOracle for Breaks {
                 self.known
                     .insert((wanted.namespace.clone(), session.clone()));
             }
-            Happening::Closing { client } => drop(self.closing.insert(*client)),
-            Happening::Drains { .. } => self.is_draining = true,
-            Happening::ServerUp { .. } | Happening::ServerBack { .. } => self.is_draining = false,
+            // Each is judged by what was so when it was done.
+            Happening::Closing { client } => {
+                self.settle()?;
+                self.closing.insert(*client);
+            }
+            Happening::Drains { .. } => {
+                self.settle()?;
+                self.is_draining = true;
+            }
+            Happening::ServerUp { .. } | Happening::ServerBack { .. } => {
+                self.settle()?;
+                self.is_draining = false;
+            }
             _ => {}
         }
         Ok(())

@@ -458,8 +458,17 @@ fn a_session_that_nobody_ends_is_not_closed() {
         let (mut sent_away, _) = in_session();
         sent_away.see(&drains()).unwrap();
         sent_away.closes("s", with);
-        assert_eq!(sent_away.goes_on().is_ok(), is_right);
+        // It has stopped when that is judged.
+        let back = sent_away.see(&Happening::ServerBack {
+            entries: 9,
+            last: 9,
+            is_same: true,
+        });
+        assert_eq!(back.is_ok(), is_right);
     }
+    let (mut early, client) = in_session();
+    early.closes("s", &all);
+    assert!(early.see(&Happening::Closing { client }).is_err());
     // Two ends of one session are not both the doing of operators.
     let (mut twice, _) = in_session();
     twice.asks("b", end("s"));
