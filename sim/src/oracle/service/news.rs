@@ -10,7 +10,9 @@ pub struct TrueNews {
     requests: BTreeMap<Text, Known>,
     /// Whether a server has stopped that waited for locks: what it sends away does not reach the engine.
     has_drained: bool,
-    /// Sessions that operators have ended: what their clients ask for meanwhile does not reach the engine.
+    /// Sessions that operators have ended. What their clients ask for meanwhile does not reach the engine; and
+    /// what had ended in another way while they were away they have no session any more to hear of: that it is
+    /// over with its session at the latest is all that they can be told.
     unwanted: Unwanted,
     /// The client of each request, and of each session that has asked for something.
     clients: BTreeMap<Text, Client>,
@@ -84,7 +86,7 @@ impl Known {
             } if self.is_unheard() => true,
             News::Ended {
                 reason: "session_ended",
-            } if self.is_nothing() && reasons.has_lost_its_session => true,
+            } if reasons.has_lost_its_session => self.is_nothing() || self.ended.is_some(),
             News::Ended { reason } => self.ended == Some(*reason),
             // A client may give a belief up for reasons of its own; but not say of the server's
             // side what is not so.
@@ -329,6 +331,22 @@ mod tests {
         let code = "unknown_session";
         late.see(&Happening::Refused { id, code }).unwrap();
         assert_eq!(late.told(over()), Ok(()));
+        // It timed out while its client was away, which nobody could tell it.
+        let timed_out = Happening::Ended {
+            id: "L1".into(),
+            reason: "timed_out",
+            ended_at: Duration::ZERO,
+            believed_until: None,
+        };
+        for (ends, is_right) in [(Some(&timed_out), true), (None, false)] {
+            let mut away = story(&before);
+            away.see(&queued()).unwrap();
+            ends.into_iter().for_each(|ends| away.see(ends).unwrap());
+            away.see(&unwanted).unwrap();
+            assert!(away.told(over()).is_err(), "its session lives");
+            away.see(&closes).unwrap();
+            assert_eq!(away.told(over()).is_ok(), is_right);
+        }
         let other = Client { index: 1, host: 0 };
         let mut of_another = story(&[asked("L0", other), applied("L0"), asked("L1", client)]);
         of_another.see(&unwanted).unwrap();
