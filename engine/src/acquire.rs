@@ -5,7 +5,7 @@ use crate::{
     LockState, Refusal, Reply, TimeMs, Wait,
     claims::{ClaimsDigest, uncovered},
     index::{Hashes, Known},
-    owners::OwnerId,
+    owners::{OwnerId, OwnerRecord},
     requests::{Phase, Request, RequestId},
     tree::{Arrival, Newcomer},
 };
@@ -112,8 +112,7 @@ impl Engine {
     /// Whether this owner may have one more request. `owner` is its record, if it has one.
     fn check_owner(&self, lock: &LockKey, owner: Option<OwnerId>) -> Result<(), Refusal> {
         let record = owner.map(|owner| &self.owners[owner]);
-        let open = record.is_some_and(|record| record.session.is_some());
-        if lock.owner.is_session() && !open {
+        if lock.owner.is_session() && !record.is_some_and(OwnerRecord::is_open) {
             return Err(Refusal::UnknownSession);
         }
         if record.is_none() {

@@ -191,7 +191,8 @@ pub enum Command {
         /// When given, the lock must be held with this token.
         token: Option<Token>,
     },
-    /// Opens a session; it starts attached. Opening an open session is refused.
+    /// Opens a session; it starts attached. Opening one that is there is refused: open, ending, or ended
+    /// and not all given back.
     OpenSession {
         /// Which session.
         session: SessionKey,
@@ -203,7 +204,8 @@ pub enum Command {
         /// Which session.
         session: SessionKey,
     },
-    /// The session's connection is gone: it ends when its abandon timeout passes without a return.
+    /// The session's connection is gone: it ends, as by [`Command::CloseSession`], when its abandon timeout
+    /// passes without a return.
     /// Detaching a detached session changes nothing.
     Detach {
         /// Which session.
@@ -222,7 +224,11 @@ pub enum Command {
         /// The ids of its requests.
         ids: Vec<Name>,
     },
-    /// Ends a session now.
+    /// Ends a session: it is over for every command from now on that names it, and none of its requests is
+    /// granted any more. Its end takes a millisecond for each
+    /// [so many](crate::Limits::session_ends_per_ms) of its live requests, beginning now; until then they
+    /// stay what they are. Those that it kept beyond their retention are forgotten now, and are given back
+    /// after the live ones at the same rate.
     CloseSession {
         /// Which session.
         session: SessionKey,

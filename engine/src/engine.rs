@@ -80,7 +80,7 @@ pub struct Engine {
     pub(crate) ended: Slab<Ended>,
     /// Live and remembered requests.
     pub(crate) by_id: Index,
-    /// Open sessions in the order of opening.
+    /// Sessions, until all of them is given back, in the order of opening.
     pub(crate) sessions: BTreeMap<Opening, OwnerId>,
     /// What is due, in the order in which it happens (SEMANTICS section 3).
     pub(crate) due: BTreeMap<(TimeMs, Rank), Subject>,
@@ -266,14 +266,14 @@ impl Engine {
                     self.end(id, reason, events);
                     self.grant_freed(events);
                 }
-                Subject::Session(owner) => self.end_session(owner, events),
+                Subject::Session(owner) => self.session_due(owner, events),
             }
         }
     }
 
     /// Forgets the ended requests whose retention has passed; those of an open session are kept
     /// until it ends (SEMANTICS section 4).
-    fn forget_due(&mut self) {
+    pub(crate) fn forget_due(&mut self) {
         while let Some(id) = self.forget.first(&mut self.ended) {
             let due = self.ended[id].at().after(self.limits.retention);
             if due > self.now {
@@ -281,12 +281,13 @@ impl Engine {
             }
             self.forget.pop();
             let owner = self.ended[id].owner;
-            match &mut self.owners[owner].session {
-                Some(session) => {
+            let record = &mut self.owners[owner];
+            match &mut record.session {
+                Some(session) if !record.is_ending => {
                     self.ended[id].keep();
                     session.kept.push(id);
                 }
-                None => {
+                _ => {
                     self.forget_request(id);
                     self.ended.remove(id);
                     self.owners.drop_if_idle(owner);
@@ -298,8 +299,22 @@ impl Engine {
 
     /// Frees the id of an ended request. The record goes with its place in the list that it is in.
     pub(crate) fn forget_request(&mut self, id: EndedId) {
+        self.take_from_index(id);
+        self.uncount_remembered(self.ended[id].owner, 1);
+    }
+
+    /// So many ended requests of an owner are not remembered any more.
+    pub(crate) fn uncount_remembered(&mut self, owner: OwnerId, count: usize) {
+        let owner = &mut self.owners[owner];
+        let left = (owner.remembered as usize).checked_sub(count);
+        let left = left.expect("a remembered request is counted by its owner");
+        owner.remembered = u32::try_from(left).expect("it was larger before");
+        self.remembered -= count;
+    }
+
+    /// An ended request cannot be found any more.
+    pub(crate) fn take_from_index(&mut self, id: EndedId) {
         let record = &self.ended[id];
-        let owner = record.owner;
         let hash = self.owners.hash_of_ended(record);
         self.by_id.remove(hash, Known::Ended(id));
         let hashes = Hashes {
@@ -308,13 +323,6 @@ impl Engine {
             owners: &self.owners,
         };
         self.by_id.give_back(hash, &hashes);
-        let owner = &mut self.owners[owner];
-        assert!(
-            owner.remembered > 0,
-            "a remembered request is counted by its owner"
-        );
-        owner.remembered -= 1;
-        self.remembered -= 1;
     }
 
     /// Gives memory back after there were far more requests than there are.
@@ -389,8 +397,12 @@ impl Engine {
             return;
         }
         let mut freed = std::mem::take(&mut self.freed);
-        // Who ended within this same event, with its session, is not granted.
-        freed.retain(|id| self.requests.get(*id).is_some_and(Request::is_queued));
+        // Who ended within this same event, with its session, is not granted, nor who will end so.
+        freed.retain(|id| {
+            self.requests
+                .get(*id)
+                .is_some_and(|it| self.may_be_granted(it))
+        });
         freed.sort_unstable_by_key(|id| self.requests[*id].arrival);
         for id in freed.drain(..) {
             self.unschedule(id);
@@ -400,6 +412,11 @@ impl Engine {
         if freed.capacity() <= KEPT_ROOM {
             self.freed = freed;
         }
+    }
+
+    /// Whether a request may be granted when nothing blocks it.
+    fn may_be_granted(&self, request: &Request) -> bool {
+        request.is_queued() && !self.owners[request.owner].is_ending
     }
 
     /// Ends a live request: it leaves the tree and its owner's list, and is remembered. Whom it
@@ -482,10 +499,21 @@ impl Engine {
 
     /// The same with the hash of the key, under which the request is tabled.
     pub(crate) fn find_hashed(&self, lock: &LockKey, hash: u64) -> Option<Known> {
-        self.by_id.find(hash, |known| {
+        let found = self.by_id.find(hash, |known| {
             let (owner, id) = self.named(known);
             *id == lock.id && self.owners.names(lock, owner)
+        });
+        found.filter(|known| match known {
+            Known::Live(_) => true,
+            Known::Ended(id) => !self.is_forgotten(*id),
         })
+    }
+
+    /// Whether an ended request is forgotten and only there to be given back: its session kept it, and is
+    /// ending.
+    fn is_forgotten(&self, id: EndedId) -> bool {
+        let ended = &self.ended[id];
+        ended.is_kept() && self.owners[ended.owner].is_ending
     }
 
     /// The request of this id of an owner, live or remembered; `hash` is that of its key.
@@ -600,7 +628,7 @@ impl Engine {
         assert!(self.freed.is_empty());
         assert_eq!(
             self.by_id.len(),
-            self.requests.len() + self.remembered,
+            self.requests.len() + self.remembered + self.forgotten(),
             "every request can be named"
         );
         self.check_ended();
@@ -611,10 +639,13 @@ impl Engine {
             .count();
         let mut entries = 0;
         for (id, request) in self.requests.iter() {
-            assert_eq!(
-                request.is_queued(),
-                request.blocked > 0,
-                "who is free is granted"
+            assert!(
+                request.is_queued() || request.blocked == 0,
+                "whom something blocks waits"
+            );
+            assert!(
+                !self.may_be_granted(request) || request.blocked > 0,
+                "who is free is granted, unless it ends with its session"
             );
             assert!(request.first_entry.is_some(), "a live request has claims");
             for entry in self.tree.chain(request.first_entry) {
@@ -655,7 +686,18 @@ impl Engine {
         for owner in self.sessions.values() {
             see(&self.session(*owner).kept, true);
         }
-        assert_eq!(left, self.remembered, "what has ended is in one list");
+        assert_eq!(
+            left,
+            self.remembered + self.forgotten(),
+            "what has ended is in one list"
+        );
+    }
+
+    /// How many ended requests are forgotten and yet to be given back by ending sessions.
+    fn forgotten(&self) -> usize {
+        let sessions = self.sessions.values();
+        let ending = sessions.filter(|owner| self.owners[**owner].is_ending);
+        ending.map(|owner| self.session(*owner).kept.len()).sum()
     }
 
     fn session_ends(&self, owner: OwnerId) -> bool {

@@ -84,7 +84,7 @@ pub enum SessionChange {
     Detached,
     /// It gave a sign of life.
     Alive,
-    /// It is over.
+    /// It is over, and nothing of it is live.
     Ended,
 }
 
@@ -147,7 +147,7 @@ pub enum EventKind {
         reason: EndReason,
     },
     /// A session changed. Its end comes after the ends of its requests and before the grants
-    /// that they set free.
+    /// that the last of them set free.
     Session {
         /// Which.
         session: SessionKey,
@@ -213,7 +213,7 @@ pub enum Refusal {
     /// There never was such a request, or it is forgotten.
     #[error("there is no request with this id, or it ended so long ago that it is forgotten")]
     UnknownLock,
-    /// No such session is open.
+    /// No such session is open; the end of one may not be complete yet.
     #[error("no such session is open: it never was, or has ended")]
     UnknownSession,
     /// The command is malformed.
@@ -312,8 +312,8 @@ pub enum InvalidRequest {
     /// A ttl of zero.
     #[error("a ttl must be at least 1 ms; leave it out for a lock without a lease")]
     ZeroTtl,
-    /// The session to be opened is open.
-    #[error("the session is open already: attach to it instead")]
+    /// The session to be opened is open, or its end is not complete.
+    #[error("the session is open already, or about to be over: attach to it instead, or wait")]
     SessionOpen,
     /// A request that a session says it is done with has not ended.
     #[error("a request that has not ended cannot be done with: cancel or release it first")]

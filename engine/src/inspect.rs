@@ -37,7 +37,7 @@ pub struct Arrived {
 pub struct SessionInfo {
     /// Which session.
     pub key: SessionKey,
-    /// When it ends if nobody returns; none while it is attached.
+    /// When its end begins if nobody returns; none while it is attached.
     pub ends_at: Option<TimeMs>,
     /// How long it lives without a connection.
     pub abandon: DurationMs,
@@ -56,13 +56,13 @@ pub struct Usage {
     pub nodes: usize,
     /// Entries of requests at nodes.
     pub entries: usize,
-    /// Owners with a live or remembered request or an open session.
+    /// Owners with a live or remembered request or a session.
     pub owners: usize,
-    /// Open sessions.
+    /// Sessions that are open, ending, or ended and not given back.
     pub sessions: usize,
     /// Namespaces in use.
     pub namespaces: usize,
-    /// Leases, wait deadlines and abandon timeouts that are running.
+    /// Leases, wait deadlines and abandon timeouts that are running, and ends of sessions that go on.
     pub deadlines: usize,
 }
 
@@ -349,7 +349,7 @@ impl Engine {
         })
     }
 
-    /// Whether a session holds a lock. Cost: linear in its requests that wait and came before that one.
+    /// Whether an open session holds a lock. Cost: linear in its requests that wait and came before that one.
     #[must_use]
     pub fn session_holds(&self, key: &SessionKey) -> bool {
         let Ok(owner) = self.find_session(key) else {
@@ -360,7 +360,8 @@ impl Engine {
             .any(|id| matches!(self.requests[id].phase, Phase::Held { .. }))
     }
 
-    /// The live requests of a session, in arrival order; none if it is not open. Cost: that of what is
+    /// The live requests of a session, in arrival order; none if it is not open, though what an ending one
+    /// has is there yet. Cost: that of what is
     /// taken from it.
     pub fn session_locks(&self, key: &SessionKey) -> impl Iterator<Item = LockInfo> {
         let owner = self.find_session(key).ok();
@@ -369,7 +370,15 @@ impl Engine {
         std::iter::successors(first, follow).map(|id| self.info(id))
     }
 
-    /// An open session.
+    /// The sessions that have not ended, in the order of opening: those that are open, and those whose end
+    /// has begun and is not told yet.
+    pub fn sessions_to_end(&self) -> impl Iterator<Item = SessionKey> {
+        let all = self.sessions.values();
+        let left = all.filter(|owner| !self.session(**owner).has_ended);
+        left.map(|owner| self.owners.session_key(*owner))
+    }
+
+    /// An open session; none of one whose end has begun.
     #[must_use]
     pub fn session_info(&self, key: &SessionKey) -> Option<SessionInfo> {
         let owner = self.find_session(key).ok()?;
@@ -383,7 +392,9 @@ impl Engine {
 
     /// The open sessions in the order of opening.
     pub fn sessions(&self) -> impl Iterator<Item = SessionInfo> {
-        self.sessions.values().map(|owner| SessionInfo {
+        let all = self.sessions.values();
+        let open = all.filter(|owner| self.owners[**owner].is_open());
+        open.map(|owner| SessionInfo {
             key: self.owners.session_key(*owner),
             ends_at: self.session(*owner).ends_at,
             abandon: self.session(*owner).abandon,

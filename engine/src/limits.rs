@@ -2,10 +2,11 @@
 
 use crate::DurationMs;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, num::NonZeroU32};
 
 /// How much of everything the engine takes on. A command that would exceed one is refused with
-/// [`Refusal::LimitExceeded`](crate::Refusal::LimitExceeded) and changes nothing.
+/// [`Refusal::LimitExceeded`](crate::Refusal::LimitExceeded) and changes nothing; the last two say how
+/// long something takes, and refuse nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Claims that one request may ask for, counted as given. Default 64.
@@ -18,15 +19,21 @@ pub struct Limits {
     pub queued_requests_per_path: u32,
     /// Live requests, held or queued, that one owner may have. Default 1,000,000.
     pub locks_per_owner: u32,
-    /// Sessions that may be open at once, over all namespaces. Default 1,000,000.
+    /// Sessions that may be there at once, over all namespaces: open ones, those whose end goes on, and
+    /// those that are not all given back. Default 1,000,000.
     pub sessions: u32,
-    /// Namespaces that may be in use at once. One is in use while it has an open session or a
-    /// request that is live or remembered. Default 10,000.
+    /// Namespaces that may be in use at once. One is in use while it has such a session or a request that
+    /// is live or remembered. Default 10,000.
     pub namespaces: u32,
     /// How long the end of a request is remembered, so that a repeated id is recognised; a
     /// session's requests are remembered at least as long as the session lives. Default 60 s.
     pub retention: DurationMs,
+    /// Requests of an ending session that end in one millisecond, or are given back in it when they have
+    /// ended before: so a session that has a million holds up nobody for long. Default 1,000.
+    pub session_ends_per_ms: NonZeroU32,
 }
+
+const SESSION_ENDS_PER_MS: NonZeroU32 = NonZeroU32::new(1000).expect("it is not 0");
 
 impl Default for Limits {
     fn default() -> Limits {
@@ -39,6 +46,7 @@ impl Default for Limits {
             sessions: 1_000_000,
             namespaces: 10_000,
             retention: DurationMs::from_secs(60),
+            session_ends_per_ms: SESSION_ENDS_PER_MS,
         }
     }
 }

@@ -29,24 +29,30 @@ pub(crate) struct Namespace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Opening(pub(crate) u64);
 
-/// What a session adds to its owner while it is open (SEMANTICS section 4).
+/// What a session adds to its owner, until all of it is given back (SEMANTICS section 4).
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) opening: Opening,
     pub(crate) abandon: DurationMs,
-    /// When it ends if nobody returns; none while it is attached.
+    /// When its end begins if nobody returns; none while it is attached. When its end goes on, once that
+    /// has begun.
     pub(crate) ends_at: Option<TimeMs>,
-    /// Its ended requests whose retention has passed: they are remembered until it ends.
+    /// Its end has been told: it has no live requests any more.
+    pub(crate) has_ended: bool,
+    /// Its ended requests whose retention has passed: they are remembered until its end begins, and then
+    /// only there to be given back.
     pub(crate) kept: Ends,
 }
 
-/// Who has requests: kept while one is live or remembered, or a session is open.
+/// Who has requests: kept while one is live or remembered, or there is a session.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnerRecord {
     pub(crate) namespace: NamespaceId,
     pub(crate) owner: Owner,
     hash: u64,
     pub(crate) session: Option<Box<Session>>,
+    /// Whether the end of its session has begun. It stands here, where each grant looks anyway.
+    pub(crate) is_ending: bool,
     /// Live requests, in arrival order.
     pub(crate) first: Option<RequestId>,
     last: Option<RequestId>,
@@ -61,9 +67,14 @@ impl Hashed for Namespace {
 }
 
 impl OwnerRecord {
-    /// Whether it has a live or remembered request, or an open session.
+    /// Whether it has a live or remembered request, or a session.
     pub(crate) fn is_in_use(&self) -> bool {
         self.live > 0 || self.remembered > 0 || self.session.is_some()
+    }
+
+    /// Whether it is a session that commands may name: one whose end has begun is over for them.
+    pub(crate) fn is_open(&self) -> bool {
+        self.session.is_some() && !self.is_ending
     }
 }
 
@@ -183,6 +194,7 @@ impl Owners {
             owner: owner.clone(),
             hash,
             session: None,
+            is_ending: false,
             first: None,
             last: None,
             live: 0,

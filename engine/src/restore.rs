@@ -9,7 +9,8 @@ use crate::{
     owners::{Opening, OwnerId, Session},
     path::is_segment,
     requests::{Phase, Request, RequestId},
-    snapshot::{SavedEnded, SavedNode, SavedRequest, SavedSession},
+    sessions::NEXT_SLICE,
+    snapshot::{SavedEnded, SavedLife, SavedNode, SavedRequest, SavedSession},
     tree::{Arrival, Newcomer, NodeId, Placed},
 };
 
@@ -213,6 +214,19 @@ impl Restoring<'_> {
                 what: format!("{} past its end", name()),
             });
         }
+        // A slice of its end comes in each millisecond.
+        let is_ending = saved.life != SavedLife::Open;
+        if is_ending && saved.ends_at != Some(self.from.now.after(NEXT_SLICE)) {
+            return Err(SnapshotError::Impossible {
+                what: format!("{} whose end does not go on", name()),
+            });
+        }
+        let has_ended = saved.life == SavedLife::Ended;
+        if has_ended && saved.kept.is_empty() {
+            return Err(SnapshotError::Impossible {
+                what: format!("{} that has ended and left nothing", name()),
+            });
+        }
         if let Some(ends_at) = saved.ends_at {
             let due = (ends_at, Rank::Session(opening));
             self.engine.due.insert(due, Subject::Session(id));
@@ -231,10 +245,15 @@ impl Restoring<'_> {
             self.engine.ended[id].keep();
             kept.push(id);
         }
+        if is_ending {
+            self.engine.uncount_remembered(id, kept.len());
+            self.engine.owners[id].is_ending = true;
+        }
         self.engine.owners[id].session = Some(Box::new(Session {
             opening,
             abandon: saved.abandon,
             ends_at: saved.ends_at,
+            has_ended,
             kept,
         }));
         Ok(())
@@ -263,12 +282,17 @@ impl Restoring<'_> {
         }
         let owner = self.engine.requests[id].owner;
         let record = &self.engine.owners[owner];
-        if record.owner.is_session() && record.session.is_none() {
-            return Err(impossible("a live request of a session that is not open"));
+        let lives = |session: &Session| !session.has_ended;
+        if record.owner.is_session() && !record.session.as_deref().is_some_and(lives) {
+            return Err(impossible("a live request of a session that is over"));
         }
+        let is_ending = record.is_ending;
         self.put_on_tree(id, saved)?;
         let request = &self.engine.requests[id];
-        if request.is_queued() != (request.blocked > 0) {
+        let is_free = request.blocked == 0;
+        // Nothing of an ending session is granted.
+        let fits = request.is_queued() != is_free || (is_ending && is_free);
+        if !fits {
             return Err(impossible(
                 "a request that waits for nothing, or holds what it may not",
             ));

@@ -28,7 +28,7 @@ pub struct Snapshot {
     pub(crate) namespaces: Vec<Name>,
     pub(crate) owners: Vec<SavedOwner>,
     pub(crate) nodes: Vec<SavedNode>,
-    /// Open sessions in the order of opening.
+    /// Sessions in the order of opening.
     pub(crate) sessions: Vec<SavedSession>,
     /// Live requests in arrival order.
     pub(crate) live: Vec<SavedRequest>,
@@ -58,8 +58,21 @@ pub(crate) struct SavedSession {
     pub(crate) opening: u64,
     pub(crate) abandon: DurationMs,
     pub(crate) ends_at: Option<TimeMs>,
-    /// Ended requests that are remembered only because the session lives.
+    /// Whether its end has begun, which goes on at `ends_at` then.
+    pub(crate) life: SavedLife,
+    /// Ended requests that are remembered only because the session lives, or are forgotten and yet to be
+    /// given back.
     pub(crate) kept: Vec<SavedEnded>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SavedLife {
+    Open,
+    /// It has live requests, or had some at its last slice.
+    Ending,
+    /// Its end is told, and what it kept is not all given back.
+    Ended,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,6 +232,11 @@ impl<'a> Saving<'a> {
             opening: session.opening.0,
             abandon: session.abandon,
             ends_at: session.ends_at,
+            life: match session.has_ended {
+                true => SavedLife::Ended,
+                false if self.engine.owners[owner].is_ending => SavedLife::Ending,
+                false => SavedLife::Open,
+            },
             kept: self.all_ended(&session.kept),
         }
     }

@@ -76,6 +76,9 @@ impl DurationMs {
     /// No time at all.
     pub const ZERO: DurationMs = DurationMs(0);
 
+    /// The shortest time that is one.
+    pub(crate) const MILLISECOND: DurationMs = DurationMs(1);
+
     /// A duration of `ms` milliseconds.
     ///
     /// # Errors

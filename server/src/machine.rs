@@ -36,7 +36,7 @@ use std::{
 /// What proposals are applied to.
 pub(crate) struct Machine {
     engine: Engine,
-    /// Each open session.
+    /// Each session whose end is not complete.
     sessions: SharedMap<SessionKey, SessionRecord>,
     named: Named,
     /// The nodes that have begun a life.
@@ -71,7 +71,7 @@ pub(crate) struct InTheWay {
     pub(crate) ahead: usize,
 }
 
-/// What is known of an open session beside what the engine knows.
+/// What is known of a session, until its end is complete, beside what the engine knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct SessionRecord {
     secret: SecretHash,
@@ -530,9 +530,10 @@ impl Step<'_> {
     ) -> Result<Reply, Denial> {
         match self.machine.sessions.get(session) {
             Some(record) if record.secret != *secret => {
-                // It may be over by now.
+                // It may be over by now. Of one whose end has begun nobody has the wrong secret: the engine
+                // refuses to open it.
                 self.run(&Command::Tick).map_err(Denial::Refused)?;
-                if self.machine.sessions.get(session).is_some() {
+                if self.machine.engine.session_info(session).is_some() {
                     return Err(Denial::WrongSecret);
                 }
             }
@@ -540,7 +541,7 @@ impl Step<'_> {
                 if let Ok(reply) = self.attach(session) {
                     return Ok(reply);
                 }
-                // If not, it was due to end at this very moment: it is opened anew.
+                // If not, its end has begun. If all of that is over at this very moment it is opened anew.
             }
             None => {}
         }

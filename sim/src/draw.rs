@@ -37,6 +37,10 @@ pub enum Stream {
     Check = 9,
     /// When the limits of a run change.
     Relimits = 10,
+    /// How long the ends of sessions take.
+    SessionEnds = 11,
+    /// The same after the limits have changed.
+    SessionEndsLater = 12,
     /// Topology and knobs of profile `service`.
     ServiceShape = 64,
     /// The clients' programs of profile `service`.

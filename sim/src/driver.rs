@@ -451,6 +451,7 @@ impl From<&Limits> for ModelLimits {
             sessions,
             namespaces,
             retention,
+            session_ends_per_ms,
         } = limits;
         ModelLimits {
             claims_per_request: u64::from(*claims_per_request),
@@ -461,6 +462,7 @@ impl From<&Limits> for ModelLimits {
             sessions: u64::from(*sessions),
             namespaces: u64::from(*namespaces),
             retention: retention.as_ms(),
+            session_ends_per_ms: u64::from(session_ends_per_ms.get()),
         }
     }
 }

@@ -24,12 +24,14 @@ pub struct ModelLimits {
     pub queued_requests_per_path: u64,
     /// Live requests of one owner.
     pub locks_per_owner: u64,
-    /// Open sessions, over all namespaces.
+    /// Sessions that are open, ending, or ended and not given back, over all namespaces.
     pub sessions: u64,
-    /// Namespaces with an open session or a live or remembered request.
+    /// Namespaces with such a session or a live or remembered request.
     pub namespaces: u64,
     /// How long the end of a request is remembered, in ms.
     pub retention: u64,
+    /// How many requests of an ending session go in one ms.
+    pub session_ends_per_ms: u64,
 }
 
 /// An error code, as scripts write it.
@@ -72,7 +74,7 @@ struct Ended {
     claims: Vec<OpClaim>,
 }
 
-/// A session that is open (section 4).
+/// A session, until all of it is given back (section 4).
 #[derive(Debug, Clone)]
 struct Session {
     namespace: Text,
@@ -83,13 +85,26 @@ struct Session {
     detached_at: Option<u64>,
     /// Its ended requests that are past their retention and remembered because it is still open.
     outlived: Vec<LineLock>,
+    /// Its end has begun.
+    ending: Option<Ending>,
+}
+
+/// How far the end of a session has come.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    /// When it goes on, in ms.
+    next: u64,
+    /// How many of the requests that it outlived are not given back yet, though they are forgotten.
+    outlived: usize,
+    /// It has ended: nothing of it is live.
+    is_told: bool,
 }
 
 /// What happens by itself when its time has come.
 enum Due {
     /// The request at this place ends: its lease or its wait is over.
     Request(usize),
-    /// The session at this place ends.
+    /// The end of the session at this place begins or goes on.
     Session(usize),
 }
 
@@ -109,7 +124,7 @@ pub struct Model {
     ended: BTreeMap<LineLock, Ended>,
     /// When each of them ended, in that order; without those that an open session keeps.
     to_forget: VecDeque<(u64, LineLock)>,
-    /// All open sessions, in order of opening.
+    /// All sessions that are not all given back, in order of opening.
     sessions: Vec<Session>,
     default_namespace: Text,
 }
@@ -147,7 +162,7 @@ impl Model {
         // Section 3: a time earlier than the latest is read as the latest.
         self.now = self.now.max(op.at);
         self.let_due_things_happen(lines);
-        self.forget();
+        self.forget(self.now);
         if let Err(error) = self.carry_out(op, lines) {
             let at = self.now;
             let what = self.refusal(op, error);
@@ -287,7 +302,9 @@ impl Model {
             }
         }
         for (place, session) in self.sessions.iter().enumerate() {
-            if let Some(detached_at) = session.detached_at {
+            if let Some(ending) = session.ending {
+                consider(ending.next, Due::Session(place));
+            } else if let Some(detached_at) = session.detached_at {
                 consider(detached_at + session.abandon, Due::Session(place));
             }
         }
@@ -301,12 +318,12 @@ impl Model {
         self.limits = limits;
     }
 
-    /// Forgets the ends that were remembered long enough: for the retention time, and at least as
+    /// Forgets the ends that were remembered long enough at the time `at`: for the retention time, and at least as
     /// long as the request's session lives (section 4). A session is what its name says: one that
     /// was opened again before the retention time was over keeps them too.
-    fn forget(&mut self) {
+    fn forget(&mut self, at: u64) {
         while let Some((ended_at, _)) = self.to_forget.front()
-            && ended_at + self.limits.retention <= self.now
+            && ended_at + self.limits.retention <= at
             && let Some((_, lock)) = self.to_forget.pop_front()
         {
             match self.session_owning(&lock) {
@@ -329,8 +346,11 @@ impl Model {
         conflicting.map(|other| other.number)
     }
 
-    /// Grants, in arrival order, every queued request that no earlier live one conflicts with.
+    /// Grants, in arrival order, every queued request that no earlier live one conflicts with, but for those
+    /// of ending sessions (section 4).
     fn grant_what_is_free(&mut self, at: u64, lines: &mut Vec<Line>) {
+        let ending = self.sessions.iter().filter(|one| one.ending.is_some());
+        let ending: Vec<(Text, OpOwner)> = ending.map(Session::owner).collect();
         for place in 0..self.live.len() {
             let (earlier, rest) = self.live.split_at_mut(place);
             let request = &mut rest[0];
@@ -341,7 +361,10 @@ impl Model {
                 continue;
             }
             request.behind = Self::must_wait(earlier, &request.lock, &request.claims);
-            if request.behind.is_none() {
+            let ends = |(namespace, owner): &(Text, OpOwner)| {
+                request.lock.namespace == *namespace && request.lock.owner == *owner
+            };
+            if request.behind.is_none() && !ending.iter().any(ends) {
                 self.last_token += 1;
                 request.grant(self.last_token, at, lines);
             }
@@ -589,23 +612,30 @@ impl Model {
 
     // ---- Sessions (section 4) ----
 
+    /// The session that has this name, whatever has become of it.
     fn session(&self, namespace: &str, name: &str) -> Option<usize> {
         self.sessions
             .iter()
             .position(|session| *session.name == *name && *session.namespace == *namespace)
     }
 
+    /// The session of this name, if it is open: one whose end has begun is over for all who name it.
+    fn open_one(&self, namespace: &str, name: &str) -> Option<usize> {
+        let place = self.session(namespace, name)?;
+        self.sessions[place].ending.is_none().then_some(place)
+    }
+
     /// The open session that owns a lock, if a session does and it is open.
     fn session_owning(&self, lock: &LineLock) -> Option<usize> {
         match &lock.owner {
             OpOwner::Named(_) => None,
-            OpOwner::Session(name) => self.session(&lock.namespace, name),
+            OpOwner::Session(name) => self.open_one(&lock.namespace, name),
         }
     }
 
     fn place_of_session(&self, op: &Op, name: &Text) -> Result<usize, Code> {
         text::check_name(name)?;
-        self.session(op.namespace_or_default(), name)
+        self.open_one(op.namespace_or_default(), name)
             .ok_or("unknown_session")
     }
 
@@ -645,6 +675,7 @@ impl Model {
             abandon,
             detached_at: None,
             outlived: Vec::new(),
+            ending: None,
         });
         self.say_session(op, name, "open", lines);
         Ok(())
@@ -680,28 +711,63 @@ impl Model {
         Ok(())
     }
 
-    /// Ends a session: first its requests in arrival order, then itself; then what that set free
-    /// is granted in arrival order.
+    /// The end of a session begins or goes on: the first of its requests end, in arrival order, itself with
+    /// the last of them; what is left to this time is for those that it outlived. Then what that set free is
+    /// granted in arrival order.
     fn end_session(&mut self, place: usize, at: u64, lines: &mut Vec<Line>) {
-        let session = self.sessions.remove(place);
-        let owner = OpOwner::Session(session.name.clone());
-        while let Some(place) = self.live.iter().position(|request| {
-            request.lock.owner == owner && request.lock.namespace == session.namespace
-        }) {
+        let mut ending = match self.sessions[place].ending {
+            Some(ending) => ending,
+            None => self.begin_end(place, at),
+        };
+        let (namespace, owner) = self.sessions[place].owner();
+        let of_it =
+            |request: &Request| request.lock.owner == owner && request.lock.namespace == namespace;
+        let mut left = self.limits.session_ends_per_ms;
+        while left > 0
+            && let Some(place) = self.live.iter().position(of_it)
+        {
             self.end_request(place, at, "session_ended", lines);
+            left -= 1;
         }
-        lines.push(Line {
-            at,
-            what: What::Session {
-                namespace: session.namespace,
-                session: session.name,
-                state: "ended",
-            },
-        });
-        for lock in &session.outlived {
-            self.ended.remove(lock);
+        let lives = self.live.iter().any(of_it);
+        if !lives && !ending.is_told {
+            ending.is_told = true;
+            lines.push(Line {
+                at,
+                what: What::Session {
+                    namespace,
+                    session: owner.name().clone(),
+                    state: "ended",
+                },
+            });
+        }
+        while left > 0 && ending.outlived > 0 {
+            ending.outlived -= 1;
+            left -= 1;
+        }
+        if lives || ending.outlived > 0 {
+            ending.next = at + 1;
+            self.sessions[place].ending = Some(ending);
+        } else {
+            self.sessions.remove(place);
         }
         self.grant_what_is_free(at, lines);
+    }
+
+    /// The session at this place is over for all who name it, and what it outlived is forgotten.
+    fn begin_end(&mut self, place: usize, at: u64) -> Ending {
+        self.forget(at);
+        let outlived = std::mem::take(&mut self.sessions[place].outlived);
+        for lock in &outlived {
+            self.ended.remove(lock);
+        }
+        let ending = Ending {
+            next: at,
+            outlived: outlived.len(),
+            is_told: false,
+        };
+        self.sessions[place].ending = Some(ending);
+        ending
     }
 
     // ---- Limits (section 5) ----
@@ -806,6 +872,13 @@ impl Request {
                 token,
             },
         });
+    }
+}
+
+impl Session {
+    /// As whom its requests come, and in which namespace.
+    fn owner(&self) -> (Text, OpOwner) {
+        (self.namespace.clone(), OpOwner::Session(self.name.clone()))
     }
 }
 

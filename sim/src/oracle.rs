@@ -32,6 +32,7 @@ use crate::{
     outcome::Violation,
 };
 use ledger::{Fact, Ledger};
+use lockwright_engine::Limits;
 
 /// What an oracle says: nothing, or what happened, to whom.
 pub type Verdict = Result<(), String>;
@@ -77,16 +78,27 @@ pub trait Oracle: Send {
 pub struct PanelConfig {
     /// How long the end of a request is remembered, in ms.
     pub retention: u64,
+    /// How many requests of an ending session go in one ms.
+    pub session_ends_per_ms: u64,
     /// The token of the first grant.
     pub first_token: u64,
 }
 
+impl PanelConfig {
+    /// What there is to know of an engine with these limits, whose first grant takes `first_token`.
+    #[must_use]
+    pub fn of(limits: &Limits, first_token: u64) -> PanelConfig {
+        PanelConfig {
+            retention: limits.retention.as_ms(),
+            session_ends_per_ms: u64::from(limits.session_ends_per_ms.get()),
+            first_token,
+        }
+    }
+}
+
 impl Default for PanelConfig {
     fn default() -> PanelConfig {
-        PanelConfig {
-            retention: 60_000,
-            first_token: 1,
-        }
+        PanelConfig::of(&Limits::default(), 1)
     }
 }
 
@@ -109,7 +121,7 @@ impl Panel {
                 Box::new(fifo::Fifo),
                 Box::new(tokens::Tokens::starting_at(config.first_token)),
                 Box::new(leases::Leases::default()),
-                Box::new(sessions::Sessions::default()),
+                Box::new(sessions::Sessions::new(config.session_ends_per_ms)),
                 Box::new(retries::Retries::default()),
                 Box::new(life::Life::default()),
                 Box::new(lost_wakeups::LostWakeups),

@@ -13,7 +13,7 @@ use lockwright_client::DurationMs;
 use lockwright_env::{TokioEnv, timeout};
 use lockwright_server::{CONNECTIONS_RESERVE, Drain, Limits, Server, ServerConfig, Storage};
 use nix::sys::signal::Signal as NixSignal;
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, num::NonZeroU32, path::PathBuf, time::Duration};
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -189,6 +189,10 @@ struct EngineLimits {
     /// How long the end of a request is remembered, so that asking again is recognised
     #[arg(long, value_name = "D", default_value = "60s", value_parser = units::duration)]
     retention: DurationMs,
+
+    /// Requests of an ending session that end in one millisecond
+    #[arg(long, value_name = "N", default_value_t = Limits::default().session_ends_per_ms, value_parser = units::number(NonZeroU32::MIN..=NonZeroU32::MAX))]
+    session_ends_per_ms: NonZeroU32,
 }
 
 /// What a server that is told to end waits for.
@@ -336,6 +340,7 @@ fn config(args: &Args, storage: Storage) -> Result<ServerConfig, Failure> {
         sessions: limits.sessions,
         namespaces: limits.namespaces,
         retention: limits.retention,
+        session_ends_per_ms: limits.session_ends_per_ms,
     };
     Ok(config)
 }

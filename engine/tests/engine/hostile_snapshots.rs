@@ -3,6 +3,7 @@
 use crate::common::*;
 use lockwright_engine::*;
 use serde_json::{Value, json};
+use std::num::NonZeroU32;
 
 /// At 100: `s1` is open and attached, `s2` detached until 110. `L1` holds `a/b` and `x`, with a lease
 /// until 150; `L2` of `s1` is queued for `a` until 160; `L3` holds `c`; `L4` has ended at 10, `L5` at
@@ -394,7 +395,7 @@ fn a_live_request_is_of_nobody_whose_session_is_over() {
     let mut value = good();
     value["sessions"].as_array_mut().unwrap().remove(0);
     let error = restored(value).unwrap_err();
-    assert!(error.contains("a session that is not open"), "{error}");
+    assert!(error.contains("a session that is over"), "{error}");
 }
 
 #[test]
@@ -430,6 +431,7 @@ fn what_is_beyond_lower_limits_stays() {
         sessions: 0,
         namespaces: 0,
         retention: span(0),
+        session_ends_per_ms: NonZeroU32::MIN,
     };
     let lowered = before.with_limits(limits.clone());
     let engine = Engine::restore(&lowered, HashKey::default()).unwrap();
@@ -438,4 +440,70 @@ fn what_is_beyond_lower_limits_stays() {
     assert_eq!(engine.limits(), &limits);
     let mut world = World { engine };
     assert_eq!(world.wants(100, "L6", "w k"), ["100 limit_exceeded"]);
+}
+
+#[test]
+fn the_end_of_a_session_goes_on_in_the_next_millisecond() {
+    let (life, ends_at) = ("/sessions/1/life", "/sessions/1/ends_at");
+    accepted(&[(life, "ending".into()), (ends_at, 101.into())]);
+    for at in [Value::Null, 102.into(), 110.into(), (2 * MAX_MS).into()] {
+        refused(
+            "session s2 whose end does not go on",
+            &[(life, "ending".into()), (ends_at, at)],
+        );
+    }
+    refused(
+        "past its end",
+        &[(life, "ending".into()), (ends_at, 100.into())],
+    );
+    refused(
+        "session s1 whose end does not go on",
+        &[("/sessions/0/life", "ending".into())],
+    );
+    refused("nonzero", &[("/limits/session_ends_per_ms", 0.into())]);
+}
+
+#[test]
+fn only_a_request_of_an_ending_session_waits_for_nothing() {
+    let mut world = World::with(Limits {
+        session_ends_per_ms: NonZeroU32::MIN,
+        ..Limits::default()
+    });
+    world.open(0, "s1", 10);
+    world.wants(0, "s1:L1", "w a");
+    world.wants(0, "s1:L2", "w b");
+    world.wants(0, "s1:L3", "w a");
+    world.wants(0, "M", "w a");
+    let close = Command::CloseSession {
+        session: session("s1"),
+    };
+    world.apply(5, &close);
+    let ending = serde_json::to_value(world.engine.snapshot()).unwrap();
+    assert!(restored(ending.clone()).is_ok());
+    let mut open = ending.clone();
+    open["sessions"][0]["life"] = "open".into();
+    let error = restored(open).expect_err("what is open is granted");
+    assert!(
+        error.contains("a request that waits for nothing"),
+        "{error}"
+    );
+    // Nothing is live of one that has ended.
+    let mut ended = ending.clone();
+    ended["sessions"][0]["life"] = "ended".into();
+    let error = restored(ended).expect_err("it left nothing");
+    assert!(error.contains("has ended and left nothing"), "{error}");
+    let mut value = good();
+    value["sessions"][0]["life"] = "ended".into();
+    value["sessions"][0]["ends_at"] = 101.into();
+    let error = restored(value).expect_err("it has a live request");
+    assert!(
+        error.contains("a live request of a session that is over"),
+        "{error}"
+    );
+    // Nor does it hold what it may not.
+    let mut held = ending;
+    held["live"][2]["state"] = held["live"][0]["state"].clone();
+    held["live"][2]["state"]["held"]["token"] = 1.into();
+    let error = restored(held).expect_err("another one is in the way");
+    assert!(error.contains("holds what it may not"), "{error}");
 }

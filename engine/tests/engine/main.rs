@@ -2,6 +2,7 @@
 
 mod common;
 mod copies;
+mod ends_of_sessions;
 mod grants;
 mod hostile_snapshots;
 mod inspection;

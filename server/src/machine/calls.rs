@@ -325,11 +325,12 @@ impl Right {
 mod tests {
     use super::*;
     use crate::{
-        machine::Outcome,
-        proposal::{Action, DiskId, Origin, Proposal},
+        machine::{Denial, Outcome},
+        proposal::{Action, Attachment, DiskId, Origin, Proposal, SecretHash},
     };
-    use lockwright_engine::{Limits, TimeMs, Wait};
-    use std::sync::Arc;
+    use lockwright_engine::{DurationMs, InvalidRequest, Limits, TimeMs, Wait};
+    use lockwright_protocol::Secret;
+    use std::{num::NonZeroU32, sync::Arc};
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
@@ -358,6 +359,10 @@ mod tests {
         }
 
         fn apply(&mut self, action: Action) -> Outcome {
+            self.apply_at(TimeMs::ZERO, action)
+        }
+
+        fn apply_at(&mut self, at: TimeMs, action: Action) -> Outcome {
             let is_own = matches!(action, Action::Begin { .. });
             let origin = (!is_own).then_some(Origin {
                 node: 1,
@@ -365,7 +370,7 @@ mod tests {
                 number: self.index.saturating_sub(1),
             });
             let proposal = Proposal {
-                at: TimeMs::ZERO,
+                at,
                 term: 1,
                 origin,
                 action: Arc::new(action),
@@ -417,6 +422,78 @@ mod tests {
         assert_eq!(world.machine.usage().live_requests, 0);
         let next = world.machine.engine.next_token();
         assert_eq!(next, Token(2), "none was granted on the way");
+    }
+
+    #[test]
+    fn a_session_whose_end_takes_its_time_is_over_and_not_opened_anew() {
+        let mut world = World::new(Limits {
+            session_ends_per_ms: NonZeroU32::MIN,
+            ..Limits::default()
+        });
+        let session = SessionKey {
+            namespace: name("n"),
+            session: name("s"),
+        };
+        let secret = |text: &str| SecretHash::of(Secret::new(text).unwrap());
+        let open = |text: &str| Action::Open {
+            session: session.clone(),
+            secret: secret(text),
+            abandon: DurationMs::ZERO,
+            label: None,
+        };
+        let (own, other) = ("0123456789abcdef", "fedcba9876543210");
+        let attachment = Attachment(world.apply(open(own)).index);
+        for id in ["L1", "L2"] {
+            let lock = LockKey {
+                namespace: name("n"),
+                owner: Owner::Session(name("s")),
+                id: name(id),
+            };
+            let command = Command::Acquire {
+                lock,
+                claims: vec![Claim::write(path(id))],
+                ttl: None,
+                wait: Wait::No,
+            };
+            let asked = world.apply(Action::Ask {
+                session: session.clone(),
+                attachment,
+                command,
+                label: None,
+            });
+            assert!(asked.result.is_ok());
+        }
+        assert_eq!(world.apply(open(other)).result, Err(Denial::WrongSecret));
+        let end = || Action::EndSession {
+            session: session.clone(),
+        };
+        let ended = world.apply(end());
+        assert_eq!(ended.ended_session.unwrap().requests, 2);
+        assert_eq!(world.machine.usage().live_requests, 1);
+        // Nobody has the wrong secret for what is over.
+        let refused = Denial::Refused(Refusal::InvalidRequest(InvalidRequest::SessionOpen));
+        for text in [own, other] {
+            assert_eq!(world.apply(open(text)).result, Err(refused.clone()));
+        }
+        let unknown = Err(Denial::Refused(Refusal::UnknownSession));
+        assert_eq!(world.apply(end()).result, unknown);
+        let resume = Action::Resume {
+            session: session.clone(),
+            secret: secret(own),
+        };
+        assert_eq!(world.apply(resume).result, unknown);
+        let detach = Action::Detach {
+            session: session.clone(),
+            attachment,
+        };
+        assert_eq!(world.apply(detach).result, Ok(Reply::Done));
+        let restored = Machine::restore(world.machine.save(), Arc::new(NoProbe));
+        world.machine = restored.unwrap();
+        assert_eq!(world.machine.secrets(), 1);
+        let opened = world.apply_at(TimeMs::new(1).unwrap(), open(other));
+        assert!(opened.result.is_ok());
+        assert_eq!(world.machine.usage().live_requests, 0);
+        assert_eq!(world.machine.secrets(), 1);
     }
 
     #[test]

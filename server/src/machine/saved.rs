@@ -92,8 +92,9 @@ impl Machine {
     pub(crate) fn restore(saved: Saved, setup: Setup) -> Result<Machine, RestoreError> {
         let engine = Engine::restore(&saved.engine, random_hash_key())?;
         let sessions: SharedMap<SessionKey, SessionRecord> = saved.sessions.into_iter().collect();
-        let is_open = |(key, _): (&SessionKey, _)| engine.session_info(key).is_some();
-        if sessions.len() != engine.usage().sessions || !sessions.iter().all(is_open) {
+        let of_engine: BTreeSet<SessionKey> = engine.sessions_to_end().collect();
+        let known = sessions.sorted().into_iter();
+        if !known.map(|(key, _)| key).eq(&of_engine) {
             return Err(RestoreError::Sessions);
         }
         let queued = named::latest_waiting(&engine);

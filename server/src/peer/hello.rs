@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const MAGIC: [u8; 4] = *b"LWPL";
 
 /// The version of what nodes say to each other.
-const VERSION: u32 = 8;
+const VERSION: u32 = 9;
 
 /// The longest hello and answer to one, in bytes: both are names and numbers.
 const HELLO_BYTES_MAX: usize = 4096;

@@ -14,4 +14,4 @@ pub(super) const SNAPSHOT: TableDefinition<'static, (u64, u32), &'static [u8]> =
 pub(super) const FORMAT_KEY: &str = "format";
 
 /// How rows are written. Another number is another program's, or another version's.
-pub(super) const FORMAT: &[u8] = b"lockwright 7";
+pub(super) const FORMAT: &[u8] = b"lockwright 8";

@@ -2,6 +2,7 @@
 
 use crate::op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait, Text};
 use lockwright_engine::{DurationMs, Limits};
+use std::num::NonZeroU32;
 
 /// More ops than this are not read: the reference model's time grows with their square.
 const OPS_MAX: usize = 300;
@@ -65,6 +66,9 @@ impl Bytes<'_> {
         }
         if chosen & 2 != 0 {
             limits.retention = DurationMs::new(self.length()).unwrap_or(limits.retention);
+        }
+        if chosen & 4 != 0 {
+            limits.session_ends_per_ms = NonZeroU32::MIN;
         }
         limits
     }

@@ -114,8 +114,10 @@ pub struct Session {
     pub namespace: Text,
     /// Its name.
     pub name: Text,
-    /// Whether it is open.
+    /// Whether it is open: its end has not begun.
     pub open: bool,
+    /// Whether its end has begun, and it has not ended.
+    pub ending: bool,
     /// When it was last opened, in ms.
     pub opened: u64,
     /// By which command it was last opened.
@@ -128,6 +130,15 @@ pub struct Session {
     pub deadline: Option<u64>,
     /// How many live requests this opening of it has.
     pub live: u32,
+}
+
+impl Session {
+    /// It is over for all who name it.
+    fn begin_end(&mut self) {
+        self.open = false;
+        self.ending = true;
+        self.deadline = None;
+    }
 }
 
 /// The answer to a repeated request.
@@ -341,7 +352,16 @@ impl Ledger {
     /// those that came to it since the command began.
     pub fn waiting_for_nothing(&self) -> impl Iterator<Item = (RequestId, u64)> {
         let freed = self.freed.iter().copied();
-        freed.filter(|&(id, _)| self.request(id).is_queued() && self.request(id).blockers == 0)
+        let free = freed.filter(|&(id, _)| self.request(id).blockers == 0);
+        free.filter(|&(id, _)| self.request(id).is_queued() && !self.ends(id))
+    }
+
+    /// Whether a request is of a session whose end has begun: it is not granted any more.
+    fn ends(&self, id: RequestId) -> bool {
+        self.request(id).session.is_some_and(|(session, opening)| {
+            let session = self.session(session);
+            session.ending && session.openings == opening
+        })
     }
 
     /// The live request that an acquire which is not in the ledger conflicts with, the earliest.
@@ -660,6 +680,9 @@ impl Ledger {
             let session = &mut self.sessions[session.0 as usize];
             if session.openings == opening {
                 session.live -= 1;
+                if reason == "session_ended" {
+                    session.begin_end();
+                }
             }
         }
         for &other in &later {
@@ -685,6 +708,7 @@ impl Ledger {
         match state {
             "open" => {
                 session.open = true;
+                session.ending = false;
                 session.opened = at;
                 session.opened_in = self.command;
                 session.openings += 1;
@@ -703,8 +727,8 @@ impl Ledger {
                 session.deadline = Some(at.saturating_add(session.abandon));
             }
             "ended" => {
-                session.open = false;
-                session.deadline = None;
+                session.begin_end();
+                session.ending = false;
             }
             _ => {}
         }
@@ -778,6 +802,7 @@ impl Ledger {
             namespace: namespace.clone(),
             name: name.clone(),
             open: false,
+            ending: false,
             opened: 0,
             opened_in: 0,
             openings: 0,

@@ -134,6 +134,41 @@ mod tests {
     }
 
     #[test]
+    fn only_a_request_of_an_ending_session_waits_for_nothing() {
+        let ask = |id: &str, claim: &str| {
+            format!(r#"{{"at":0,"op":"acquire","id":"{id}","session":"s","claims":["{claim}"]}}"#)
+        };
+        let open = r#"{"at":0,"op":"open_session","session":"s","abandon":10}"#;
+        let close = r#"{"at":4,"op":"close_session","session":"s"}"#;
+        let waiting = || {
+            Story::new(LostWakeups)
+                .ok(open, "session s open")
+                .ok(&ask("L1", "w x"), "s:L1 granted 1")
+                .ok(&ask("L2", "w y"), "s:L2 granted 2")
+                .ok(&ask("L3", "w x"), "s:L3 queued")
+                .ok(&acquire(0, "L4", "w y"), "L4 queued")
+        };
+        waiting()
+            .ok(close, "s:L1 ended session_ended")
+            .ok(r#"{"at":4,"op":"tick"}"#, "")
+            .ok(
+                r#"{"at":5,"op":"tick"}"#,
+                "s:L2 ended session_ended; L4 granted 3",
+            );
+        waiting().bad(
+            close,
+            "s:L1 ended session_ended; s:L2 ended session_ended",
+            "a's L4 (w y) still waits",
+        );
+        let release = r#"{"at":4,"op":"release","id":"L1","session":"s"}"#;
+        waiting().bad(
+            release,
+            "s:L1 ended released",
+            "session s's L3 (w x) still waits",
+        );
+    }
+
+    #[test]
     fn who_waits_for_a_queued_request_waits_rightly() {
         Story::new(LostWakeups)
             .ok(&acquire(0, "L1", "r x"), "L1 granted 1")

@@ -23,7 +23,7 @@ impl<O: Oracle + 'static> Story<O> {
     pub(super) fn new(oracle: O) -> Story<O> {
         let config = PanelConfig {
             retention: Self::RETENTION,
-            first_token: 1,
+            ..PanelConfig::default()
         };
         Story {
             panel: Panel::of(config, vec![Box::new(oracle)]),
@@ -54,6 +54,17 @@ impl<O: Oracle + 'static> Story<O> {
     pub(super) fn remembers_for(mut self, retention: u64) -> Story<O> {
         let limits = ModelLimits {
             retention,
+            ..ModelLimits::from(&Limits::default())
+        };
+        self.panel.relimit(&limits);
+        self
+    }
+
+    /// From now on so many requests of an ending session end in one ms.
+    pub(super) fn ends_per_ms(mut self, session_ends_per_ms: u64) -> Story<O> {
+        let limits = ModelLimits {
+            retention: Self::RETENTION,
+            session_ends_per_ms,
             ..ModelLimits::from(&Limits::default())
         };
         self.panel.relimit(&limits);

@@ -10,7 +10,7 @@ use super::PlanSize;
 use crate::op::{Action, DEFAULT_NAMESPACE, Op, OpOwner};
 use lockwright_engine::{DurationMs, Limits};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, num::NonZeroU32};
 
 /// A plan of profile `engine`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,8 @@ pub struct LimitOverrides {
     /// In ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<DurationMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_ends_per_ms: Option<NonZeroU32>,
 }
 
 impl LimitOverrides {
@@ -90,6 +92,7 @@ impl LimitOverrides {
             sessions: self.sessions.unwrap_or(base.sessions),
             namespaces: self.namespaces.unwrap_or(base.namespaces),
             retention: self.retention.unwrap_or(base.retention),
+            session_ends_per_ms: self.session_ends_per_ms.unwrap_or(base.session_ends_per_ms),
         }
     }
 }

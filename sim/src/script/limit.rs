@@ -2,7 +2,7 @@
 
 use crate::op::NUMBER_MAX;
 use lockwright_engine::{DurationMs, Limits};
-use std::str::FromStr;
+use std::{num::NonZeroU32, str::FromStr};
 
 /// One limit and its value, such as `sessions=2`. `retention` is in ms; all others are counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub struct LimitSetting {
 enum Value {
     Count(u32),
     Retention(DurationMs),
+    SessionEnds(NonZeroU32),
 }
 
 /// Why a text is not a [`LimitSetting`].
@@ -27,20 +28,23 @@ pub enum LimitError {
     #[error("unknown limit `{0}`: expected one of {list}", list = NAMES.join(", "))]
     UnknownName(String),
     /// The value is not a number of the limit's range.
-    #[error("`{got}` is no value of `{name}`: expected a whole number from 0 to {most}")]
+    #[error("`{got}` is no value of `{name}`: expected a whole number from {least} to {most}")]
     BadValue {
         /// Which limit.
         name: &'static str,
         /// What was given.
         got: String,
+        /// The smallest value.
+        least: u64,
         /// The largest value.
         most: u64,
     },
 }
 
 const RETENTION: &str = "retention";
+const SESSION_ENDS: &str = "session_ends_per_ms";
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "claims_per_request",
     "segments_per_path",
     "bytes_per_segment",
@@ -49,6 +53,7 @@ const NAMES: [&str; 8] = [
     "sessions",
     "namespaces",
     RETENTION,
+    SESSION_ENDS,
 ];
 
 impl FromStr for LimitSetting {
@@ -62,17 +67,27 @@ impl FromStr for LimitSetting {
             .iter()
             .find(|name| **name == given)
             .ok_or_else(|| LimitError::UnknownName(given.to_owned()))?;
-        let bad_value = |most| LimitError::BadValue {
+        let bad_value = |least, most| LimitError::BadValue {
             name,
             got: value.to_owned(),
+            least,
             most,
         };
-        let value = if name == RETENTION {
-            let ms = value.parse().map_err(|_| bad_value(NUMBER_MAX))?;
-            Value::Retention(DurationMs::new(ms).map_err(|_| bad_value(NUMBER_MAX))?)
-        } else {
-            let count = value.parse();
-            Value::Count(count.map_err(|_| bad_value(u64::from(u32::MAX)))?)
+        let count_max = u64::from(u32::MAX);
+        let value = match name {
+            RETENTION => {
+                let bad_value = || bad_value(0, NUMBER_MAX);
+                let ms = value.parse().map_err(|_| bad_value())?;
+                Value::Retention(DurationMs::new(ms).map_err(|_| bad_value())?)
+            }
+            SESSION_ENDS => {
+                let count = value.parse();
+                Value::SessionEnds(count.map_err(|_| bad_value(1, count_max))?)
+            }
+            _ => {
+                let count = value.parse();
+                Value::Count(count.map_err(|_| bad_value(0, count_max))?)
+            }
         };
         Ok(LimitSetting { name, value })
     }
@@ -85,6 +100,10 @@ impl LimitSetting {
             Value::Count(count) => count,
             Value::Retention(retention) => {
                 limits.retention = retention;
+                return;
+            }
+            Value::SessionEnds(count) => {
+                limits.session_ends_per_ms = count;
                 return;
             }
         };
@@ -122,6 +141,7 @@ mod tests {
         let error = |text: &str| text.parse::<LimitSetting>().unwrap_err().to_string();
         assert!(error("sessions").contains("expected NAME=NUMBER"));
         assert!(error("colours=1").contains("claims_per_request"));
+        assert!(error("session_ends_per_ms=0").contains("from 1 to 4294967295"));
         assert!(error("sessions=-1").contains("from 0 to 4294967295"));
         assert!(error("retention=9007199254740992").contains("from 0 to 9007199254740991"));
     }

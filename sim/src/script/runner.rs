@@ -203,10 +203,8 @@ impl Runner {
         let limits = self.limits.clone();
         let model = self.check.then(|| Model::new(ModelLimits::from(&limits)));
         let oracles = self.check.then(|| {
-            Panel::new(PanelConfig {
-                retention: limits.retention.as_ms(),
-                ..PanelConfig::default()
-            })
+            let first_token = PanelConfig::default().first_token;
+            Panel::new(PanelConfig::of(&limits, first_token))
         });
         let engine = Engine::new(EngineConfig {
             limits,

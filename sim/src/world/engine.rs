@@ -65,10 +65,7 @@ struct World {
 impl World {
     fn new(plan: &EnginePlan, options: RunOptions) -> World {
         let limits = plan.limits.to_limits();
-        let config = PanelConfig {
-            retention: limits.retention.as_ms(),
-            first_token: 1,
-        };
+        let config = PanelConfig::of(&limits, 1);
         let driver = |key| EngineDriver::new(engine(&limits, key));
         World {
             driver: driver(HASH_KEYS[0]),
@@ -167,6 +164,11 @@ impl World {
                 },
             };
             self.step(&op)?;
+        }
+        if self.driver.engine().next_deadline().is_some() {
+            // A session is not given back before all that it kept is: at most a request of each command.
+            let given_back = self.at().saturating_add(self.commands);
+            self.step(&tick(given_back.min(MAX_MS)))?;
         }
         let forgotten = self.at().saturating_add(self.limits.retention.as_ms());
         self.step(&tick(forgotten.min(MAX_MS)))?;

@@ -8,6 +8,7 @@ use lockwright_sim::op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait, Text};
 use lockwright_sim::script::{ScriptOptions, run_script};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::num::NonZeroU32;
 
 struct Random(ChaCha8Rng);
 
@@ -136,6 +137,9 @@ fn limits(random: &mut Random) -> Limits {
         ..Limits::default()
     };
     if random.one_in(2) {
+        limits.session_ends_per_ms = NonZeroU32::MIN;
+    }
+    if random.one_in(2) {
         limits = Limits {
             claims_per_request: 3,
             segments_per_path: 3,
@@ -215,6 +219,9 @@ fn random_scripts_run_clean() {
         let mut script = String::new();
         if random.one_in(2) {
             script.push_str("#! limit retention=5 sessions=2 locks_per_owner=3\n");
+        }
+        if random.one_in(2) {
+            script.push_str("#! limit session_ends_per_ms=1\n");
         }
         let mut at = 0;
         for _ in 0..300 {

@@ -533,7 +533,13 @@ impl<'a> Generator<'a> {
     /// Ends the oldest request that may live against all expectation.
     fn end_doubtful(&mut self) -> (Text, Action) {
         let (namespace, lock) = lock_of(self.doubtful.remove(0));
-        (namespace, Action::Break { lock, token: None })
+        let is_broken = self.shape.limits.session_ends_per_ms.is_none() || self.target.chance(1, 2);
+        let action = match is_broken {
+            true => Action::Break { lock, token: None },
+            false if self.target.chance(1, 2) => Action::Release { lock, token: None },
+            false => Action::Cancel { lock },
+        };
+        (namespace, action)
     }
 
     /// Mostly none: the one that the request got.
@@ -770,6 +776,10 @@ impl<'a> Generator<'a> {
             lives
         });
         for (asked, claims) in ended {
+            // Where the end takes its time, the request may live for a while yet.
+            if self.shape.limits.session_ends_per_ms.is_some() && self.target.chance(1, 2) {
+                self.doubt(asked.clone());
+            }
             self.push_past(asked, at, claims);
         }
         self.grant(0, at);

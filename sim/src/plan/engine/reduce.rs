@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     iter,
     mem::{Discriminant, discriminant},
+    num::NonZeroU32,
 };
 
 /// A lazy list of candidates.
@@ -128,7 +129,7 @@ impl EnginePlan {
     }
 
     fn with_simpler_settings(&self) -> Candidates<'_> {
-        let simplify: [fn(&mut EnginePlan); 14] = [
+        let simplify: [fn(&mut EnginePlan); 16] = [
             |plan| {
                 plan.limits = LimitOverrides::default();
                 plan.relimits.clear();
@@ -148,6 +149,11 @@ impl EnginePlan {
             |plan| plan.limits.locks_per_owner = None,
             |plan| plan.limits.sessions = None,
             |plan| plan.limits.namespaces = None,
+            |plan| plan.limits.session_ends_per_ms = None,
+            |plan| {
+                let limit = plan.limits.session_ends_per_ms.as_mut();
+                limit.into_iter().for_each(|limit| *limit = NonZeroU32::MIN);
+            },
         ];
         let without_retention = iter::once_with(|| {
             let mut plan = self.clone();

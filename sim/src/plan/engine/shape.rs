@@ -10,7 +10,7 @@ use crate::{
     plan::Profile,
 };
 use lockwright_engine::DurationMs;
-use std::fmt;
+use std::{fmt, num::NonZeroU32};
 
 /// How large a world is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,7 +233,10 @@ impl Shape {
             ids: *draw.pick(&[0, 0, 0, 3, 10, 40]),
             stale_percent: *draw.pick(&[0, 5, 5, 20]),
             durations: Durations::draw(&mut draw),
-            limits: limits(&mut draw, times.unit),
+            limits: LimitOverrides {
+                session_ends_per_ms: session_ends(seed),
+                ..limits(&mut draw, times.unit)
+            },
             relimits: relimits(seed, commands, times.unit),
             done: Done::draw(&mut draw),
             checks: checks(seed, commands, large),
@@ -367,7 +370,25 @@ fn relimits(seed: u64, commands: u32, unit: u32) -> Vec<Relimit> {
         })
         .collect();
     relimits.sort_by_key(|relimit| relimit.after);
+    if session_ends(seed).is_some() {
+        let mut draw = Draw::new(Profile::Engine, seed, Stream::SessionEndsLater);
+        for relimit in &mut relimits {
+            relimit.limits.session_ends_per_ms = draw.chance(2, 3).then(|| few_ends(&mut draw));
+        }
+    }
     relimits
+}
+
+/// How many requests of an ending session go in one millisecond: in one plan in four so few that the end
+/// takes its time.
+fn session_ends(seed: u64) -> Option<NonZeroU32> {
+    let mut draw = Draw::new(Profile::Engine, seed, Stream::SessionEnds);
+    draw.chance(1, 4).then(|| few_ends(&mut draw))
+}
+
+fn few_ends(draw: &mut Draw) -> NonZeroU32 {
+    let few = *draw.pick(&[1, 1, 2, 3, 4]);
+    NonZeroU32::new(few).expect("it is not 0")
 }
 
 fn checks(seed: u64, commands: u32, large: bool) -> EngineChecks {

@@ -2,6 +2,7 @@
 
 use super::{EnginePlan, LimitOverrides};
 use crate::op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait, Text};
+use std::num::NonZeroU32;
 
 impl EnginePlan {
     /// The plan's weight. Commands weigh most, then claims, then texts, then times.
@@ -34,6 +35,7 @@ fn settings(limits: &LimitOverrides) -> u128 {
         limits.locks_per_owner,
         limits.sessions,
         limits.namespaces,
+        limits.session_ends_per_ms.map(NonZeroU32::get),
     ];
     counts.iter().flatten().count() as u128 + u128::from(limits.retention.is_some())
 }

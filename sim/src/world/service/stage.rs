@@ -1084,10 +1084,7 @@ impl Inner {
     /// The first server begins, or one that has forgotten all.
     fn start(&mut self, plan: &ServicePlan, engine: &Engine, first_token: u64) -> Happening {
         let limits = plan.server.limits.to_limits();
-        let config = PanelConfig {
-            retention: limits.retention.as_ms(),
-            first_token,
-        };
+        let config = PanelConfig::of(&limits, first_token);
         self.panel = Some(Panel::with_model(config, ModelLimits::from(&limits)));
         self.applied.shadow = Some(engine.clone());
         Happening::ServerUp { first_token }

@@ -3,13 +3,16 @@
 use lockwright_engine::{DurationMs, Limits};
 use lockwright_sim::op::{Action, Op, OpClaim, OpLock, OpOwner, OpWait, Text};
 use proptest::prelude::*;
+use std::num::NonZeroU32;
 
 /// The limits of a script: usually the defaults, sometimes so tight that they are met.
 pub(crate) fn limits() -> impl Strategy<Value = Limits> {
     let retention = prop_oneof![Just(60_000), Just(0), Just(5)];
-    (any::<bool>(), retention).prop_map(|(tight, retention)| {
+    let ends = prop_oneof![Just(1000), Just(1), Just(2)];
+    (any::<bool>(), retention, ends).prop_map(|(tight, retention, ends)| {
         let limits = Limits {
             retention: DurationMs::new(retention).expect("it is in range"),
+            session_ends_per_ms: NonZeroU32::new(ends).expect("it is not 0"),
             ..Limits::default()
         };
         if !tight {
