@@ -29,11 +29,12 @@ pub struct Limits {
     /// session's requests are remembered at least as long as the session lives. Default 60 s.
     pub retention: DurationMs,
     /// Requests of an ending session that end in one millisecond, or are given back in it when they have
-    /// ended before: so a session that has a million holds up nobody for long. Default 1,000.
+    /// ended before: so a session that has a million holds up nobody for long, if it is far less than what ends in a millisecond when
+    /// there is nothing else to do. Default 200.
     pub session_ends_per_ms: NonZeroU32,
 }
 
-const SESSION_ENDS_PER_MS: NonZeroU32 = NonZeroU32::new(1000).expect("it is not 0");
+const SESSION_ENDS_PER_MS: NonZeroU32 = NonZeroU32::new(200).expect("it is not 0");
 
 impl Default for Limits {
     fn default() -> Limits {

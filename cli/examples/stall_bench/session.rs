@@ -112,11 +112,9 @@ impl Session {
         // It is not decoded, which would take longer than all else.
         loop {
             match self.socket.next().await.ok_or("the server hung up")?? {
-                tungstenite::Message::Text(text) if text.contains("\"resumed\"") => {
-                    if !text.ends_with("\"more\":true}") {
-                        return Ok(());
-                    }
-                }
+                // More of them follow.
+                tungstenite::Message::Text(text) if text.ends_with("\"more\":true}") => {}
+                tungstenite::Message::Text(text) if text.contains("\"resumed\"") => return Ok(()),
                 tungstenite::Message::Text(text) => {
                     return Err(format!("`resume` is answered {text}").into());
                 }

@@ -487,7 +487,10 @@ mod tests {
             attachment,
         };
         assert_eq!(world.apply(detach).result, Ok(Reply::Done));
-        let restored = Machine::restore(world.machine.save(), Arc::new(NoProbe));
+        let restored = Machine::restore(
+            world.machine.copy().save(),
+            crate::machine::Setup::nobody_looks(),
+        );
         world.machine = restored.unwrap();
         assert_eq!(world.machine.secrets(), 1);
         let opened = world.apply_at(TimeMs::new(1).unwrap(), open(other));
