@@ -30,11 +30,11 @@ pub struct Limits {
     pub retention: DurationMs,
     /// Requests of an ending session that end in one millisecond, or are given back in it when they have
     /// ended before: so a session that has a million holds up nobody for long, if it is far less than what ends in a millisecond when
-    /// there is nothing else to do. Default 200.
+    /// there is nothing else to do. Default 100.
     pub session_ends_per_ms: NonZeroU32,
 }
 
-const SESSION_ENDS_PER_MS: NonZeroU32 = NonZeroU32::new(200).expect("it is not 0");
+const SESSION_ENDS_PER_MS: NonZeroU32 = NonZeroU32::new(100).expect("it is not 0");
 
 impl Default for Limits {
     fn default() -> Limits {

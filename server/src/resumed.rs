@@ -11,8 +11,11 @@ use tokio::sync::{Semaphore, mpsc};
 /// much as to look at some thousands of them.
 const LISTED_PARTS: usize = 4;
 
-/// The time between two messages of such lists, of all sessions together.
-const BETWEEN_PARTS: Duration = Duration::from_millis(1);
+/// After so many locks of such lists, of all sessions together, others are served.
+const LOCKS_AT_ONCE: usize = 1000;
+
+/// For so long.
+const REST: Duration = Duration::from_millis(1);
 
 /// The live requests of a session when it was resumed, in the order of their arrival.
 #[derive(Debug, Clone, Default)]
@@ -102,8 +105,8 @@ impl Rest {
 }
 
 impl Following {
-    /// Begins to make what follows the first message about a session that was resumed. Who makes a part has a turn
-    /// for it, and for the time after it in which others are served.
+    /// Begins to make what follows the first message about a session that was resumed. Who makes some of it has a
+    /// turn for that, and for the time after it in which others are served.
     pub(crate) fn begin<E: Env>(
         env: E,
         turns: Arc<Semaphore>,
@@ -113,15 +116,16 @@ impl Following {
     ) -> Following {
         let (made, parts) = mpsc::unbounded_channel();
         tokio::spawn(async move {
-            let mut frames = rest.frames(seq, idle_timeout);
-            loop {
+            let mut frames = rest.frames(seq, idle_timeout).peekable();
+            while frames.peek().is_some() {
                 let turn = turns.acquire().await;
-                let Some(part) = frames.next() else { break };
-                // Nobody listens any more when the connection is gone.
-                if made.send(part).is_err() {
-                    break;
+                for part in frames.by_ref().take(LOCKS_AT_ONCE.div_ceil(rest.each)) {
+                    // Nobody listens any more when the connection is gone.
+                    if made.send(part).is_err() {
+                        return;
+                    }
                 }
-                sleep(&env, BETWEEN_PARTS).await;
+                sleep(&env, REST).await;
                 drop(turn);
             }
         });
