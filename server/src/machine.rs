@@ -135,6 +135,7 @@ pub(crate) struct Outcome {
 /// A session that an operator ended, as it was before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EndedSession {
+    pub(crate) session: SessionKey,
     /// What people are told of it.
     pub(crate) label: Option<Label>,
     /// How many requests it had, held or queued.

@@ -127,7 +127,9 @@ pub(super) async fn end_session<E: Env>(
     match gate.call(action).await? {
         CallAnswer::Done {
             locks,
-            ended_session: Some(EndedSession { label, requests }),
+            ended_session: Some(EndedSession {
+                label, requests, ..
+            }),
             ..
         } => {
             let wall = gate.env().wall_unix_ms();

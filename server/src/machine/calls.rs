@@ -228,6 +228,7 @@ impl Step<'_> {
         let machine = &*self.machine;
         let info = machine.engine.session_info(session);
         let ended = EndedSession {
+            session: session.clone(),
             label: machine.session_label(session).cloned(),
             requests: info.map_or(0, |info| info.live_requests),
         };

@@ -309,8 +309,10 @@ impl<E: Env> Replica<E> {
     /// did, or comes last when it did nothing.
     fn deliver(&mut self, outcome: &Outcome, mut answer: Option<(Asker, &OwnEffect, Message)>) {
         let own = answer.as_ref().map(|(_, own, _)| *own);
+        // One that an operator ends is over for its client at once, though its end may take a while.
+        let over = outcome.ended_session.as_ref().map(|ended| &ended.session);
         let ended = outcome.happened.iter().filter_map(ended_session);
-        let ended: BTreeSet<&SessionKey> = ended.collect();
+        let ended: BTreeSet<&SessionKey> = ended.chain(over).collect();
         for event in &outcome.happened {
             let is_own = |(_, own, _): &mut (Asker, &OwnEffect, Message)| own.is(&event.kind);
             if let Some((asker, _, message)) = answer.take_if(is_own) {
@@ -326,6 +328,9 @@ impl<E: Env> Replica<E> {
                     false => self.switchboard.end_and_close(session),
                 }
             }
+        }
+        if let Some(session) = over {
+            self.switchboard.end_and_close(session);
         }
         if let Some((asker, _, message)) = answer {
             self.answer(asker, message);
