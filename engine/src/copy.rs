@@ -3,8 +3,7 @@
 use crate::{
     Engine, LockState, Name, SessionKey, Snapshot, TimeMs,
     index::Index,
-    owners::OwnerId,
-    requests::{Request, RequestId},
+    requests::{Request, RequestId, from_on},
     slab::Slab,
 };
 use std::collections::BTreeMap;
@@ -65,7 +64,7 @@ impl Engine {
         let owner = self.find_session(session).ok()?;
         Some(SessionCopy {
             requests: self.requests.share(),
-            first: self.first_of(owner),
+            first: self.owners[owner].first,
         })
     }
 
@@ -73,11 +72,8 @@ impl Engine {
     /// from it.
     pub fn session_requests(&self, session: &SessionKey) -> impl Iterator<Item = SessionRequest> {
         let owner = self.find_session(session).ok();
-        follow(&self.requests, owner.and_then(|owner| self.first_of(owner)))
-    }
-
-    fn first_of(&self, owner: OwnerId) -> Option<RequestId> {
-        self.owners[owner].first
+        let first = owner.and_then(|owner| self.owners[owner].first);
+        from_on(&self.requests, first).map(SessionRequest::of)
     }
 }
 
@@ -92,22 +88,16 @@ impl EngineCopy {
 impl SessionCopy {
     /// The requests, in arrival order. Cost: that of what is taken from it.
     pub fn requests(&self) -> impl Iterator<Item = SessionRequest> {
-        follow(&self.requests, self.first)
+        from_on(&self.requests, self.first).map(SessionRequest::of)
     }
 }
 
-/// The live requests of an owner from this one on.
-fn follow(
-    requests: &Slab<Request>,
-    first: Option<RequestId>,
-) -> impl Iterator<Item = SessionRequest> {
-    let next = |id: &RequestId| requests[*id].next_of_owner;
-    std::iter::successors(first, next).map(|id| {
-        let request = &requests[id];
+impl SessionRequest {
+    fn of(request: &Request) -> SessionRequest {
         SessionRequest {
             id: request.id.clone(),
             state: request.state(),
             arrived_at: request.arrived_at,
         }
-    })
+    }
 }

@@ -3,7 +3,7 @@
 use crate::{
     Claim, DurationMs, Engine, LockKey, LockState, Name, Path, SessionKey, TimeMs, Token,
     index::Known,
-    requests::{Phase, Request, RequestId},
+    requests::{Request, RequestId, from_on},
     slab::Id,
     tree::{Arrival, Entry, EntryMode, MODES, NodeId},
 };
@@ -355,19 +355,15 @@ impl Engine {
         let Ok(owner) = self.find_session(key) else {
             return false;
         };
-        let follow = |id: &RequestId| self.requests[*id].next_of_owner;
-        std::iter::successors(self.owners[owner].first, follow)
-            .any(|id| matches!(self.requests[id].phase, Phase::Held { .. }))
+        from_on(&self.requests, self.owners[owner].first).any(|request| !request.is_queued())
     }
 
     /// The live requests of a session, in arrival order; none if it is not open, though what an ending one
-    /// has is there yet. Cost: that of what is
-    /// taken from it.
+    /// has is there yet. Cost: that of what is taken from it.
     pub fn session_locks(&self, key: &SessionKey) -> impl Iterator<Item = LockInfo> {
         let owner = self.find_session(key).ok();
         let first = owner.and_then(|owner| self.owners[owner].first);
-        let follow = |id: &RequestId| self.requests[*id].next_of_owner;
-        std::iter::successors(first, follow).map(|id| self.info(id))
+        from_on(&self.requests, first).map(|request| self.info_of(request))
     }
 
     /// The sessions that have not ended, in the order of opening: those that are open, and those whose end

@@ -3,7 +3,7 @@
 use crate::{
     DurationMs, LockState, Name, TimeMs, Token,
     owners::OwnerId,
-    slab::Id,
+    slab::{Id, Slab},
     tree::{Arrival, EntryId},
 };
 
@@ -39,6 +39,15 @@ pub(crate) struct Request {
     /// Its neighbours in the list of its owner's live requests.
     pub(crate) prev_of_owner: Option<RequestId>,
     pub(crate) next_of_owner: Option<RequestId>,
+}
+
+/// The live requests of an owner from this one on, in arrival order.
+pub(crate) fn from_on(
+    requests: &Slab<Request>,
+    first: Option<RequestId>,
+) -> impl Iterator<Item = &Request> {
+    let record = |id: Option<RequestId>| id.map(|id| &requests[id]);
+    std::iter::successors(record(first), move |request| record(request.next_of_owner))
 }
 
 impl Request {

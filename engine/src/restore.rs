@@ -69,22 +69,20 @@ struct RestoredNode {
 }
 
 impl Restoring<'_> {
-    /// Makes room at once for what will come: growing bit by bit would move it many times.
+    /// Makes room at once in the tables for what will come: growing bit by bit would hash it many times. Records
+    /// do not move.
     fn reserve(&mut self) {
         let live = &self.from.live;
         let kept = self.from.sessions.iter().map(|saved| saved.kept.len());
         let ended = self.from.remembered.len() + kept.sum::<usize>();
-        let claims: usize = live.iter().map(|saved| saved.claims.len()).sum();
         let engine = &mut self.engine;
-        engine.requests.reserve(live.len());
-        engine.ended.reserve(ended);
         let hashes = Hashes {
             requests: &engine.requests,
             ended: &engine.ended,
             owners: &engine.owners,
         };
         engine.by_id.reserve(live.len() + ended, &hashes);
-        engine.tree.reserve(self.from.nodes.len(), claims);
+        engine.tree.reserve(self.from.nodes.len());
     }
 
     fn all(&mut self) -> Result<(), SnapshotError> {

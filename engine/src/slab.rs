@@ -210,12 +210,6 @@ impl<T> Slab<T> {
 }
 
 impl<T: Clone> Slab<T> {
-    /// Makes room for so many more records.
-    pub(crate) fn reserve(&mut self, more: usize) {
-        let chunks = (self.places + more).div_ceil(CHUNK);
-        self.chunks.reserve(chunks - self.chunks.len());
-    }
-
     fn place_mut(&mut self, id: Id<T>) -> &mut Place<T> {
         &mut self.chunks[id.index() / CHUNK].places_mut()[id.index() % CHUNK]
     }

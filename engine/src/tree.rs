@@ -195,11 +195,9 @@ impl Tree {
         }
     }
 
-    /// Makes room for so many more nodes and entries.
-    pub(crate) fn reserve(&mut self, nodes: usize, entries: usize) {
-        self.nodes.reserve(nodes);
+    /// Makes room for the names of so many more nodes.
+    pub(crate) fn reserve(&mut self, nodes: usize) {
         self.children.reserve(nodes, &self.nodes);
-        self.entries.reserve(entries);
     }
 
     /// How many places for nodes there are, in use or not.
@@ -536,6 +534,7 @@ impl Tree {
             list.head = entry.next;
             // Only a head holds others back.
             let incompatible = entry.mode.incompatible();
+            // Mostly nothing waits, and then the node need not be looked up for each mode.
             let is_blocked = |mode: &EntryMode| lists[*mode as usize].first_blocked.is_some();
             if incompatible.iter().any(is_blocked) {
                 for mode in incompatible {

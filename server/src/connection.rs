@@ -76,7 +76,7 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// A message that nobody asked for.
+    /// A message without a request.
     pub(crate) fn push(message: Message) -> Outbound {
         Outbound {
             frame: ServerFrame::push(message),

@@ -155,8 +155,8 @@ pub(crate) fn ended_session(event: &Event) -> Option<&SessionKey> {
 
 #[cfg(test)]
 impl Setup {
-    /// That of a machine which nobody looks at.
-    pub(crate) fn nobody_looks() -> Setup {
+    /// That of a machine without a probe.
+    pub(crate) fn without_probe() -> Setup {
         Setup {
             probe: Arc::new(crate::probe::NoProbe),
             locks_per_message: 1000,

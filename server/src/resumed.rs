@@ -1,10 +1,10 @@
 //! What a client is told of the locks of a session that it has resumed: in several messages, if there are many.
 
-use crate::{replica::Owed, translate};
+use crate::{replica::Owed, session_endpoint::let_others_go_first, translate};
 use lockwright_engine::{DurationMs, Engine, SessionCopy, SessionKey, TimeMs};
-use lockwright_env::{Env, sleep};
+use lockwright_env::Env;
 use lockwright_protocol::{LockStatus, Message, Seq, ServerFrame};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
 /// So many messages' worth of locks are listed at once. Of a session with more the state is copied, which costs as
@@ -13,9 +13,6 @@ const LISTED_PARTS: usize = 4;
 
 /// After so many locks of such lists, of all sessions together, others are served.
 const LOCKS_AT_ONCE: usize = 1000;
-
-/// For so long.
-const REST: Duration = Duration::from_millis(1);
 
 /// The live requests of a session when it was resumed, in the order of their arrival.
 #[derive(Debug, Clone, Default)]
@@ -125,7 +122,7 @@ impl Following {
                         return;
                     }
                 }
-                sleep(&env, REST).await;
+                let_others_go_first(&env).await;
                 drop(turn);
             }
         });

@@ -146,10 +146,9 @@ impl<E: Env> Gate<E> {
         Some(self.sightings.upgrade()?.subscribe())
     }
 
-    /// Lets others be served between two parts of something large. To give way to tasks that are ready is not
-    /// enough: while there are any, the system is asked only now and then what has come from outside.
+    /// The same as [`let_others_go_first`].
     pub(crate) async fn let_others_go_first(&self) {
-        sleep(&self.env, BETWEEN_PARTS).await;
+        let_others_go_first(&self.env).await;
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -244,6 +243,12 @@ impl<E: Env> Gate<E> {
     pub(crate) fn next_connection(&self) -> ConnectionId {
         ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Lets others be served between two parts of something large. To give way to tasks that are ready is not
+/// enough: while there are any, the system is asked only now and then what has come from outside.
+pub(crate) async fn let_others_go_first<E: Env>(env: &E) {
+    sleep(env, BETWEEN_PARTS).await;
 }
 
 fn random_prefix() -> String {

@@ -205,23 +205,20 @@ impl SessionCore {
                 self.come_up(now, sent, idle_timeout_ms);
             }
             Message::Resumed {
-                locks, more: true, ..
+                idle_timeout_ms,
+                locks,
+                more,
             } => {
                 self.prove_session(sent);
                 self.listed.extend(locks);
-                let heard = now;
-                self.link = Link::Greeting { seq, sent, heard };
-            }
-            Message::Resumed {
-                idle_timeout_ms,
-                locks,
-                more: false,
-            } => {
-                self.prove_session(sent);
-                let mut listed = std::mem::take(&mut self.listed);
-                listed.extend(locks);
-                self.reconcile(now, sent, listed);
-                self.come_up(now, sent, idle_timeout_ms);
+                if more {
+                    let heard = now;
+                    self.link = Link::Greeting { seq, sent, heard };
+                } else {
+                    let listed = std::mem::take(&mut self.listed);
+                    self.reconcile(now, sent, listed);
+                    self.come_up(now, sent, idle_timeout_ms);
+                }
             }
             Message::Error {
                 error: ErrorCode::UnknownSession,

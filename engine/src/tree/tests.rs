@@ -91,7 +91,7 @@ fn check_finds_an_entry_in_no_list() {
 #[test]
 fn room_for_what_is_restored_is_made_at_once() {
     let mut tree = Tree::new(HashKey::default());
-    tree.reserve(200_000, 300_000);
+    tree.reserve(200_000);
     assert!(tree.children.capacity() >= 200_000);
 }
 

@@ -349,7 +349,7 @@ mod tests {
 
     impl World {
         fn new(limits: Limits) -> World {
-            let machine = Machine::new(crate::machine::Setup::nobody_looks());
+            let machine = Machine::new(crate::machine::Setup::without_probe());
             let mut world = World { machine, index: 0 };
             world.apply(Action::Begin {
                 limits,
@@ -490,7 +490,7 @@ mod tests {
         assert_eq!(world.apply(detach).result, Ok(Reply::Done));
         let restored = Machine::restore(
             world.machine.copy().save(),
-            crate::machine::Setup::nobody_looks(),
+            crate::machine::Setup::without_probe(),
         );
         world.machine = restored.unwrap();
         assert_eq!(world.machine.secrets(), 1);

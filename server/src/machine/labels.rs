@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_a_label_has_no_room_for_is_done_without_it_at_every_door() {
-        let mut machine = Machine::new(crate::machine::Setup::nobody_looks());
+        let mut machine = Machine::new(crate::machine::Setup::without_probe());
         let mut index = 0;
         let mut apply = |machine: &mut Machine, action| {
             let proposal = Proposal {

@@ -162,7 +162,7 @@ impl Step<'_> {
         is_waited_for
     }
 
-    /// Nobody waits at a node for anything any more. Gives what is waited for nowhere now, in the order of the
+    /// No caller waits at a node any more. Gives what is waited for nowhere now, in the order of the
     /// keys.
     fn stop_waiting(&mut self, node: u64) -> Vec<LockKey> {
         let waiting = &mut self.machine.waiting;

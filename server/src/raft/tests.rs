@@ -28,7 +28,7 @@ fn storages(store: &Store) -> (Log, State) {
     // What is told to nobody is lost.
     let (news, _) = mpsc::unbounded_channel();
     let probe = Arc::new(NoProbe);
-    let state = State::open(store.clone(), crate::machine::Setup::nobody_looks(), news).unwrap();
+    let state = State::open(store.clone(), crate::machine::Setup::without_probe(), news).unwrap();
     let admission = Admission::new(1, DiskId(7), false);
     let log = Log::open(store.clone(), state.snapshot_id(), admission, probe).unwrap();
     (log, state)

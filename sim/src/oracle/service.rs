@@ -351,7 +351,7 @@ pub enum Happening {
         /// What.
         what: breaks::Seen,
     },
-    /// Somebody asks a server to do what operators do, or which token counts.
+    /// A request for what operators do, or for the token that counts.
     BreakAsked {
         /// Names the question: each is asked once.
         ask: Text,

@@ -1,4 +1,4 @@
-//! Whoever breaks locks and ends sessions is told the truth, and nothing is broken that no operator asked for
+//! The answers to requests that break locks and end sessions are true, and nothing is broken that no operator asked for
 //! (SEMANTICS sections 2 and 4, docs/http.md).
 //!
 //! **What is judged.** What a question comes to follows from what is there when the engine comes to it, and that
@@ -114,7 +114,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// What somebody asks for.
+/// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// In which namespace.
@@ -123,7 +123,7 @@ pub struct Question {
     pub what: Asked,
 }
 
-/// What somebody asks for in a namespace.
+/// A question in a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     /// To break what is held at a path.
@@ -189,7 +189,7 @@ impl fmt::Display for Question {
     }
 }
 
-/// What somebody is answered.
+/// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// These were broken.

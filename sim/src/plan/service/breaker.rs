@@ -9,7 +9,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Somebody who asks a server for one thing that operators do, or which token counts, over HTTP.
+/// One request to a server, over HTTP, for what operators do or for the token that counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BreakerPlan {
@@ -88,7 +88,7 @@ impl fmt::Display for BreakerDeed {
     }
 }
 
-/// What somebody says to show that it is an operator.
+/// The admin token that comes with a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Credentials {

@@ -1,4 +1,4 @@
-//! Somebody who breaks a lock, ends a session, or asks which token counts, over HTTP: as the plan says, with
+//! A client over HTTP that breaks a lock, ends a session, or asks which token counts: as the plan says, with
 //! a deadline on everything, and again at another node when there is no answer.
 
 use super::{

@@ -27,7 +27,7 @@ struct Deed {
 }
 
 impl Deeds {
-    /// Somebody who may asks for something.
+    /// A request with the right token.
     pub(super) fn asked(&mut self, ask: &Text, question: &Question) {
         self.open.insert(ask.clone(), question.clone());
     }
