@@ -19,7 +19,7 @@ use lockwright_engine::{
     Command, EndReason, ErrorCode, EventKind, LockInfo, LockKey, LockState, SessionKey,
 };
 use lockwright_env::Env;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tracing::{info, warn};
 
 /// Locks that are named in a line of the log, at most.
@@ -36,6 +36,9 @@ pub(super) struct Draining {
     pub(super) until: Duration,
     /// How far what waits has been given up.
     sweep: Sweep,
+    /// Sessions whose connections were closed since what they waited for is given up, and that are to end as soon
+    /// as nothing more can be granted to them.
+    sent_away: BTreeSet<SessionKey>,
 }
 
 /// How far what waits has been given up.
@@ -76,6 +79,7 @@ impl<E: Env> Replica<E> {
         self.draining = Some(Draining {
             until: self.env.monotonic().saturating_add(self.drain_timeout),
             sweep: Sweep::Due,
+            sent_away: BTreeSet::new(),
         });
         true
     }
@@ -185,13 +189,35 @@ impl<E: Env> Replica<E> {
     /// What was known to wait has been given up. What was asked before the stop may wait by now.
     pub(super) fn swept(&mut self) {
         let queued = self.ledger.with_machine(Machine::latest_queued);
-        match &mut self.draining {
-            Some(draining) if queued.is_empty() => {
-                draining.sweep = Sweep::Over;
-                self.probe.drains(DrainEvent::GrantsNothing);
-            }
-            _ => self.sweep(),
+        if !queued.is_empty() {
+            return self.sweep();
         }
+        if self.end_sent_away() {
+            return self.ledger.propose(Action::Tick, Waiter::Swept);
+        }
+        if let Some(draining) = &mut self.draining {
+            draining.sweep = Sweep::Over;
+            self.probe.drains(DrainEvent::GrantsNothing);
+        }
+    }
+
+    /// Ends the sessions that have gone elsewhere; whether there are any. One that was granted something before that
+    /// was given up stays: its client comes back for it.
+    fn end_sent_away(&mut self) -> bool {
+        let Some(draining) = &mut self.draining else {
+            return false;
+        };
+        let mut away = std::mem::take(&mut draining.sent_away);
+        away.retain(|session| self.sends_away(session));
+        let are_there = !away.is_empty();
+        for session in away {
+            let action = Action::Call {
+                command: Command::CloseSession { session },
+                label: None,
+            };
+            self.ledger.propose(action, Waiter::Nobody);
+        }
+        are_there
     }
 
     /// Tells those who wait for a request that was given up for the stop; whether it was.
@@ -216,18 +242,14 @@ impl<E: Env> Replica<E> {
         if !self.sends_away(&session) {
             return false;
         }
-        // It can hold nothing here any more. Its client opens another session elsewhere, or here after
-        // the stop, and asks anew, which it cannot do in this one: the request's id is used up.
+        // Its client opens another session elsewhere, or here after the stop, and asks anew, which it cannot do in
+        // this one: the request's id is used up. This one ends when all is given up: until then it may be granted
+        // something that it waits for, too, and what is held is not taken away.
         self.switchboard
             .close_session(&session, CloseReason::Shutdown);
-        let command = Command::CloseSession { session };
-        self.ledger.propose(
-            Action::Call {
-                command,
-                label: None,
-            },
-            Waiter::Nobody,
-        );
+        if let Some(draining) = &mut self.draining {
+            draining.sent_away.insert(session);
+        }
         true
     }
 }
