@@ -52,6 +52,7 @@ impl Engine {
             due: BTreeMap::new(),
             forget: self.forget.clone(),
             freed: Vec::new(),
+            ended_claims: None,
             ..*self
         };
         EngineCopy { engine }

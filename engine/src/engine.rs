@@ -2,8 +2,8 @@
 //! `sessions`, questions in `inspect`, saving in `snapshot`.
 
 use crate::{
-    Command, DurationMs, EndReason, Event, EventKind, HashKey, InvalidRequest, Limits, LockKey,
-    Name, Refusal, Reply, TimeMs, Token,
+    Claim, Command, DurationMs, EndReason, Event, EventKind, HashKey, InvalidRequest, Limits,
+    LockKey, Name, Refusal, Reply, TimeMs, Token,
     claims::ClaimsDigest,
     ended::{Ended, EndedId, Ends},
     index::{Hashes, Index, Known, SPARSE},
@@ -91,6 +91,8 @@ pub struct Engine {
     pub(crate) remembered: usize,
     /// Requests that an end has unblocked and that are granted within the same event.
     pub(crate) freed: Vec<RequestId>,
+    /// What requests claimed that have ended, for those who are told of it; none when nobody is.
+    pub(crate) ended_claims: Option<Vec<Vec<Claim>>>,
 }
 
 /// The order of what is due at the same time: requests by arrival, then sessions by opening.
@@ -141,7 +143,26 @@ impl Engine {
             forget: Ends::default(),
             remembered: 0,
             freed: Vec::new(),
+            ended_claims: None,
         }
+    }
+
+    /// Begins to keep for [`Engine::take_ended_claims`] what each request claimed that ends, or stops doing so. It is
+    /// no part of the state, and changes nothing of what happens.
+    pub fn keep_ended_claims(&mut self, keep: bool) {
+        if keep != self.ended_claims.is_some() {
+            self.ended_claims = keep.then(Vec::new);
+        }
+    }
+
+    /// What each request claimed that has ended since the last call, in the order of their events. Nothing unless
+    /// [`Engine::keep_ended_claims`] was asked for before.
+    #[must_use]
+    pub fn take_ended_claims(&mut self) -> Vec<Vec<Claim>> {
+        self.ended_claims
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// Applies `command` at time `at`; a time earlier than the latest is read as the latest, and one
@@ -422,6 +443,10 @@ impl Engine {
     /// Ends a live request: it leaves the tree and its owner's list, and is remembered. Whom it
     /// sets free is collected for [`Engine::grant_freed`].
     pub(crate) fn end(&mut self, id: RequestId, reason: EndReason, events: &mut Vec<Event>) {
+        if let Some(mut kept) = self.ended_claims.take() {
+            kept.push(self.claims_of(&self.requests[id]));
+            self.ended_claims = Some(kept);
+        }
         self.unschedule(id);
         if self.requests[id].is_queued() {
             self.count_queued(id, |queued| queued - 1);

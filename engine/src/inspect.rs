@@ -398,6 +398,12 @@ impl Engine {
         })
     }
 
+    /// Whether a namespace is in use. Cost: constant.
+    #[must_use]
+    pub fn is_namespace_in_use(&self, namespace: &Name) -> bool {
+        self.owners.find_namespace(namespace).is_some()
+    }
+
     /// The namespaces in use, by name.
     #[must_use]
     pub fn namespaces(&self) -> Vec<Name> {

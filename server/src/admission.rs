@@ -42,8 +42,14 @@ impl Taken {
 
 /// A connection's place; given back when all clones are gone.
 #[derive(Clone)]
-#[expect(dead_code, reason = "it is held for what its drop does")]
 pub(crate) struct Place(Arc<Held>);
+
+impl Place {
+    /// The address that has it, if that is known: of a site its first.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.0.address
+    }
+}
 
 struct Held {
     _permit: OwnedSemaphorePermit,

@@ -12,6 +12,7 @@ use lockwright_engine::{
 use lockwright_env::Env;
 use lockwright_protocol::Label;
 use serde::Deserialize;
+use std::net::IpAddr;
 use tokio::sync::{mpsc, oneshot};
 
 /// Names a caller within a server.
@@ -34,6 +35,8 @@ pub(crate) enum Request {
         ttl: Option<DurationMs>,
         wait: Wait,
         label: Option<Label>,
+        /// Where the caller is, as far as that is known.
+        from: Option<IpAddr>,
     },
     /// Something that is answered at once.
     Other(Action),
@@ -210,6 +213,7 @@ impl<E: Env> Gate<E> {
             ttl,
             wait,
             label,
+            from,
         } = request;
         let caller = self.next_caller();
         let receipt = Receipt {
@@ -226,6 +230,7 @@ impl<E: Env> Gate<E> {
             ttl,
             wait,
             label,
+            from,
         };
         let answer = self.ask(caller, request).await?;
         if !is_known && matches!(answer, CallAnswer::Granted { .. }) {
@@ -302,6 +307,8 @@ pub(crate) struct Acquire {
     pub(crate) ttl: Option<DurationMs>,
     pub(crate) wait: Wait,
     pub(crate) label: Option<Label>,
+    /// Where the caller is, as far as that is known.
+    pub(crate) from: Option<IpAddr>,
 }
 
 /// Tells the replica that a caller has gone before it had its answer, unless it is signed.

@@ -3,6 +3,7 @@
 use crate::resumed::Following;
 use axum::extract::ws::CloseFrame;
 use lockwright_protocol::{Message, ServerFrame, close_code};
+use std::net::IpAddr;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Names a connection within a server.
@@ -73,6 +74,8 @@ pub(crate) struct Outbound {
     pub(crate) share: Option<OwnedSemaphorePermit>,
     /// What follows the answer to a `resume`, before anything else.
     pub(crate) following: Option<Following>,
+    /// It answers a secret that is wrong, and has to wait.
+    pub(crate) is_guessed: bool,
 }
 
 impl Outbound {
@@ -82,6 +85,7 @@ impl Outbound {
             frame: ServerFrame::push(message),
             share: None,
             following: None,
+            is_guessed: false,
         }
     }
 }
@@ -89,6 +93,8 @@ impl Outbound {
 /// The replica's end of a connection. Dropping it closes the connection once what is queued is
 /// sent.
 pub(crate) struct ConnectionEnd {
+    /// Where the client is, as far as that is known.
+    pub(crate) from: Option<IpAddr>,
     pub(crate) outgoing: mpsc::Sender<Outbound>,
     pub(crate) close: oneshot::Sender<CloseReason>,
 }

@@ -25,6 +25,7 @@ use crate::{
     proposal::{Action, Origin, Proposal},
     raft::{Leadership, Maker, Members, Node, NodeEvent, RaftDoor, Readiness, Stopped},
     readiness::{Notes, Told, Way},
+    sighting::Watchers,
     store::{Store, StoreError},
 };
 use clock::{ClusterClock, whole_ms};
@@ -416,6 +417,16 @@ impl<E: Env, C> Ledger<E, C> {
         self.node.store().failure()
     }
 
+    /// The limits of the engine.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Those who are told of all that happens.
+    pub(crate) fn watchers(&self) -> Watchers {
+        self.node.watchers().clone()
+    }
+
     /// Serves the calls of other replicas.
     pub(crate) fn door(&self) -> RaftDoor {
         self.node.door()
@@ -444,6 +455,11 @@ impl<E: Env, C> Ledger<E, C> {
     /// Whether the cluster has another node that can lead: a learner keeps no lock going.
     pub(crate) fn has_other_voters(&self) -> bool {
         !self.node.is_alone() && !self.node.is_only_voter()
+    }
+
+    /// How many nodes vote; one for a server that is alone.
+    pub(crate) fn voters(&self) -> usize {
+        self.node.voters()
     }
 
     /// How links are opened, if there are other nodes.

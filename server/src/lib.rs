@@ -39,6 +39,7 @@ mod replica;
 mod resumed;
 mod secret;
 mod session_endpoint;
+mod shares;
 mod sighting;
 mod store;
 mod switchboard;

@@ -7,11 +7,13 @@ mod named;
 mod nodes;
 mod saved;
 mod shared_map;
+mod sightings;
 
 use crate::{
     Probe,
     proposal::{Action, Attachment, Diverged, Ignored, Origin, Proposal, SecretHash},
     resumed::Resumed,
+    sighting::{Sighting, Watchers},
 };
 use calls::Ended;
 use digests::Digests;
@@ -48,6 +50,7 @@ pub(crate) struct Machine {
     /// The first entry after which the leader's state was another one.
     diverged: Option<Diverged>,
     locks_per_message: usize,
+    watchers: Watchers,
     probe: Arc<dyn Probe>,
 }
 
@@ -57,6 +60,8 @@ pub(crate) struct Setup {
     pub(crate) probe: Arc<dyn Probe>,
     /// [`ServerConfig::locks_per_message`](crate::ServerConfig::locks_per_message).
     pub(crate) locks_per_message: usize,
+    /// Those who are told of all that happens.
+    pub(crate) watchers: Watchers,
 }
 
 /// Conflicting requests that are counted for an answer, at most.
@@ -111,6 +116,8 @@ pub(crate) struct Outcome {
     pub(crate) result: Result<Reply, Denial>,
     /// What happened, in order: first what was due, then what the proposal did.
     pub(crate) happened: Vec<Event>,
+    /// The same, as watchers are told of it, if there are any.
+    pub(crate) sightings: Vec<Arc<Sighting>>,
     /// When the request arrived that an `acquire` asked for, or asked for again, if it is live.
     pub(crate) arrived: Option<Arrived>,
     /// The live requests of a session that was resumed.
@@ -160,6 +167,7 @@ impl Setup {
         Setup {
             probe: Arc::new(crate::probe::NoProbe),
             locks_per_message: 1000,
+            watchers: Watchers::default(),
         }
     }
 }
@@ -170,6 +178,7 @@ impl Machine {
         let Setup {
             probe,
             locks_per_message,
+            watchers,
         } = setup;
         Machine {
             engine: Engine::new(EngineConfig {
@@ -184,6 +193,7 @@ impl Machine {
             digests: Digests::default(),
             diverged: None,
             locks_per_message,
+            watchers,
             probe,
         }
     }
@@ -218,6 +228,11 @@ impl Machine {
             held: held.map(|lock| self.labelled(lock)),
             ahead,
         }
+    }
+
+    /// Whether there is such a session, or its end is not complete.
+    pub(crate) fn has_session(&self, session: &SessionKey) -> bool {
+        self.sessions.get(session).is_some()
     }
 
     /// Whether a session holds a lock.
@@ -287,6 +302,8 @@ impl Machine {
             at: proposal.at,
             origin: proposal.origin,
             events: Vec::new(),
+            is_watched: self.watchers.are_there(),
+            ended: Vec::new(),
             machine: self,
         };
         let mut resumed = Resumed::default();
@@ -427,6 +444,7 @@ impl Machine {
                 Ok(Reply::Done)
             }
         };
+        let sightings = step.sightings();
         let events = step.events;
         let usage = self.engine.usage();
         Ok(Outcome {
@@ -434,6 +452,7 @@ impl Machine {
             at: self.engine.now(),
             result,
             happened: events,
+            sightings,
             arrived,
             resumed,
             locks: ended.locks,
@@ -454,6 +473,10 @@ struct Step<'a> {
     at: TimeMs,
     origin: Option<Origin>,
     events: Vec<Event>,
+    /// Whether there are watchers.
+    is_watched: bool,
+    /// What is told of the requests that have ended in these events, if there are.
+    ended: Vec<sightings::Shown>,
     machine: &'a mut Machine,
 }
 
@@ -475,7 +498,12 @@ impl Step<'_> {
     fn run(&mut self, command: &Command) -> Result<Reply, Refusal> {
         let machine = &mut *self.machine;
         let before = self.events.len();
+        machine.engine.keep_ended_claims(self.is_watched);
         let result = machine.engine.apply(self.at, command, &mut self.events);
+        if self.is_watched {
+            self.keep_ended(before);
+        }
+        let machine = &mut *self.machine;
         let (at, events) = (machine.engine.now(), &self.events[before..]);
         assert!(at >= self.at, "the engine's time is never behind");
         assert!(
@@ -567,8 +595,8 @@ impl Step<'_> {
     fn resume(&mut self, session: &SessionKey, secret: &SecretHash) -> Result<Reply, Denial> {
         match self.machine.sessions.get(session) {
             Some(record) if record.secret == *secret => self.attach(session),
-            // Whoever does not know the secret does not learn whether there is such a session.
-            _ => Err(Denial::Refused(Refusal::UnknownSession)),
+            Some(_) => Err(Denial::WrongSecret),
+            None => Err(Denial::Refused(Refusal::UnknownSession)),
         }
     }
 

@@ -190,15 +190,6 @@ impl Action {
         }
     }
 
-    /// The label of the request that it makes, if it has one of its own.
-    pub(crate) fn label(&self) -> Option<&Label> {
-        match self {
-            Action::Again(asked) => asked.label(),
-            Action::Ask { label, .. } | Action::Call { label, .. } => label.as_ref(),
-            _ => None,
-        }
-    }
-
     /// The same for what is known already, and nothing for an `acquire` that would be new.
     pub(crate) fn known_only(self) -> Action {
         match self {

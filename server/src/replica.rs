@@ -1,5 +1,6 @@
 //! The one task that decides in which order things happen, and hands out what they came to.
 
+mod bounds;
 mod drain;
 mod log;
 mod outcomes;
@@ -20,12 +21,13 @@ use crate::{
     proposal::{Action, SecretHash},
     raft::{RaftDoor, Stopped},
     session_endpoint::Shown,
+    shares::Shares,
     sighting::{self, Told},
     switchboard::{Link, Standing, Switchboard},
     translate::{self, OwnEffect, Rejection},
 };
 use drain::Draining;
-use lockwright_engine::{Command, DurationMs, LockKey, MAX_MS, SessionKey, TimeMs};
+use lockwright_engine::{Command, DurationMs, LockKey, MAX_MS, Name, SessionKey, TimeMs};
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::{Request, Seq};
 use log::UsageLog;
@@ -138,6 +140,9 @@ pub(crate) struct Replica<E: Env> {
     ledger: Ledger<E, Waiter>,
     switchboard: Switchboard,
     callers: Callers,
+    /// What callers and clients of this node have brought into use.
+    namespaces: Shares<Name>,
+    sessions: Shares<SessionKey>,
     metrics: Arc<Metrics>,
     sightings: broadcast::Sender<Told>,
     drain_timeout: Duration,
@@ -170,6 +175,8 @@ impl<E: Env> Replica<E> {
             env,
             switchboard: Switchboard::default(),
             callers: Callers::default(),
+            namespaces: Shares::default(),
+            sessions: Shares::default(),
             metrics,
             sightings: broadcast::Sender::new(sighting::WAITING_MAX),
             drain_timeout: config.drain_timeout,
@@ -190,6 +197,7 @@ impl<E: Env> Replica<E> {
     pub(crate) fn shown(&self) -> Shown {
         Shown {
             sightings: self.sightings.downgrade(),
+            watchers: self.ledger.watchers(),
             leader: self.leader.subscribe(),
             members: self.ledger.members(),
             readiness: self.ledger.readiness(),
@@ -322,7 +330,7 @@ impl<E: Env> Replica<E> {
                 if self.ledger.is_joined() {
                     self.log(&proposal.action, &outcome);
                     let is_elsewhere = context.is_none();
-                    self.show(&proposal.action, &outcome);
+                    self.show(&outcome);
                     self.hand_out(context.unwrap_or(Waiter::Nobody), &outcome);
                     if is_elsewhere {
                         self.attached_elsewhere(&proposal.action, &outcome);
@@ -449,7 +457,16 @@ impl<E: Env> Replica<E> {
                 ttl,
                 wait,
                 label,
+                from,
             } => {
+                if let Err(refusal) = self.may_use(from, &lock.namespace) {
+                    // It fails when the caller has gone.
+                    let _ = reply.send(CallAnswer::Refused {
+                        refusal,
+                        in_the_way: None,
+                    });
+                    return;
+                }
                 let lock_of = lock.clone();
                 self.callers
                     .add(caller, lock.clone(), claims.clone(), reply);
@@ -532,6 +549,10 @@ impl<E: Env> Replica<E> {
                 let session = SessionKey { namespace, session };
                 if self.sends_away(&session) {
                     return self.switchboard.close(id, CloseReason::Shutdown);
+                }
+                let from = self.switchboard.address(id);
+                if let Err(refusal) = self.may_open(from, &session) {
+                    return self.answer(asker, Rejection::from(refusal).into());
                 }
                 let action = Action::Open {
                     session: session.clone(),

@@ -12,7 +12,8 @@ use crate::{
     raft::{Members, Readiness},
     replica::{Ask, Gone, Input, Owed},
     resumed::Following,
-    sighting::Told,
+    secret::Guesses,
+    sighting::{Told, Watchers, Watching},
     translate::Rejection,
     unread::{Unread, UnreadSum},
 };
@@ -34,7 +35,7 @@ use lockwright_env::{Env, sleep, timeout};
 use lockwright_protocol::{ClientFrame, Message, Request, Seq};
 use std::{
     future::poll_fn,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
@@ -42,6 +43,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tracing::warn;
 
 /// A frame this many times as large as the largest message ends the connection instead of being
 /// answered, since it is not read at all.
@@ -69,6 +71,7 @@ pub(crate) const BUFFER_BYTES: usize = 4096;
 pub(crate) struct Shown {
     /// What happens. The replica has the sender: watching ends with it.
     pub(crate) sightings: broadcast::WeakSender<Told>,
+    pub(crate) watchers: Watchers,
     /// Where clients reach the leader, if it is another node.
     pub(crate) leader: watch::Receiver<Option<String>>,
     /// The nodes of the cluster.
@@ -89,6 +92,7 @@ pub(crate) struct Gate<E> {
     metrics: Arc<Metrics>,
     /// The replica has the sender: watching ends with it.
     sightings: broadcast::WeakSender<Told>,
+    watchers: Watchers,
     /// Where clients reach the leader, if it is another node.
     leader: watch::Receiver<Option<String>>,
     members: Members,
@@ -97,6 +101,8 @@ pub(crate) struct Gate<E> {
     /// Under which names, and by which pages, it may be asked.
     admitted: Admitted,
     authority: Authority,
+    /// Of secrets of sessions.
+    guesses: Guesses,
     next_id: AtomicU64,
     /// What the ids of requests begin with that come without one.
     id_prefix: OnceLock<String>,
@@ -122,6 +128,7 @@ impl<E: Env> Gate<E> {
             gone,
             metrics,
             sightings: shown.sightings,
+            watchers: shown.watchers,
             leader: shown.leader,
             members: shown.members,
             readiness: shown.readiness,
@@ -132,6 +139,7 @@ impl<E: Env> Gate<E> {
                 config.client_addresses(),
             ),
             authority: Authority::new(config.admin_token.clone(), address),
+            guesses: Guesses::new(),
             next_id: AtomicU64::new(0),
             id_prefix: OnceLock::new(),
         }
@@ -142,8 +150,8 @@ impl<E: Env> Gate<E> {
     }
 
     /// What happens from now on; none when the replica has stopped.
-    pub(crate) fn watch(&self) -> Option<broadcast::Receiver<Told>> {
-        Some(self.sightings.upgrade()?.subscribe())
+    pub(crate) fn watch(&self) -> Option<(Watching, broadcast::Receiver<Told>)> {
+        Some((self.watchers.begin(), self.sightings.upgrade()?.subscribe()))
     }
 
     /// The same as [`let_others_go_first`].
@@ -273,19 +281,23 @@ pub(crate) async fn upgrade<E: Env>(
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)
         .on_upgrade(move |socket| async move {
-            serve(&gate, socket, &unread).await;
+            serve(&gate, socket, &unread, place.address()).await;
             drop(place);
         });
     Ok(response)
 }
 
 /// Serves a connection to its end.
-async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket, unread: &Unread) {
+async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket, unread: &Unread, from: Option<IpAddr>) {
     unread.limit(UNREAD_BEFORE_SESSION);
     let id = ConnectionId(gate.next_id.fetch_add(1, Ordering::Relaxed));
     let (outgoing, mut queue) = mpsc::channel(gate.outgoing_max);
     let (close, closed) = oneshot::channel();
-    let end = ConnectionEnd { outgoing, close };
+    let end = ConnectionEnd {
+        from,
+        outgoing,
+        close,
+    };
     if gate
         .inputs
         .send(Input::Connected { id, end })
@@ -428,7 +440,7 @@ async fn write<E: Env>(
             biased;
             message = queue.recv() => match message {
                 Some(message) => {
-                    let sent = send(sink, queue, following, message, unread).await;
+                    let sent = send(gate, sink, queue, following, message, unread).await;
                     // That has written the pongs, too.
                     while pinged.try_recv().is_ok() {}
                     sent
@@ -447,7 +459,8 @@ async fn write<E: Env>(
 }
 
 /// Writes a message and those that have come meanwhile, up to one that others are to follow, and flushes once.
-async fn send(
+async fn send<E: Env>(
+    gate: &Gate<E>,
     sink: &mut SplitSink<WebSocket, Frame>,
     queue: &mut mpsc::Receiver<Outbound>,
     following: &mut Option<Following>,
@@ -456,6 +469,11 @@ async fn send(
 ) -> Result<(), axum::Error> {
     let mut next = Some(message);
     while let Some(outbound) = next {
+        if outbound.is_guessed {
+            sink.flush().await?;
+            gate.guesses.wrong(&gate.env).await;
+            warn!("a client has asked for a session with a wrong secret");
+        }
         let frame = &outbound.frame;
         if let Message::Opened { .. } | Message::Resumed { .. } = frame.message {
             // What it may have from now on is the largest message.
@@ -517,7 +535,7 @@ async fn finish<E: Env>(
         let Some(message) = queue.recv().await else {
             break;
         };
-        send(&mut sink, &mut queue, &mut following, message, unread).await?;
+        send(gate, &mut sink, &mut queue, &mut following, message, unread).await?;
     }
     sink.send(Frame::Close(Some(frame))).await
 }

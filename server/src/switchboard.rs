@@ -7,7 +7,10 @@ use crate::{
 };
 use lockwright_engine::SessionKey;
 use lockwright_protocol::Message;
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+};
 use tracing::warn;
 
 /// Connections, sessions, and who belongs to whom, as far as it is agreed on.
@@ -72,6 +75,11 @@ impl Switchboard {
     /// Whether the connection is open.
     pub(crate) fn is_connected(&self, id: ConnectionId) -> bool {
         self.connections.contains_key(&id)
+    }
+
+    /// Where the client of a connection is, as far as that is known.
+    pub(crate) fn address(&self, id: ConnectionId) -> Option<IpAddr> {
+        self.connections.get(&id)?.end.from
     }
 
     /// What may be done with a message of a connection; none if it has gone.

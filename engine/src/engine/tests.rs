@@ -232,3 +232,42 @@ fn a_session_that_is_done_with_its_requests_leaves_little_behind() {
     assert_eq!(engine.usage().remembered_requests, 1);
     assert!(engine.ended.len() < 300, "{}", engine.ended.len());
 }
+
+#[test]
+fn what_ended_requests_claimed_is_told_if_it_is_asked_for() {
+    let claims = |paths: &[&str]| -> Vec<Claim> {
+        let paths = paths.iter().map(|path| Path::parse(*path).unwrap());
+        paths.map(Claim::write).collect()
+    };
+    let mut engine = Engine::new(EngineConfig::default());
+    let run = |engine: &mut Engine, at, command: Command| {
+        let mut events = Vec::new();
+        let done = engine.apply(TimeMs::new(at).unwrap(), &command, &mut events);
+        done.expect("the world is as the test wants it");
+        let ends = events.iter();
+        let ends = ends.filter(|event| matches!(event.kind, EventKind::Ended { .. }));
+        (ends.count(), engine.take_ended_claims())
+    };
+    let wants = |id: &str, paths: &[&str], ttl: u64| Command::Acquire {
+        lock: key(id),
+        claims: claims(paths),
+        ttl: DurationMs::new(ttl).ok(),
+        wait: Wait::Forever,
+    };
+    run(&mut engine, 0, wants("L1", &["a"], 10));
+    assert_eq!(
+        run(&mut engine, 20, Command::Tick),
+        (1, Vec::new()),
+        "nobody asked for it"
+    );
+    engine.keep_ended_claims(true);
+    run(&mut engine, 20, wants("L2", &["a/b", "c", "a"], 10));
+    run(&mut engine, 20, wants("L3", &["c/d"], 10));
+    // The second is granted when the first one ends, and ends within the same step.
+    let ends = [claims(&["a", "c"]), claims(&["c/d"])];
+    assert_eq!(run(&mut engine, 50, Command::Tick), (2, ends.to_vec()));
+    run(&mut engine, 50, wants("L4", &["a"], 10));
+    engine.keep_ended_claims(false);
+    assert_eq!(run(&mut engine, 80, Command::Tick), (1, Vec::new()));
+    engine.check();
+}

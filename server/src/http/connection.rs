@@ -58,9 +58,9 @@ pub(crate) async fn serve<E: Env>(
             request.extensions_mut().insert(place.clone());
         }
         request.extensions_mut().insert(unread.clone());
-        let busy = Busy::begin(of_activity.clone(), of_service.env().clone());
-        let busy = Open(Arc::new(busy));
-        request.extensions_mut().insert(busy.clone());
+        let open = Open(Arc::new((of_activity.clone(), of_service.env().clone())));
+        let busy = open.keep();
+        request.extensions_mut().insert(open);
         let refused = well_encoded(request.uri())
             .and_then(|()| of_service.admits(&request))
             .and_then(|()| may_ask(&entry, request.uri().path()))
@@ -130,7 +130,7 @@ fn may_ask(entry: &Entry, path: &str) -> Result<(), ApiError> {
 struct Activity(Mutex<State>);
 
 struct State {
-    /// Requests that are not answered.
+    /// Requests that are not answered, and answers that wait for what there is to say.
     open: usize,
     /// Since when there are none.
     idle_since: Duration,
@@ -168,12 +168,32 @@ impl Activity {
     }
 }
 
-/// While a clone of it lives, its connection is not idle: for answers that go on.
+/// A connection that an answer can keep from being idle: for answers that go on.
 #[derive(Clone)]
-#[expect(dead_code, reason = "it is held for what its drop does")]
-pub(super) struct Open(Arc<dyn Any + Send + Sync>);
+pub(super) struct Open(Arc<dyn KeepsOpen>);
 
-/// A request that is not answered.
+impl Open {
+    /// The connection is not idle as long as what this gives lives.
+    pub(super) fn keep(&self) -> Kept {
+        self.0.keep()
+    }
+}
+
+/// Something that keeps a connection from being idle.
+pub(super) type Kept = Box<dyn Any + Send + Sync>;
+
+trait KeepsOpen: Send + Sync {
+    fn keep(&self) -> Kept;
+}
+
+impl<E: Env> KeepsOpen for (Arc<Activity>, E) {
+    fn keep(&self) -> Kept {
+        let (activity, env) = self.clone();
+        Box::new(Busy::begin(activity, env))
+    }
+}
+
+/// A request that is not answered, or an answer that waits for what there is to say.
 struct Busy<E: Env> {
     activity: Arc<Activity>,
     env: E,

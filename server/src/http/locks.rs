@@ -2,13 +2,14 @@
 
 use super::{body::Object, delivery::Delivered, error::ApiError, namespace, path};
 use crate::{
+    admission::Place,
     call::{Acquire, CallAnswer, Expiry, Found, SESSION_PREFIX},
     machine::Labelled,
     proposal::{Action, Purpose},
     session_endpoint::Gate,
     translate,
 };
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use lockwright_engine::{Claim, EndReason, LockKey, Mode, Name, Owner, Refusal, Wait};
 use lockwright_env::Env;
 use lockwright_protocol::http::{
@@ -18,14 +19,16 @@ use std::sync::Arc;
 
 pub(super) async fn acquire<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
+    Extension(place): Extension<Place>,
     Object(body): Object<AcquireBody>,
 ) -> Result<Delivered<Acquired>, ApiError> {
-    lock(&gate, body).await
+    lock(&gate, &place, body).await
 }
 
 /// Asks for locks, and waits for them.
 pub(super) async fn lock<E: Env>(
     gate: &Gate<E>,
+    place: &Place,
     body: AcquireBody,
 ) -> Result<Delivered<Acquired>, ApiError> {
     let claims = claims(&body)?;
@@ -50,6 +53,7 @@ pub(super) async fn lock<E: Env>(
         ttl: body.ttl_ms,
         wait: body.wait_ms.map_or(Wait::No, |wait| wait.0),
         label,
+        from: place.address(),
     };
     let (answer, receipt) = gate.acquire(request, is_known).await?;
     match answer {

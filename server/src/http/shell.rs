@@ -8,12 +8,13 @@ use super::{
     view::lock_view,
 };
 use crate::{
+    admission::Place,
     call::{CallAnswer, Consistency, HeldBy},
     machine::Labelled,
     proposal::{Action, Right},
     session_endpoint::Gate,
 };
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use lockwright_engine::{Claim, LockState, Mode, Name, Path, Refusal, Token};
 use lockwright_env::Env;
 use lockwright_protocol::{
@@ -82,6 +83,7 @@ pub(super) struct How {
 /// Locks it.
 pub(super) async fn lock<E: Env>(
     State(gate): State<Arc<Gate<E>>>,
+    Extension(place): Extension<Place>,
     InPath(key): InPath<String>,
     Params(how): Params<How>,
 ) -> Result<Delivered<Acquired>, ApiError> {
@@ -100,7 +102,7 @@ pub(super) async fn lock<E: Env>(
         request_id: how.request_id,
         label: how.label,
     };
-    locks::lock(&gate, body).await
+    locks::lock(&gate, &place, body).await
 }
 
 fn default_holder() -> Name {

@@ -8,31 +8,24 @@ use super::{
     view::{claim_views, owner_view},
 };
 use crate::{
+    machine::Machine,
     session_endpoint::Gate,
-    sighting::{Sighting, Told},
+    sighting::{Sighting, Told, Watching},
 };
 use axum::{
     Extension,
     body::{Body, Bytes},
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
 use futures_util::{Stream, stream};
-use lockwright_engine::{Claim, EventKind, LockKey, Name, Path};
+use lockwright_engine::{Claim, EventKind, Name, Path};
 use lockwright_env::Env;
-use lockwright_protocol::Label;
 use lockwright_protocol::http::{ErrorBody, WatchEvent, WatchLine};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-
-/// Requests that are known when watching begins, at most: each watcher keeps their claims. The end of
-/// another one is told without its claims, to a watcher of everything; others are refused.
-const KNOWN_MAX: usize = 100_000;
-
-/// Requests that are looked at at once, so that no others wait for long.
-const PAGE: usize = 1_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,15 +41,15 @@ pub(super) async fn watch<E: Env>(
 ) -> Result<Response, ApiError> {
     let namespace = namespace(asked.namespace);
     let prefix = path(asked.prefix.as_deref().unwrap_or("/"))?;
-    // First of all, so that nothing falls between what is known and what is seen.
-    let events = gate.watch().ok_or_else(|| gate.unavailable())?;
-    let (known, begins_after) = known(&gate, &namespace, &prefix).await?;
+    // First of all, so that nothing falls between what was before and what is seen.
+    let (watching, events) = gate.watch().ok_or_else(|| gate.unavailable())?;
+    let applied = |machine: &Machine, _| machine.digest().map_or(0, |(index, _)| index);
     let watcher = Watcher {
         namespace,
         prefix,
-        known,
-        begins_after,
+        begins_after: gate.look(applied).await?,
         events,
+        watching,
         is_over: false,
         open,
     };
@@ -64,67 +57,19 @@ pub(super) async fn watch<E: Env>(
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
 }
 
-/// What is known of a live request.
-#[derive(Clone)]
-struct Known {
-    claims: Vec<Claim>,
-    label: Option<Label>,
-}
-
-/// The live requests at and below a path, and what they claim, as of the last entry of the log of which they
-/// have all that it did: they are in the order of their arrival, so those that come meanwhile are on the
-/// last page. Some that have gone meanwhile may be among them.
-async fn known<E: Env>(
-    gate: &Gate<E>,
-    namespace: &Name,
-    prefix: &Path,
-) -> Result<(BTreeMap<LockKey, Known>, u64), ApiError> {
-    let mut known = BTreeMap::new();
-    let mut from = None;
-    loop {
-        let (space, below) = (namespace.clone(), prefix.clone());
-        let page = gate
-            .look(move |machine, _| {
-                let page = machine.engine().locks_under(&space, &below, from, PAGE);
-                let locks = page.locks.into_iter().map(|lock| {
-                    let label = machine.label(&lock.key).cloned();
-                    let claims = lock.claims;
-                    (lock.key, Known { claims, label })
-                });
-                let index = machine.digest().map_or(0, |(index, _)| index);
-                (locks.collect::<Vec<_>>(), page.next, index)
-            })
-            .await?;
-        known.extend(page.0);
-        from = page.1;
-        if from.is_none() {
-            return Ok((known, page.2));
-        }
-        if known.len() >= KNOWN_MAX {
-            if prefix.is_root() {
-                return Ok((known, page.2));
-            }
-            let message = format!(
-                "more than {KNOWN_MAX} requests live at and below `{prefix}`: watch a path with less \
-                 below it, or everything"
-            );
-            let status = StatusCode::TOO_MANY_REQUESTS;
-            return Err(ApiError::new(status, "limit_exceeded", message));
-        }
-    }
-}
-
 struct Watcher {
     namespace: Name,
     prefix: Path,
-    /// The live requests that were seen.
-    known: BTreeMap<LockKey, Known>,
     /// What was let happen by this entry of the log, or an earlier one, was before the watcher's time. It may
     /// be shown yet, since an entry is applied before it is told of.
     begins_after: u64,
     events: Receiver<Told>,
+    #[expect(
+        dead_code,
+        reason = "as long as it lives there is something to be told"
+    )]
+    watching: Watching,
     is_over: bool,
-    #[expect(dead_code, reason = "as long as it lives the connection is not idle")]
     open: Open,
 }
 
@@ -136,8 +81,10 @@ impl Watcher {
         })
     }
 
-    /// The next line; none when the server stops or this watcher was cut off.
+    /// The next line; none when the server stops or this watcher was cut off. The connection is idle while this is
+    /// not asked for: one that takes no lines is closed, as if it said nothing.
     async fn next(&mut self) -> Option<Bytes> {
+        let _kept = self.open.keep();
         while !self.is_over {
             match self.events.recv().await {
                 Ok(Told::Sighting(sighting)) => {
@@ -173,40 +120,12 @@ impl Watcher {
     }
 
     /// What is told of an event, if it is below the prefix.
-    fn see(&mut self, sighting: &Sighting) -> Option<WatchLine> {
+    fn see(&self, sighting: &Sighting) -> Option<WatchLine> {
+        let Sighting { claims, label, .. } = sighting;
         let lock = sighting.kind.lock()?;
-        if lock.namespace != self.namespace {
-            return None;
-        }
-        let current = sighting.lock.as_ref().map(|info| &info.claims);
-        let current = current.filter(|claims| !claims.is_empty());
-        // What was seen to arrive is known. What is there now may be another request, with the same id.
-        let claims = match self.known.contains_key(lock) {
-            true => sighting.arrived.as_ref(),
-            false => sighting.arrived.as_ref().or(current),
-        };
-        let known = match (&sighting.kind, claims) {
-            (EventKind::Ended { .. }, _) => self.known.remove(lock),
-            (_, Some(claims)) => {
-                let known = Known {
-                    claims: claims.clone(),
-                    label: sighting.label.clone(),
-                };
-                self.known.insert(lock.clone(), known.clone());
-                Some(known)
-            }
-            _ => self.known.get(lock).cloned(),
-        };
-        let Known { claims, label } = known.unwrap_or(Known {
-            claims: Vec::new(),
-            label: None,
-        });
         let is_below = |claim: &Claim| self.prefix.covers(&claim.path);
-        if !claims.iter().any(is_below) && !self.prefix.is_root() {
-            self.known.remove(lock);
-            return None;
-        }
-        if sighting.index <= self.begins_after {
+        let is_meant = lock.namespace == self.namespace && claims.iter().any(is_below);
+        if !is_meant || sighting.index <= self.begins_after {
             return None;
         }
         let (event, token, expires, reason) = match &sighting.kind {
@@ -223,8 +142,8 @@ impl Watcher {
             namespace: lock.namespace.clone(),
             id: lock.id.clone(),
             owner: owner_view(&lock.owner),
-            label: label.map(String::from),
-            claims: claim_views(&claims),
+            label: label.clone().map(String::from),
+            claims: claim_views(claims),
             token,
             lease_remaining_ms: expires.map(|expires| expires.since(sighting.at)),
             reason: reason.map(|reason| reason.to_string()),

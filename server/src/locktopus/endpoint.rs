@@ -27,7 +27,7 @@ use axum::{
 use futures_util::{SinkExt, future};
 use lockwright_env::{Env, timeout};
 use lockwright_protocol::{Message, Request};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 use tokio::sync::oneshot;
 
 /// A client that nothing comes from is asked for a sign of life so many times before it counts as
@@ -64,7 +64,7 @@ pub(crate) async fn upgrade<E: Env>(
     // A task of its own: if this future is dropped, because the client has gone, the session must
     // still be let go of.
     tokio::spawn(async move {
-        attend(gate, parameters, unread, open, socket).await;
+        attend(gate, parameters, unread, &place, open, socket).await;
         drop(place);
     });
     let refusal = match opened.await {
@@ -94,10 +94,11 @@ async fn attend<E: Env>(
     gate: Arc<Gate<E>>,
     parameters: Parameters,
     unread: Arc<Unread>,
+    place: &Place,
     open: oneshot::Sender<Result<(), Complaint>>,
     socket: oneshot::Receiver<WebSocket>,
 ) {
-    let session = match Session::open(&gate, &parameters).await {
+    let session = match Session::open(&gate, &parameters, place.address()).await {
         Ok(session) => session,
         Err(NotOpened::Refused(complaint)) => {
             // It fails when the client has gone.
@@ -110,6 +111,7 @@ async fn attend<E: Env>(
         gate,
         parameters,
         unread,
+        from: place.address(),
         session,
         conversation: Conversation::new(),
         locks: 0,
@@ -163,6 +165,7 @@ enum Happening {
 
 /// A connection, and what it stands for.
 struct Line<E> {
+    from: Option<IpAddr>,
     gate: Arc<Gate<E>>,
     parameters: Parameters,
     unread: Arc<Unread>,
@@ -288,7 +291,7 @@ impl<E: Env> Line<E> {
             Message::Done {} => {}
             other => panic!("{other:?} is no answer to `close`"),
         }
-        let session = match Session::open(&self.gate, &self.parameters).await {
+        let session = match Session::open(&self.gate, &self.parameters, self.from).await {
             Ok(session) => session,
             Err(NotOpened::Refused(complaint)) => return Err(complaint.into()),
             Err(NotOpened::Closed(reason)) => return Err(reason.into()),

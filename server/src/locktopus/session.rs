@@ -9,7 +9,7 @@ use crate::{
 use lockwright_engine::Name;
 use lockwright_env::Env;
 use lockwright_protocol::{Message, Request, Secret, Seq};
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, net::IpAddr, sync::Arc};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Bytes of a random name, and of a secret.
@@ -43,6 +43,7 @@ impl Session {
     pub(super) async fn open<E: Env>(
         gate: &Gate<E>,
         parameters: &Parameters,
+        from: Option<IpAddr>,
     ) -> Result<Session, NotOpened> {
         let (outgoing, queue) = mpsc::channel(gate.outgoing_max());
         let (close, closed) = oneshot::channel();
@@ -54,7 +55,11 @@ impl Session {
             shares: Arc::new(Semaphore::new(ASKED_MAX)),
             last_seq: 0,
         };
-        let end = ConnectionEnd { outgoing, close };
+        let end = ConnectionEnd {
+            from,
+            outgoing,
+            close,
+        };
         let connected = Input::Connected {
             id: session.id,
             end,

@@ -122,6 +122,7 @@ impl Machine {
             digests: Digests::from(saved.digest),
             diverged: None,
             locks_per_message: setup.locks_per_message,
+            watchers: setup.watchers,
             probe: setup.probe,
         })
     }

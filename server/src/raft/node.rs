@@ -20,6 +20,7 @@ use crate::{
     peer::{Dialer, Identity, Link},
     proposal::{DiskId, Proposal},
     readiness::Notes,
+    sighting::Watchers,
     store::{Change, Store, StoreError},
 };
 use lockwright_env::{Env, sleep};
@@ -100,6 +101,7 @@ impl Node {
         let setup = Setup {
             probe: probe.clone(),
             locks_per_message: config.locks_per_message,
+            watchers: Watchers::default(),
         };
         let state = State::open(store.clone(), setup, news_in)?;
         let is_newcomer = config
@@ -215,6 +217,13 @@ impl Node {
         voters.all(|id| id == self.owner.node)
     }
 
+    /// How many nodes vote.
+    pub(crate) fn voters(&self) -> usize {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().voter_ids().count()
+    }
+
     /// Serves the calls of other replicas.
     pub(crate) fn door(&self) -> RaftDoor {
         RaftDoor {
@@ -232,6 +241,11 @@ impl Node {
             reconfiguration: self.reconfiguration.clone(),
             readiness: self.readiness.clone(),
         }
+    }
+
+    /// Those who are told of all that happens.
+    pub(crate) fn watchers(&self) -> &Watchers {
+        self.state.watchers()
     }
 
     /// What it waits for.

@@ -15,6 +15,7 @@ use crate::{
     RaftEvent,
     machine::{Machine, MachineCopy, NodeRecord, Outcome, Saved, Setup},
     proposal::{Diverged, Ignored, Proposal},
+    sighting::Watchers,
     store::{Change, Store, StoreError},
 };
 use futures_util::{Stream, TryStreamExt};
@@ -147,6 +148,11 @@ impl State {
     #[cfg(test)]
     pub(super) fn save(&self) -> Saved {
         self.inner().machine.copy().save()
+    }
+
+    /// Those who are told of all that happens.
+    pub(super) fn watchers(&self) -> &Watchers {
+        &self.setup.watchers
     }
 
     /// The index of the last entry that was applied; 0 without one.

@@ -7,12 +7,12 @@ use crate::{
     machine::{Denial, Machine, Outcome, ended_session},
     proposal::{Action, Attachment},
     resumed::{Following, Rest},
-    sighting::{Sighting, Told},
+    sighting::Told,
     switchboard::Link,
     translate::{self, OwnEffect, Rejection},
 };
 use lockwright_engine::{
-    Claim, EndReason, Event, EventKind, LockKey, LockState, Refusal, Reply, SessionKey, TimeMs,
+    EndReason, Event, EventKind, LockKey, LockState, Refusal, Reply, SessionKey, TimeMs,
 };
 use lockwright_env::Env;
 use lockwright_protocol::{Message, ServerFrame};
@@ -185,33 +185,10 @@ impl<E: Env> Replica<E> {
     }
 
     /// Tells watchers what has happened.
-    pub(super) fn show(&self, action: &Action, outcome: &Outcome) {
-        if self.sightings.receiver_count() == 0 {
-            return;
-        }
-        let arrived = arrived(action, outcome);
-        for (place, event) in outcome.happened.iter().enumerate() {
-            let Some(lock) = event.kind.lock() else {
-                continue;
-            };
-            let look = |machine: &Machine| {
-                let label = machine.label(lock).cloned();
-                (machine.engine().lock(lock), label)
-            };
-            let (now, label) = self.ledger.with_machine(look);
-            let is_new =
-                |(from, id, _): &(usize, &LockKey, &[Claim])| place >= *from && *id == lock;
-            let arrived = arrived.filter(is_new);
-            let sighting = Arc::new(Sighting {
-                index: outcome.index,
-                at: event.at,
-                kind: event.kind.clone(),
-                arrived: arrived.map(|(_, _, claims)| Claim::uncovered(claims)),
-                lock: now,
-                label: arrived.and_then(|_| action.label().cloned()).or(label),
-            });
+    pub(super) fn show(&self, outcome: &Outcome) {
+        for sighting in &outcome.sightings {
             // It fails when the last watcher has just gone.
-            let _ = self.sightings.send(Told::Sighting(sighting));
+            let _ = self.sightings.send(Told::Sighting(sighting.clone()));
         }
     }
 
@@ -245,6 +222,7 @@ impl<E: Env> Replica<E> {
             }
             return;
         }
+        let is_guessed = matches!(outcome.result, Err(Denial::WrongSecret));
         let (message, waiting) = match outcome.result.clone() {
             Ok(_) => {
                 let message = self.welcome(&session, greeting, outcome);
@@ -256,11 +234,11 @@ impl<E: Env> Replica<E> {
                 (message, self.switchboard.attach(id, link))
             }
             Err(denial) => {
-                let rejection = denied(denial, &session);
+                let rejection = denied(denial, &session, greeting);
                 (rejection.into(), self.switchboard.stay_alone(id))
             }
         };
-        self.answer_at_length(asker, message, outcome.resumed.rest.clone());
+        self.answer_at_length(asker, message, outcome.resumed.rest.clone(), is_guessed);
         for ask in waiting {
             self.asked(id, ask);
         }
@@ -369,11 +347,17 @@ impl<E: Env> Replica<E> {
     }
 
     pub(super) fn answer(&mut self, asker: Asker, message: Message) {
-        self.answer_at_length(asker, message, None);
+        self.answer_at_length(asker, message, None, false);
     }
 
-    /// Answers with a message and those that follow it.
-    fn answer_at_length(&mut self, asker: Asker, message: Message, rest: Option<Arc<Rest>>) {
+    /// Answers with a message and those that follow it; late, if what is answered is a wrong secret.
+    fn answer_at_length(
+        &mut self,
+        asker: Asker,
+        message: Message,
+        rest: Option<Arc<Rest>>,
+        is_guessed: bool,
+    ) {
         let seq = asker.seq;
         let following = rest.map(|rest| {
             let told = (seq, self.idle_timeout);
@@ -384,6 +368,7 @@ impl<E: Env> Replica<E> {
             frame: ServerFrame { seq, message },
             share: Some(asker.share),
             following,
+            is_guessed,
         };
         self.switchboard.send(asker.id, outbound);
     }
@@ -409,26 +394,17 @@ fn answer_to(own: &OwnEffect, outcome: &Outcome) -> Option<Message> {
 }
 
 /// What a connection is told that does not get the session that it asked for.
-fn denied(denial: Denial, session: &SessionKey) -> Rejection {
+fn denied(denial: Denial, session: &SessionKey, greeting: Greeting) -> Rejection {
     match denial {
         Denial::Refused(refusal) => refusal.into(),
+        // Whoever does not know the secret is told as if there were no such session.
+        Denial::WrongSecret if matches!(greeting, Greeting::Resume) => {
+            Refusal::UnknownSession.into()
+        }
         Denial::WrongSecret => Rejection::invalid(format!(
             "session `{}` is open with another secret: draw another name",
             session.session
         )),
         Denial::Superseded | Denial::Stopping => panic!("only what has a session can lose it"),
     }
-}
-
-/// The request that has just arrived, with its claims, and which is the first of the events that is its own.
-fn arrived<'a>(action: &'a Action, outcome: &Outcome) -> Option<(usize, &'a LockKey, &'a [Claim])> {
-    let (lock, claims) = action.acquired()?;
-    if !matches!(outcome.result, Ok(Reply::Acquired { fresh: true, .. })) {
-        return None;
-    }
-    // An earlier one with its id may have ended, and been forgotten, within the same step.
-    let ended = outcome.happened.iter().rposition(
-        |event| matches!(&event.kind, EventKind::Ended { lock: ended, .. } if ended == lock),
-    );
-    Some((ended.map_or(0, |place| place + 1), lock, claims))
 }

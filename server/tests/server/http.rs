@@ -2,18 +2,18 @@
 
 use crate::common::{Service, within};
 use crate::wire::answer;
-use lockwright_env::{Env, TokioEnv, sleep};
+use lockwright_env::{Env, TokioEnv};
 use lockwright_server::Storage;
 use serde_json::{Value, json};
-use std::{path::Path, time::Duration};
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use std::path::Path;
+use tokio::io::AsyncReadExt;
 
 impl Service {
     async fn on(directory: &Path) -> Service {
         Service::start(|config| config.storage = Storage::Directory(directory.to_owned())).await
     }
 
-    async fn lock(&self, key: &str, holder: &str) -> u64 {
+    pub(crate) async fn lock(&self, key: &str, holder: &str) -> u64 {
         let body = json!({"key": key, "holder": holder, "ttl_ms": 600_000});
         let (status, got) = self.post("/v1/acquire", body).await;
         assert_eq!(status, 200, "{got}");
@@ -723,120 +723,5 @@ async fn each_path_answers_to_the_methods_that_are_described_and_to_no_others() 
             assert_eq!(status != 405, is_described, "{method} {path}: {status}");
         }
     }
-    service.stop().await;
-}
-
-/// The lines of a chunked answer that goes on, without the sizes of its chunks.
-async fn next_line(stream: &mut TcpStream, buffer: &mut String) -> Option<Value> {
-    loop {
-        while let Some((line, rest)) = buffer.split_once('\n') {
-            let (line, rest) = (line.trim().to_owned(), rest.to_owned());
-            *buffer = rest;
-            if line.starts_with('{') {
-                return Some(serde_json::from_str(&line).unwrap());
-            }
-        }
-        let mut bytes = [0; 4096];
-        let count = within(stream.read(&mut bytes)).await.unwrap();
-        if count == 0 {
-            return None;
-        }
-        buffer.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
-    }
-}
-
-#[tokio::test]
-async fn who_watches_sees_what_happens_below_a_path_until_the_server_stops() {
-    let service = Service::start(|config| config.idle_timeout = Duration::from_millis(200)).await;
-    let early = service.lock("jobs/early", "alice").await;
-    let (mut stream, mut buffer) = watching(&service).await;
-    // Longer than a connection may be idle.
-    sleep(&TokioEnv, Duration::from_millis(600)).await;
-    service.lock("other", "alice").await;
-    let token = service.lock("jobs/one", "alice").await;
-    let waiting = service
-        .queue(json!({"key": "jobs/one", "holder": "bob"}), 1)
-        .await;
-    service
-        .post(
-            "/v1/renew",
-            json!({"key": "jobs/one", "token": token, "ttl_ms": 9_000}),
-        )
-        .await;
-    service
-        .post("/v1/release", json!({"key": "jobs/one", "token": token}))
-        .await;
-    assert_eq!(answer(waiting).await.0, 200);
-    service
-        .post("/v1/release", json!({"key": "jobs/early", "token": early}))
-        .await;
-    let expected = [
-        ("granted", "alice", "jobs/one"),
-        ("queued", "bob", "jobs/one"),
-        ("renewed", "alice", "jobs/one"),
-        ("ended", "alice", "jobs/one"),
-        ("granted", "bob", "jobs/one"),
-        ("ended", "alice", "jobs/early"),
-    ];
-    for (event, holder, path) in expected {
-        let line = next_line(&mut stream, &mut buffer).await.unwrap();
-        let seen = (
-            &line["event"],
-            &line["owner"]["holder"],
-            &line["claims"][0]["path"],
-        );
-        assert_eq!(
-            seen,
-            (&json!(event), &json!(holder), &json!(path)),
-            "{line}"
-        );
-        assert_eq!(line["reason"].is_string(), event == "ended", "{line}");
-        assert_eq!(line["token"].is_u64(), event == "granted", "{line}");
-    }
-    service.handle.shutdown();
-    assert_eq!(next_line(&mut stream, &mut buffer).await, None);
-    service.stop().await;
-}
-
-/// Begins to watch `jobs`.
-async fn watching(service: &Service) -> (TcpStream, String) {
-    let mut stream = service.send("GET", "/v1/watch?prefix=jobs", "").await;
-    let mut buffer = String::new();
-    // The head of the answer comes when watching has begun.
-    while !buffer.contains("\r\n\r\n") {
-        let mut bytes = [0; 1024];
-        let count = within(stream.read(&mut bytes)).await.unwrap();
-        buffer.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
-    }
-    (stream, buffer)
-}
-
-#[tokio::test]
-async fn what_a_watcher_knows_outlives_the_others() {
-    let service = Service::start(|_| {}).await;
-    let early = service.lock("jobs/early", "alice").await;
-    for _ in 0..2 {
-        // All go, and the next one has to look anew.
-        let (gone, _) = watching(&service).await;
-        let (mut stream, mut buffer) = watching(&service).await;
-        drop(gone);
-        let token = service.lock("jobs/one", "bob").await;
-        service
-            .post("/v1/release", json!({"key": "jobs/one", "token": token}))
-            .await;
-        for event in ["granted", "ended"] {
-            let line = next_line(&mut stream, &mut buffer).await.unwrap();
-            assert_eq!(
-                (&line["event"], &line["claims"][0]["path"]),
-                (&json!(event), &json!("jobs/one"))
-            );
-        }
-    }
-    let (mut stream, mut buffer) = watching(&service).await;
-    service
-        .post("/v1/release", json!({"key": "jobs/early", "token": early}))
-        .await;
-    let line = next_line(&mut stream, &mut buffer).await.unwrap();
-    assert_eq!(line["claims"][0]["path"], "jobs/early", "{line}");
     service.stop().await;
 }

@@ -13,4 +13,6 @@ mod locktopus;
 mod restart;
 mod resumed;
 mod scratch;
+mod shares;
+mod watchers;
 mod wire;

@@ -1,0 +1,202 @@
+//! What watchers are told of what an entry did. Nothing of it is state.
+
+use super::{Machine, Step};
+use crate::sighting::Sighting;
+use lockwright_engine::{Claim, Event, EventKind, LockKey};
+use lockwright_protocol::Label;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What is told of a request with each event.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    claims: Vec<Claim>,
+    label: Option<Label>,
+}
+
+impl Machine {
+    /// What is told of a request that is live.
+    fn shown(&self, lock: &LockKey) -> Shown {
+        let info = self.engine.lock(lock);
+        let info = info.expect("what has not ended since is live");
+        Shown {
+            claims: info.claims,
+            label: self.label(lock).cloned(),
+        }
+    }
+}
+
+impl Step<'_> {
+    /// Keeps what is told of the requests that ended in the events from this one on. Their labels must be there yet.
+    pub(super) fn keep_ended(&mut self, from: usize) {
+        let machine = &mut *self.machine;
+        let mut claims = machine.engine.take_ended_claims().into_iter();
+        for lock in self.events[from..].iter().filter_map(ended) {
+            let claims = claims.next().expect("each end has its claims");
+            let label = machine.label(lock).cloned();
+            self.ended.push(Shown { claims, label });
+        }
+        assert!(claims.next().is_none(), "each end is an event");
+    }
+
+    /// What is told of all that has happened, in order: of each request as it is now, or was when it ended.
+    pub(super) fn sightings(&mut self) -> Vec<Arc<Sighting>> {
+        if !self.is_watched {
+            return Vec::new();
+        }
+        let mut sightings = Vec::new();
+        // The next end of each request, seen from the event before. An id may be used again after it.
+        let mut ends: BTreeMap<&LockKey, Shown> = BTreeMap::new();
+        for event in self.events.iter().rev() {
+            let Some(lock) = event.kind.lock() else {
+                continue;
+            };
+            if ended(event).is_some() {
+                let end = self.ended.pop().expect("each end was kept");
+                ends.insert(lock, end);
+            }
+            let end = ends.get(lock).cloned();
+            let Shown { claims, label } = end.unwrap_or_else(|| self.machine.shown(lock));
+            sightings.push(Arc::new(Sighting {
+                index: self.index,
+                at: event.at,
+                kind: event.kind.clone(),
+                claims,
+                label,
+            }));
+        }
+        assert!(self.ended.is_empty(), "each end is an event");
+        sightings.reverse();
+        sightings
+    }
+}
+
+/// The request whose end this is.
+fn ended(event: &Event) -> Option<&LockKey> {
+    match &event.kind {
+        EventKind::Ended { lock, .. } => Some(lock),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        machine::Setup,
+        proposal::{Action, DiskId, Origin, Proposal},
+    };
+    use lockwright_engine::{
+        Command, DurationMs, EndReason, Limits, Name, Owner, Path, TimeMs, Token, Wait,
+    };
+
+    fn lock(id: &str) -> LockKey {
+        LockKey {
+            namespace: Name::new("n").unwrap(),
+            owner: Owner::Named(Name::new("h").unwrap()),
+            id: Name::new(id).unwrap(),
+        }
+    }
+
+    fn wants(id: &str, path: &str, label: &str, ttl: u64) -> Action {
+        Action::Call {
+            command: Command::Acquire {
+                lock: lock(id),
+                claims: vec![Claim::write(Path::parse(path).unwrap())],
+                ttl: DurationMs::new(ttl).ok(),
+                wait: Wait::Forever,
+            },
+            label: Label::new(label).ok(),
+        }
+    }
+
+    /// What the entries up to the last one came to, and that one as it is told.
+    fn told(machine: &mut Machine, entries: &[(u64, Action)]) -> Vec<String> {
+        let mut told = Vec::new();
+        for (at, action) in entries {
+            let index = machine.digest().map_or(1, |(index, _)| index + 1);
+            let proposal = Proposal {
+                at: TimeMs::new(*at).unwrap(),
+                term: 1,
+                // Its life has not begun.
+                origin: (!matches!(action, Action::Begin { .. })).then_some(Origin {
+                    node: 1,
+                    incarnation: 1,
+                    number: index.saturating_sub(2),
+                }),
+                action: Arc::new(action.clone()),
+            };
+            let outcome = machine.apply(index, 1, &proposal).unwrap().unwrap();
+            let of_locks = outcome.happened.iter();
+            let of_locks = of_locks.filter(|event| event.kind.lock().is_some());
+            assert!(outcome.sightings.is_empty() || outcome.sightings.len() == of_locks.count());
+            told = outcome.sightings.iter().map(as_text).collect();
+        }
+        told
+    }
+
+    fn as_text(sighting: &Arc<Sighting>) -> String {
+        let what = match &sighting.kind {
+            EventKind::Queued { .. } => "queued",
+            EventKind::Granted { .. } => "granted",
+            EventKind::Ended {
+                reason: EndReason::Expired,
+                ..
+            } => "expired",
+            other => panic!("{other:?}"),
+        };
+        let id = &sighting.kind.lock().unwrap().id;
+        let [claim] = &sighting.claims[..] else {
+            panic!("{:?}", sighting.claims)
+        };
+        let label = sighting.label.as_ref().map(Label::as_str);
+        format!("{what} {id} {} {label:?}", claim.path)
+    }
+
+    fn machine(retention: u64) -> Machine {
+        let mut machine = Machine::new(Setup::without_probe());
+        let limits = Limits {
+            retention: DurationMs::new(retention).unwrap(),
+            ..Limits::default()
+        };
+        let first_token = Token(1);
+        let begin = Action::Begin {
+            limits,
+            first_token,
+        };
+        let disk = DiskId(1);
+        told(&mut machine, &[(0, begin), (0, Action::Join { disk })]);
+        machine
+    }
+
+    #[test]
+    fn what_ends_within_the_step_in_which_it_is_granted_is_told_whole() {
+        let mut machine = machine(60_000);
+        let watching = machine.watchers.begin();
+        let entries = [
+            (10, wants("1", "a", "one", 10)),
+            (10, wants("2", "a/b", "two", 10)),
+            (50, wants("3", "c", "three", 10)),
+        ];
+        let expected = [
+            r#"expired 1 a Some("one")"#,
+            r#"granted 2 a/b Some("two")"#,
+            r#"expired 2 a/b Some("two")"#,
+            r#"granted 3 c Some("three")"#,
+        ];
+        assert_eq!(told(&mut machine, &entries), expected);
+        drop(watching);
+        assert_eq!(told(&mut machine, &[(90, Action::Tick)]), [""; 0]);
+    }
+
+    #[test]
+    fn an_id_that_is_used_again_is_told_as_what_it_was_and_as_what_it_is() {
+        let mut machine = machine(1);
+        let _watching = machine.watchers.begin();
+        let entries = [
+            (10, wants("1", "a", "old", 10)),
+            (50, wants("1", "b", "new", 10)),
+        ];
+        let expected = [r#"expired 1 a Some("old")"#, r#"granted 1 b Some("new")"#];
+        assert_eq!(told(&mut machine, &entries), expected);
+    }
+}
