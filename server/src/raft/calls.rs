@@ -2,7 +2,8 @@
 
 use super::{
     facts::Readiness,
-    types::{Raft, Snapshot, SnapshotMeta, Types, Vote},
+    state::place,
+    types::{LogId, Raft, Snapshot, SnapshotMeta, Types, Vote},
 };
 use crate::{
     peer::{Link, wire},
@@ -87,6 +88,30 @@ impl Call {
         Some(vote.leader_id.term)
     }
 
+    /// What is wrong with the ids of entries in it, if no node can have said that: one that leads or wants to has
+    /// nothing of a later term, and sends what follows each other.
+    fn contradiction(&self) -> Option<&'static str> {
+        let own = self.term()?;
+        let is_later =
+            |id: &Option<LogId>| id.is_some_and(|id| id.committed_leader_id().term > own);
+        let named = match self {
+            Call::Append(request) => {
+                let ids = request.entries.iter().map(|entry| entry.log_id);
+                if !follow_each_other(request.prev_log_id, ids) {
+                    return Some("entries do not follow each other");
+                }
+                let last = request.entries.last().map(|entry| entry.log_id);
+                [request.prev_log_id, last, request.leader_commit]
+            }
+            Call::Vote(request) | Call::PreVote(request) => [request.last_log_id, None, None],
+            Call::TransferLeader(request) => [request.last_log_id().copied(), None, None],
+            Call::Snapshot { meta, .. } => [meta.last_log_id, None, None],
+            Call::Ping | Call::SnapshotPart(_) => return None,
+        };
+        let is_later = named.iter().any(is_later);
+        is_later.then_some("it has entries of a term after its own")
+    }
+
     /// Whether it is about who leads.
     fn is_of_elections(&self) -> bool {
         matches!(
@@ -116,6 +141,10 @@ pub(crate) async fn serve<E: Env>(
                 term,
                 own, "a link is ended: a term cannot have leapt so far"
             );
+            return;
+        }
+        if let Some(what) = call.contradiction() {
+            warn!("a link is ended: {what}");
             return;
         }
         let answer = match call {
@@ -161,6 +190,23 @@ impl Answer {
     pub(super) fn leaps_from(&self, asked: Option<u64>) -> bool {
         matches!((asked, self.term()), (Some(own), Some(term)) if leaps(own, term))
     }
+}
+
+/// Whether the ids are those of a part of a log that begins after an entry; without one at its beginning.
+fn follow_each_other(before: Option<LogId>, ids: impl Iterator<Item = LogId>) -> bool {
+    let mut before = before.map(|id| place(&id));
+    for id in ids {
+        let (index, term) = place(&id);
+        let is_next = match before {
+            Some((last, of)) => last.checked_add(1) == Some(index) && of <= term,
+            None => index == 0,
+        };
+        if !is_next {
+            return false;
+        }
+        before = Some((index, term));
+    }
+    true
 }
 
 /// Whether no elections can have brought nodes from one term to another.
@@ -239,6 +285,8 @@ async fn take_snapshot<E: Env>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::types::Entry;
+    use openraft::entry::RaftEntry;
 
     #[test]
     fn only_terms_that_elections_can_bring_are_believed() {
@@ -247,6 +295,51 @@ mod tests {
         }
         for (own, term) in [(0, u64::MAX), (5, (1 << 32) + 6)] {
             assert!(leaps(own, term), "{own} {term}");
+        }
+    }
+
+    fn append(vote: u64, before: Option<(u64, u64)>, entries: &[(u64, u64)], commit: u64) -> Call {
+        let id = |(term, index): (u64, u64)| LogId::new_term_index(term, index);
+        Call::Append(AppendEntriesRequest {
+            vote: Vote::new_committed(vote, 1),
+            prev_log_id: before.map(id),
+            entries: entries.iter().map(|at| Entry::new_blank(id(*at))).collect(),
+            leader_commit: Some(id((commit, 0))),
+        })
+    }
+
+    #[test]
+    fn what_no_leader_can_send_is_seen() {
+        for (before, entries, commit) in [
+            (None, &[][..], 3),
+            (None, &[(1, 0), (1, 1), (3, 2)], 1),
+            (Some((2, 7)), &[(2, 8), (3, 9)], 3),
+        ] {
+            let call = append(3, before, entries, commit);
+            assert_eq!(call.contradiction(), None, "{before:?} {entries:?}");
+        }
+        let (gap, later) = (
+            Some("entries do not follow each other"),
+            Some("it has entries of a term after its own"),
+        );
+        for (before, entries, commit, expected) in [
+            (None, &[(1, 1)][..], 1, gap),
+            (Some((2, 7)), &[(2, 9)], 1, gap),
+            (Some((2, 7)), &[(2, 7)], 1, gap),
+            (Some((2, 7)), &[(1, 8)], 1, gap),
+            (Some((2, 7)), &[(3, 8), (2, 9)], 1, gap),
+            (Some((2, u64::MAX)), &[(2, 0)], 1, gap),
+            (Some((2, 7)), &[(4, 8)], 1, later),
+            (Some((4, 7)), &[], 1, later),
+            (None, &[], u64::MAX, later),
+        ] {
+            let call = append(3, before, entries, commit);
+            assert_eq!(call.contradiction(), expected, "{before:?} {entries:?}");
+        }
+        for (term, expected) in [(3, None), (4, later)] {
+            let vote = VoteRequest::new(Vote::new(3, 1), Some(LogId::new_term_index(term, 9)));
+            assert_eq!(Call::Vote(vote.clone()).contradiction(), expected);
+            assert_eq!(Call::PreVote(vote).contradiction(), expected);
         }
     }
 }
