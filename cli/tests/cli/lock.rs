@@ -334,7 +334,9 @@ fn a_lock_outlives_a_restart_of_a_server_with_data() {
     server.child.kill().unwrap();
     server.child.wait().unwrap();
     let server = Server::start_on(&server.address, &["--data", &data]);
-    std::thread::sleep(Duration::from_millis(300));
+    eventually("the session goes on", || {
+        said(&server, &["sessions", "--json"]).contains(r#""attached":true"#)
+    });
     assert_eq!(child.try_wait().unwrap(), None);
     let busy = server.lock(&["--try", "a", "--", "true"]).output().unwrap();
     assert_eq!(code(&busy), 124);
@@ -387,9 +389,11 @@ fn whoever_is_told_to_end_while_waiting_leaves_the_queue() {
             continue;
         }
         let mut waiting = server.lock(&["a", "--", "touch", &ran]).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(300));
+        let waits = || said(&server, &["ls", "--queued", "--json"]).contains(r#""state":"queued""#);
+        eventually("it waits", waits);
         kill(pid(&waiting), signal).unwrap();
         assert_eq!(waiting.wait().unwrap().code(), Some(code), "{signal}");
+        assert!(!waits(), "{signal}");
     }
     first.kill().unwrap();
     first.wait().unwrap();

@@ -70,7 +70,7 @@ pub(crate) async fn stats<E: Env>(
 async fn count<E: Env>(gate: &Arc<Gate<E>>, namespace: Name) -> Result<Option<Stats>, Unavailable> {
     let wanted = namespace.clone();
     let is_used = gate
-        .look(move |machine, _| machine.engine().namespaces().contains(&wanted))
+        .look(move |machine, _| machine.engine().is_namespace_in_use(&wanted))
         .await?;
     if !is_used {
         return Ok(None);

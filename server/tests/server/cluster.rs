@@ -104,6 +104,23 @@ impl Cluster {
         .await
     }
 
+    /// Waits until somebody waits for a path, as one node sees it.
+    async fn has_queued(&self, place: usize, path: &str) {
+        let address = &self.members[place].client_address;
+        let target = format!("/v1/locks/{path}");
+        within(async {
+            loop {
+                if let Ok((200, view)) = request(address, "GET", &target, &Value::Null).await
+                    && view["queued"] != json!([])
+                {
+                    return;
+                }
+                sleep(&TokioEnv, Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+
     /// Adds a node that was removed, and makes it a voter.
     async fn add_again(&self, id: u64) {
         let again = new_node(&self.members[usize::try_from(id).unwrap() - 1]);
@@ -348,7 +365,7 @@ async fn a_waiter_at_one_node_is_granted_by_a_release_at_another() {
     let ask_bob = acquire("a", "bob", "2");
     let waiting = cluster.surely(1, "/v1/acquire", &ask_bob);
     let releasing = async {
-        sleep(&TokioEnv, Duration::from_millis(300)).await;
+        cluster.has_queued(2, "a").await;
         let body = json!({"key": "a", "token": token(&held)});
         cluster.surely(2, "/v1/release", &body).await
     };
@@ -494,13 +511,7 @@ async fn the_only_voter_waits_for_its_locks_to_end_though_there_is_a_learner() {
     let learner = cluster.members[1].client_address.clone();
     let waiting = tokio::spawn(async move { post(&learner, "/v1/acquire", &waits).await });
     let leader = cluster.members[0].client_address.clone();
-    within(async {
-        let queued = async || request(&leader, "GET", "/v1/locks/a", &Value::Null).await;
-        while queued().await.unwrap().1["queued"] == json!([]) {
-            sleep(&TokioEnv, Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    cluster.has_queued(0, "a").await;
     cluster.begin_to_drain(0).await;
     // What waits there is given up, and not again and again.
     let (status, answer) = within(waiting).await.unwrap().unwrap();
