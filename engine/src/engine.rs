@@ -6,6 +6,7 @@ use crate::{
     LockKey, Name, Refusal, Reply, TimeMs, Token,
     claims::ClaimsDigest,
     ended::{Ended, EndedId, Ends},
+    ended_claims::EndedClaims,
     index::{Hashes, Index, Known, SPARSE},
     owners::{Opening, OwnerId, Owners},
     requests::{Phase, Request, RequestId},
@@ -92,7 +93,7 @@ pub struct Engine {
     /// Requests that an end has unblocked and that are granted within the same event.
     pub(crate) freed: Vec<RequestId>,
     /// What requests claimed that have ended, for those who are told of it; none when nobody is.
-    pub(crate) ended_claims: Option<Vec<Vec<Claim>>>,
+    pub(crate) ended_claims: Option<EndedClaims>,
 }
 
 /// The order of what is due at the same time: requests by arrival, then sessions by opening.
@@ -147,22 +148,18 @@ impl Engine {
         }
     }
 
-    /// Begins to keep for [`Engine::take_ended_claims`] what each request claimed that ends, or stops doing so. It is
-    /// no part of the state, and changes nothing of what happens.
-    pub fn keep_ended_claims(&mut self, keep: bool) {
-        if keep != self.ended_claims.is_some() {
-            self.ended_claims = keep.then(Vec::new);
+    /// From now on keeps for [`Engine::take_ended_claims`] what each request claimed that ends, as far as that has
+    /// at most so many bytes, or stops doing so. It is no part of the state, and changes nothing of what happens.
+    pub fn keep_ended_claims(&mut self, bytes_max: Option<usize>) {
+        if bytes_max.is_some() || self.ended_claims.is_some() {
+            self.ended_claims = bytes_max.map(EndedClaims::new);
         }
     }
 
-    /// What each request claimed that has ended since the last call, in the order of their events. Nothing unless
-    /// [`Engine::keep_ended_claims`] was asked for before.
-    #[must_use]
-    pub fn take_ended_claims(&mut self) -> Vec<Vec<Claim>> {
-        self.ended_claims
-            .as_mut()
-            .map(std::mem::take)
-            .unwrap_or_default()
+    /// What each request claimed that has ended since [`Engine::keep_ended_claims`] or the last call, in the order
+    /// of their events; none if it was too much, or is not kept.
+    pub fn take_ended_claims(&mut self) -> Option<Vec<Vec<Claim>>> {
+        self.ended_claims.as_mut()?.take()
     }
 
     /// Applies `command` at time `at`; a time earlier than the latest is read as the latest, and one
@@ -444,7 +441,7 @@ impl Engine {
     /// sets free is collected for [`Engine::grant_freed`].
     pub(crate) fn end(&mut self, id: RequestId, reason: EndReason, events: &mut Vec<Event>) {
         if let Some(mut kept) = self.ended_claims.take() {
-            kept.push(self.claims_of(&self.requests[id]));
+            kept.keep(|| self.claims_of(&self.requests[id]));
             self.ended_claims = Some(kept);
         }
         self.unschedule(id);

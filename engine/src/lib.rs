@@ -10,6 +10,7 @@ mod claims;
 mod command;
 mod copy;
 mod ended;
+mod ended_claims;
 mod engine;
 mod event;
 mod index;

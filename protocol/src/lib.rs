@@ -53,6 +53,8 @@ pub mod close_code {
     pub const NO_LEADER: u16 = 4003;
     /// An operator ended the session, and with it all its locks.
     pub const SESSION_ENDED: u16 = 4004;
+    /// What came as the secret of a session is another one.
+    pub const WRONG_SECRET: u16 = 4005;
 }
 
 /// For fields that are left out when they are zero.

@@ -33,6 +33,8 @@ pub(crate) enum CloseReason {
     SlowReader,
     /// An operator ended the session.
     SessionEnded,
+    /// The client has asked for a session with a wrong secret.
+    WrongSecret,
 }
 
 impl CloseReason {
@@ -59,6 +61,7 @@ impl CloseReason {
             CloseReason::SessionEnded => {
                 (close_code::SESSION_ENDED, "an operator ended the session")
             }
+            CloseReason::WrongSecret => (close_code::WRONG_SECRET, "the secret is wrong"),
         };
         Some(CloseFrame {
             code,
@@ -74,8 +77,6 @@ pub(crate) struct Outbound {
     pub(crate) share: Option<OwnedSemaphorePermit>,
     /// What follows the answer to a `resume`, before anything else.
     pub(crate) following: Option<Following>,
-    /// It answers a secret that is wrong, and has to wait.
-    pub(crate) is_guessed: bool,
 }
 
 impl Outbound {
@@ -85,7 +86,6 @@ impl Outbound {
             frame: ServerFrame::push(message),
             share: None,
             following: None,
-            is_guessed: false,
         }
     }
 }

@@ -417,11 +417,6 @@ impl<E: Env, C> Ledger<E, C> {
         self.node.store().failure()
     }
 
-    /// The limits of the engine.
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
     /// Those who are told of all that happens.
     pub(crate) fn watchers(&self) -> Watchers {
         self.node.watchers().clone()
@@ -457,9 +452,9 @@ impl<E: Env, C> Ledger<E, C> {
         !self.node.is_alone() && !self.node.is_only_voter()
     }
 
-    /// How many nodes vote; one for a server that is alone.
-    pub(crate) fn voters(&self) -> usize {
-        self.node.voters()
+    /// How many nodes there are; one for a server that is alone.
+    pub(crate) fn nodes(&self) -> usize {
+        self.node.nodes()
     }
 
     /// How links are opened, if there are other nodes.

@@ -13,7 +13,7 @@ use crate::{
     Probe,
     proposal::{Action, Attachment, Diverged, Ignored, Origin, Proposal, SecretHash},
     resumed::Resumed,
-    sighting::{Sighting, Watchers},
+    sighting::{Sightings, Watchers},
 };
 use calls::Ended;
 use digests::Digests;
@@ -117,7 +117,7 @@ pub(crate) struct Outcome {
     /// What happened, in order: first what was due, then what the proposal did.
     pub(crate) happened: Vec<Event>,
     /// The same, as watchers are told of it, if there are any.
-    pub(crate) sightings: Vec<Arc<Sighting>>,
+    pub(crate) sightings: Sightings,
     /// When the request arrived that an `acquire` asked for, or asked for again, if it is live.
     pub(crate) arrived: Option<Arrived>,
     /// The live requests of a session that was resumed.
@@ -303,7 +303,7 @@ impl Machine {
             origin: proposal.origin,
             events: Vec::new(),
             is_watched: self.watchers.are_there(),
-            ended: Vec::new(),
+            ended: Some(Vec::new()),
             machine: self,
         };
         let mut resumed = Resumed::default();
@@ -475,8 +475,8 @@ struct Step<'a> {
     events: Vec<Event>,
     /// Whether there are watchers.
     is_watched: bool,
-    /// What is told of the requests that have ended in these events, if there are.
-    ended: Vec<sightings::Shown>,
+    /// What is told of the requests that have ended in these events, if there are; none if it is too much.
+    ended: Option<Vec<sightings::Shown>>,
     machine: &'a mut Machine,
 }
 
@@ -498,7 +498,8 @@ impl Step<'_> {
     fn run(&mut self, command: &Command) -> Result<Reply, Refusal> {
         let machine = &mut *self.machine;
         let before = self.events.len();
-        machine.engine.keep_ended_claims(self.is_watched);
+        let bytes_left = self.is_watched.then(|| machine.watchers.bytes_left());
+        machine.engine.keep_ended_claims(bytes_left);
         let result = machine.engine.apply(self.at, command, &mut self.events);
         if self.is_watched {
             self.keep_ended(before);

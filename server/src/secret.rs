@@ -114,9 +114,10 @@ impl Guesses {
         Guesses(Arc::new(Semaphore::new(Guesses::AT_ONCE)))
     }
 
-    /// Waits as long as a wrong guess does.
-    pub(crate) async fn wrong<E: Env>(&self, env: &E) {
+    /// Waits as long as a wrong guess does, and has it logged when its turn has come.
+    pub(crate) async fn wrong<E: Env>(&self, env: &E, log: impl FnOnce()) {
         let turn = self.0.acquire().await;
+        log();
         sleep(env, Guesses::PAUSE).await;
         drop(turn);
     }
@@ -177,7 +178,7 @@ mod tests {
     async fn those_who_guess_wait_their_turn() {
         let guesses = Guesses::new();
         let start = TokioEnv.monotonic();
-        let wrong = (0..=Guesses::AT_ONCE).map(|_| guesses.wrong(&TokioEnv));
+        let wrong = (0..=Guesses::AT_ONCE).map(|_| guesses.wrong(&TokioEnv, || {}));
         futures_util::future::join_all(wrong).await;
         assert!(TokioEnv.monotonic() - start >= 2 * Guesses::PAUSE);
     }

@@ -318,6 +318,14 @@ async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket, unread: &Unread, from:
     };
     // It fails when the replica has stopped, and then there is nothing to tell it.
     let _ = gate.inputs.send(Input::Disconnected { id }).await;
+    if reason == CloseReason::WrongSecret {
+        // Its answer waits, and its place is taken, also when it has gone.
+        gate.guesses
+            .wrong(&gate.env, || {
+                warn!("a client asked for a session with a wrong secret");
+            })
+            .await;
+    }
     let _ = timeout(
         &gate.env,
         CLOSE_GRACE,
@@ -440,7 +448,7 @@ async fn write<E: Env>(
             biased;
             message = queue.recv() => match message {
                 Some(message) => {
-                    let sent = send(gate, sink, queue, following, message, unread).await;
+                    let sent = send(sink, queue, following, message, unread).await;
                     // That has written the pongs, too.
                     while pinged.try_recv().is_ok() {}
                     sent
@@ -459,8 +467,7 @@ async fn write<E: Env>(
 }
 
 /// Writes a message and those that have come meanwhile, up to one that others are to follow, and flushes once.
-async fn send<E: Env>(
-    gate: &Gate<E>,
+async fn send(
     sink: &mut SplitSink<WebSocket, Frame>,
     queue: &mut mpsc::Receiver<Outbound>,
     following: &mut Option<Following>,
@@ -469,11 +476,6 @@ async fn send<E: Env>(
 ) -> Result<(), axum::Error> {
     let mut next = Some(message);
     while let Some(outbound) = next {
-        if outbound.is_guessed {
-            sink.flush().await?;
-            gate.guesses.wrong(&gate.env).await;
-            warn!("a client has asked for a session with a wrong secret");
-        }
         let frame = &outbound.frame;
         if let Message::Opened { .. } | Message::Resumed { .. } = frame.message {
             // What it may have from now on is the largest message.
@@ -535,7 +537,7 @@ async fn finish<E: Env>(
         let Some(message) = queue.recv().await else {
             break;
         };
-        send(gate, &mut sink, &mut queue, &mut following, message, unread).await?;
+        send(&mut sink, &mut queue, &mut following, message, unread).await?;
     }
     sink.send(Frame::Close(Some(frame))).await
 }

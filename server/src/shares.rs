@@ -1,19 +1,20 @@
 //! How much of what is limited one address has brought into use: it leaves some to others.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::BTreeMap,
     net::IpAddr,
+    ops::Bound::{Excluded, Unbounded},
     time::Duration,
 };
 
-/// What was counted but is not in use is given this long to come into use.
+/// What was counted and has not come into use yet is given this long to.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The time between two larger searches for what has gone out of use.
 const SWEEP_PAUSE: Duration = Duration::from_millis(10);
 
-/// How much of what was counted is looked at in a larger search, and for each new thing, so that the book keeps no
-/// more than twice what is in use.
+/// How much of what was counted is looked at in a larger search, and for each new thing, so that the book keeps not
+/// much more than is in use.
 const SWEEP: usize = 1_000;
 const GLANCE: usize = 2;
 
@@ -22,25 +23,26 @@ const GLANCE: usize = 2;
 pub(crate) struct Shares<K> {
     /// How many each address has brought.
     counts: BTreeMap<IpAddr, u64>,
-    counted: BTreeSet<K>,
-    /// In the order in which they are looked at next.
-    queue: VecDeque<Counted<K>>,
+    counted: BTreeMap<K, Counted>,
+    /// What was looked at last.
+    looked: Option<K>,
     swept: Duration,
 }
 
 #[derive(Debug)]
-struct Counted<K> {
-    key: K,
+struct Counted {
     from: IpAddr,
     at: Duration,
+    /// Whether it was seen in use: then it need not come into use any more.
+    was_in_use: bool,
 }
 
 impl<K> Default for Shares<K> {
     fn default() -> Shares<K> {
         Shares {
             counts: BTreeMap::new(),
-            counted: BTreeSet::new(),
-            queue: VecDeque::new(),
+            counted: BTreeMap::new(),
+            looked: None,
             swept: Duration::ZERO,
         }
     }
@@ -50,32 +52,48 @@ impl<K: Ord + Clone> Shares<K> {
     /// Counts something that is about to come into use; what is known to be in use is not counted.
     ///
     /// # Errors
-    /// When the address has its share: how many that would be then.
+    /// When the address has its share: how many that are.
     pub(crate) fn take(
         &mut self,
         from: IpAddr,
         key: &K,
-        share: u64,
         now: Duration,
+        share: impl FnOnce() -> u64,
         is_in_use: impl Fn(&K) -> bool,
     ) -> Result<(), u64> {
-        if self.counted.contains(key) || is_in_use(key) {
+        if self.counted.contains_key(key) || is_in_use(key) {
             return Ok(());
         }
+        let share = share();
         self.sweep(GLANCE, now, &is_in_use);
         if self.count(from) >= share && now >= self.swept + SWEEP_PAUSE {
             self.swept = now;
             self.sweep(SWEEP, now, &is_in_use);
         }
-        let count = self.count(from) + 1;
-        if count > share {
-            return Err(count);
+        if self.count(from) >= share {
+            return Err(share);
         }
-        self.counts.insert(from, count);
-        self.counted.insert(key.clone());
-        let key = key.clone();
-        self.queue.push_back(Counted { key, from, at: now });
+        *self.counts.entry(from).or_default() += 1;
+        let counted = Counted {
+            from,
+            at: now,
+            was_in_use: false,
+        };
+        self.counted.insert(key.clone(), counted);
         Ok(())
+    }
+
+    /// Something is not in use any more, or has not come into use.
+    pub(crate) fn give_back(&mut self, key: &K) {
+        let Some(Counted { from, .. }) = self.counted.remove(key) else {
+            return;
+        };
+        let count = self.counts.get_mut(&from);
+        let count = count.expect("an address that brought something is counted");
+        *count -= 1;
+        if *count == 0 {
+            self.counts.remove(&from);
+        }
     }
 
     fn count(&self, from: IpAddr) -> u64 {
@@ -84,20 +102,21 @@ impl<K: Ord + Clone> Shares<K> {
 
     /// Looks at some of what was counted, and forgets what is out of use.
     fn sweep(&mut self, most: usize, now: Duration, is_in_use: &impl Fn(&K) -> bool) {
-        for _ in 0..most.min(self.queue.len()) {
-            let next = self.queue.pop_front();
-            let next = next.expect("there are as many");
-            if now < next.at + PATIENCE || is_in_use(&next.key) {
-                self.queue.push_back(next);
-                continue;
+        let from = self.looked.take().map_or(Unbounded, Excluded);
+        let mut gone = Vec::new();
+        let mut looked = 0;
+        for (key, counted) in self.counted.range_mut((from, Unbounded)).take(most) {
+            looked += 1;
+            counted.was_in_use |= is_in_use(key);
+            let may_come = !counted.was_in_use && now < counted.at + PATIENCE;
+            if !may_come && !is_in_use(key) {
+                gone.push(key.clone());
             }
-            self.counted.remove(&next.key);
-            let count = self.counts.get_mut(&next.from);
-            let count = count.expect("an address that brought something is counted");
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&next.from);
-            }
+            // At the end it begins anew.
+            self.looked = (looked == most).then(|| key.clone());
+        }
+        for key in gone {
+            self.give_back(&key);
         }
     }
 }
@@ -127,18 +146,25 @@ mod tests {
         let mut shares = Shares::default();
         let (one, other) = (address(1), address(2));
         for key in 0..3 {
-            shares.take(one, &key, 3, at(0), |_| false).unwrap();
-            shares.take(one, &key, 3, at(0), |_| false).unwrap();
+            shares.take(one, &key, at(0), || 3, |_| false).unwrap();
+            shares.take(one, &key, at(0), || 3, |_| false).unwrap();
         }
-        assert_eq!(shares.take(one, &3, 3, at(1), |_| false), Err(4));
-        assert_eq!(shares.take(one, &9, 3, at(1), |key| *key == 9), Ok(()));
+        assert_eq!(shares.take(one, &3, at(1), || 3, |_| false), Err(3));
+        assert_eq!(shares.take(one, &9, at(1), || 3, |key| *key == 9), Ok(()));
         for key in 3..6 {
-            shares.take(other, &key, 3, at(1), |_| true).unwrap();
-            shares.take(other, &key, 3, at(1), |_| false).unwrap();
+            shares.take(other, &key, at(1), || 3, |_| true).unwrap();
+            shares.take(other, &key, at(1), || 3, |_| false).unwrap();
         }
         assert_eq!(shares.counts, [(one, 3), (other, 3)].into());
-        assert_eq!(shares.take(one, &6, 3, at(11), |key| *key < 3), Err(4));
-        assert_eq!(shares.take(one, &6, 3, at(12), |key| *key < 2), Ok(()));
+        // What was in use need not come into use.
+        assert_eq!(shares.take(one, &6, at(2), || 3, |key| *key < 3), Err(3));
+        assert_eq!(shares.take(one, &6, at(3), || 3, |key| *key < 2), Ok(()));
+        assert_eq!(shares.take(one, &7, at(3), || 3, |key| *key < 2), Err(3));
+        shares.give_back(&6);
+        shares.give_back(&6);
+        assert_eq!(shares.take(one, &7, at(3), || 3, |key| *key < 2), Ok(()));
+        assert_eq!(shares.take(one, &8, at(12), || 3, |key| *key < 2), Err(3));
+        assert_eq!(shares.take(one, &8, at(13), || 3, |key| *key < 2), Ok(()));
         assert_eq!(shares.counts.get(&one), Some(&3));
     }
 
@@ -149,11 +175,10 @@ mod tests {
             let from = IpAddr::from(n.to_be_bytes());
             let now = Duration::from_millis(u64::from(n) * 10);
             let is_young = |key: &u32| *key + 100 > n;
-            shares.take(from, &n, 1, now, is_young).unwrap();
+            shares.take(from, &n, now, || 1, is_young).unwrap();
             let most = 2_100;
-            assert!(shares.queue.len() < most, "{}", shares.queue.len());
-            assert_eq!(shares.queue.len(), shares.counts.len());
-            assert_eq!(shares.queue.len(), shares.counted.len());
+            assert!(shares.counted.len() < most, "{}", shares.counted.len());
+            assert_eq!(shares.counted.len(), shares.counts.len());
         }
     }
 

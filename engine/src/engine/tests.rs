@@ -257,17 +257,28 @@ fn what_ended_requests_claimed_is_told_if_it_is_asked_for() {
     run(&mut engine, 0, wants("L1", &["a"], 10));
     assert_eq!(
         run(&mut engine, 20, Command::Tick),
-        (1, Vec::new()),
+        (1, None),
         "nobody asked for it"
     );
-    engine.keep_ended_claims(true);
+    engine.keep_ended_claims(Some(1 << 10));
     run(&mut engine, 20, wants("L2", &["a/b", "c", "a"], 10));
     run(&mut engine, 20, wants("L3", &["c/d"], 10));
     // The second is granted when the first one ends, and ends within the same step.
     let ends = [claims(&["a", "c"]), claims(&["c/d"])];
-    assert_eq!(run(&mut engine, 50, Command::Tick), (2, ends.to_vec()));
+    assert_eq!(
+        run(&mut engine, 50, Command::Tick),
+        (2, Some(ends.to_vec()))
+    );
+    // One of them is not too much, but both are.
+    engine.keep_ended_claims(Some(200));
     run(&mut engine, 50, wants("L4", &["a"], 10));
-    engine.keep_ended_claims(false);
-    assert_eq!(run(&mut engine, 80, Command::Tick), (1, Vec::new()));
+    run(&mut engine, 50, wants("L5", &["b"], 10));
+    assert_eq!(run(&mut engine, 80, Command::Tick), (2, None));
+    run(&mut engine, 80, wants("L6", &["a"], 10));
+    let end = Some(vec![claims(&["a"])]);
+    assert_eq!(run(&mut engine, 100, Command::Tick), (1, end));
+    engine.keep_ended_claims(None);
+    run(&mut engine, 100, wants("L7", &["a"], 10));
+    assert_eq!(run(&mut engine, 200, Command::Tick), (1, None));
     engine.check();
 }

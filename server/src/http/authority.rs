@@ -107,8 +107,8 @@ impl<E: Env> FromRequestParts<Arc<Gate<E>>> for Operator {
             Ok(()) => Ok(Operator),
             Err(Refused::Asked(error)) => Err(error),
             Err(Refused::Guessed(why)) => {
-                gate.authority().guesses.wrong(gate.env()).await;
-                warn!("an operator is refused: {why}");
+                let log = || warn!("an operator is refused: {why}");
+                gate.authority().guesses.wrong(gate.env(), log).await;
                 Err(unauthorized(why))
             }
         }

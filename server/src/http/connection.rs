@@ -20,7 +20,10 @@ use lockwright_env::{Env, timeout};
 use std::{
     any::Any,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::sync::watch;
@@ -46,7 +49,8 @@ pub(crate) async fn serve<E: Env>(
     // What is in it when the connection is over was not delivered.
     let owed = Owed::default();
     let unread = Unread::new(gate.unread().clone());
-    let wire = Wire::new(stream, owed.clone(), unread.clone());
+    let written = activity.written.clone();
+    let wire = Wire::new(stream, owed.clone(), unread.clone(), written);
     let guest = match &entry {
         Entry::Guest(guest) => Some(guest.clone()),
         Entry::Full(_) => None,
@@ -127,32 +131,47 @@ fn may_ask(entry: &Entry, path: &str) -> Result<(), ApiError> {
 }
 
 /// When something was asked last on a connection.
-struct Activity(Mutex<State>);
+struct Activity {
+    state: Mutex<State>,
+    /// How often bytes of answers were taken.
+    written: Arc<AtomicUsize>,
+}
 
 struct State {
     /// Requests that are not answered, and answers that wait for what there is to say.
     open: usize,
     /// Since when there are none.
     idle_since: Duration,
+    /// Whether there is an answer that goes on: the connection is not idle as long as bytes of it are taken.
+    goes_on: bool,
 }
 
 impl Activity {
     fn begin(now: Duration) -> Activity {
-        Activity(Mutex::new(State {
-            open: 0,
-            idle_since: now,
-        }))
+        Activity {
+            state: Mutex::new(State {
+                open: 0,
+                idle_since: now,
+                goes_on: false,
+            }),
+            written: Arc::default(),
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Waits until nothing was asked for `idle_timeout`.
     async fn idle<E: Env>(&self, env: &E, idle_timeout: Duration) {
+        let mut written = self.written.load(Relaxed);
         loop {
             let mut until = None;
             self.change(|state| {
+                let before = std::mem::replace(&mut written, self.written.load(Relaxed));
+                if state.goes_on && written != before {
+                    state.idle_since = env.monotonic();
+                }
                 let since = match state.open {
                     0 => state.idle_since,
                     _ => env.monotonic(),
@@ -177,6 +196,11 @@ impl Open {
     pub(super) fn keep(&self) -> Kept {
         self.0.keep()
     }
+
+    /// The answer goes on and on: from now on the connection is not idle either while bytes of it are taken.
+    pub(super) fn goes_on(&self) {
+        self.0.goes_on();
+    }
 }
 
 /// Something that keeps a connection from being idle.
@@ -184,12 +208,17 @@ pub(super) type Kept = Box<dyn Any + Send + Sync>;
 
 trait KeepsOpen: Send + Sync {
     fn keep(&self) -> Kept;
+    fn goes_on(&self);
 }
 
 impl<E: Env> KeepsOpen for (Arc<Activity>, E) {
     fn keep(&self) -> Kept {
         let (activity, env) = self.clone();
         Box::new(Busy::begin(activity, env))
+    }
+
+    fn goes_on(&self) {
+        self.0.change(|state| state.goes_on = true);
     }
 }
 

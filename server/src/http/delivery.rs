@@ -21,7 +21,10 @@ use serde::Serialize;
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -125,14 +128,22 @@ pub(super) struct Wire<S> {
     stream: S,
     owed: Owed,
     unread: Arc<Unread>,
+    /// How often bytes were taken.
+    written: Arc<AtomicUsize>,
 }
 
 impl<S: Connection> Wire<S> {
-    pub(super) fn new(stream: S, owed: Owed, unread: Arc<Unread>) -> Wire<S> {
+    pub(super) fn new(
+        stream: S,
+        owed: Owed,
+        unread: Arc<Unread>,
+        written: Arc<AtomicUsize>,
+    ) -> Wire<S> {
         Wire {
             stream,
             owed,
             unread,
+            written,
         }
     }
 
@@ -164,7 +175,9 @@ impl<S: Connection> AsyncWrite for Wire<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check()?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let taken = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
+        self.written.fetch_add(1, Relaxed);
+        Poll::Ready(taken)
     }
 
     fn poll_write_vectored(
@@ -173,7 +186,9 @@ impl<S: Connection> AsyncWrite for Wire<S> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check()?;
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+        let taken = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, bytes));
+        self.written.fetch_add(1, Relaxed);
+        Poll::Ready(taken)
     }
 
     fn is_write_vectored(&self) -> bool {

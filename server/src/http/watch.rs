@@ -43,6 +43,7 @@ pub(super) async fn watch<E: Env>(
     let prefix = path(asked.prefix.as_deref().unwrap_or("/"))?;
     // First of all, so that nothing falls between what was before and what is seen.
     let (watching, events) = gate.watch().ok_or_else(|| gate.unavailable())?;
+    open.goes_on();
     let applied = |machine: &Machine, _| machine.digest().map_or(0, |(index, _)| index);
     let watcher = Watcher {
         namespace,
@@ -82,7 +83,7 @@ impl Watcher {
     }
 
     /// The next line; none when the server stops or this watcher was cut off. The connection is idle while this is
-    /// not asked for: one that takes no lines is closed, as if it said nothing.
+    /// not asked for and no bytes are taken: one that takes nothing is closed, as if it said nothing.
     async fn next(&mut self) -> Option<Bytes> {
         let _kept = self.open.keep();
         while !self.is_over {

@@ -1,7 +1,7 @@
 //! What watchers are told of what an entry did. Nothing of it is state.
 
 use super::{Machine, Step};
-use crate::sighting::Sighting;
+use crate::sighting::{Sighting, Sightings};
 use lockwright_engine::{Claim, Event, EventKind, LockKey};
 use lockwright_protocol::Label;
 use std::{collections::BTreeMap, sync::Arc};
@@ -29,20 +29,35 @@ impl Step<'_> {
     /// Keeps what is told of the requests that ended in the events from this one on. Their labels must be there yet.
     pub(super) fn keep_ended(&mut self, from: usize) {
         let machine = &mut *self.machine;
-        let mut claims = machine.engine.take_ended_claims().into_iter();
-        for lock in self.events[from..].iter().filter_map(ended) {
-            let claims = claims.next().expect("each end has its claims");
+        let claims = machine.engine.take_ended_claims();
+        let (Some(claims), Some(kept)) = (claims, &mut self.ended) else {
+            self.ended = None;
+            return;
+        };
+        let ended: Vec<&LockKey> = self.events[from..].iter().filter_map(ended).collect();
+        assert_eq!(ended.len(), claims.len(), "each end is an event");
+        for (lock, claims) in ended.into_iter().zip(claims) {
             let label = machine.label(lock).cloned();
-            self.ended.push(Shown { claims, label });
+            kept.push(Shown { claims, label });
         }
-        assert!(claims.next().is_none(), "each end is an event");
     }
 
     /// What is told of all that has happened, in order: of each request as it is now, or was when it ended.
-    pub(super) fn sightings(&mut self) -> Vec<Arc<Sighting>> {
+    pub(super) fn sightings(&mut self) -> Sightings {
         if !self.is_watched {
-            return Vec::new();
+            return Sightings::These(Vec::new());
         }
+        match self.told_backwards() {
+            Some(mut sightings) => {
+                sightings.reverse();
+                Sightings::These(sightings)
+            }
+            None => Sightings::TooMany,
+        }
+    }
+
+    fn told_backwards(&mut self) -> Option<Vec<Arc<Sighting>>> {
+        let mut ended_before = self.ended.take()?;
         let mut sightings = Vec::new();
         // The next end of each request, seen from the event before. An id may be used again after it.
         let mut ends: BTreeMap<&LockKey, Shown> = BTreeMap::new();
@@ -51,7 +66,7 @@ impl Step<'_> {
                 continue;
             };
             if ended(event).is_some() {
-                let end = self.ended.pop().expect("each end was kept");
+                let end = ended_before.pop().expect("each end was kept");
                 ends.insert(lock, end);
             }
             let end = ends.get(lock).cloned();
@@ -60,13 +75,13 @@ impl Step<'_> {
                 index: self.index,
                 at: event.at,
                 kind: event.kind.clone(),
+                room: self.machine.watchers.room(&claims, label.as_ref())?,
                 claims,
                 label,
             }));
         }
-        assert!(self.ended.is_empty(), "each end is an event");
-        sightings.reverse();
-        sightings
+        assert!(ended_before.is_empty(), "each end is an event");
+        Some(sightings)
     }
 }
 
@@ -128,8 +143,12 @@ mod tests {
             let outcome = machine.apply(index, 1, &proposal).unwrap().unwrap();
             let of_locks = outcome.happened.iter();
             let of_locks = of_locks.filter(|event| event.kind.lock().is_some());
-            assert!(outcome.sightings.is_empty() || outcome.sightings.len() == of_locks.count());
-            told = outcome.sightings.iter().map(as_text).collect();
+            let Sightings::These(sightings) = outcome.sightings else {
+                told = vec!["too many".to_owned()];
+                continue;
+            };
+            assert!(sightings.is_empty() || sightings.len() == of_locks.count());
+            told = sightings.iter().map(as_text).collect();
         }
         told
     }
@@ -198,5 +217,26 @@ mod tests {
         ];
         let expected = [r#"expired 1 a Some("old")"#, r#"granted 1 b Some("new")"#];
         assert_eq!(told(&mut machine, &entries), expected);
+    }
+    #[test]
+    fn what_has_no_room_is_not_told_in_part() {
+        let mut machine = machine(60_000);
+        let _watching = machine.watchers.begin();
+        // Others have not been told yet.
+        let mut held = Vec::new();
+        while machine.watchers.bytes_left() > 3 << 10 {
+            let path = Path::parse(vec!["x".repeat(200); 5].join("/")).unwrap();
+            held.extend(machine.watchers.room(&[Claim::write(path)], None));
+        }
+        let entries: Vec<(u64, Action)> = (0..30)
+            .map(|n| (10, wants(&format!("{n}"), &format!("a/{n}"), "label", 10)))
+            .collect();
+        let granted = told(&mut machine, &entries);
+        assert_eq!(granted, [r#"granted 29 a/29 Some("label")"#]);
+        assert_eq!(told(&mut machine, &[(50, Action::Tick)]), ["too many"]);
+        let one = [(50, wants("x", "x", "label", 10))];
+        assert_eq!(told(&mut machine, &one).len(), 1);
+        drop(held);
+        assert_eq!(machine.watchers.bytes_left(), 64 << 20);
     }
 }

@@ -126,7 +126,7 @@ async fn meet<E: Env>(
             // Before the wait: a node whose secret is wrong learns of it in time.
             drop(link);
             if is_guess {
-                guesses.wrong(&env).await;
+                guesses.wrong(&env, || {}).await;
             }
             warn!(%error, "a link was refused");
         }

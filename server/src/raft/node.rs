@@ -217,11 +217,11 @@ impl Node {
         voters.all(|id| id == self.owner.node)
     }
 
-    /// How many nodes vote.
-    pub(crate) fn voters(&self) -> usize {
+    /// How many nodes there are.
+    pub(crate) fn nodes(&self) -> usize {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        metrics.membership_config.membership().voter_ids().count()
+        metrics.membership_config.membership().nodes().count()
     }
 
     /// Serves the calls of other replicas.

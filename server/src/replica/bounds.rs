@@ -16,13 +16,21 @@ impl<E: Env> Replica<E> {
         self.may_use(from, &session.namespace)?;
         let Some(from) = from else { return Ok(()) };
         let (ledger, now) = (&self.ledger, self.env.monotonic());
-        let max = ledger.limits().sessions;
         let is_there = |session: &SessionKey| {
             ledger.with_machine(|machine: &Machine| machine.has_session(session))
         };
-        let share = share(max, ledger.voters());
-        let taken = self.sessions.take(from, session, share, now, is_there);
-        taken.map_err(|got| refusal(LimitName::Sessions, share, got))
+        let max = |machine: &Machine| machine.engine().limits().sessions;
+        let share = || share(ledger.with_machine(max), ledger.nodes());
+        let taken = self.sessions.take(from, session, now, share, is_there);
+        taken.map_err(|share| refusal(LimitName::Sessions, share))
+    }
+
+    /// A session was not opened, or its end is complete.
+    pub(super) fn has_no_session(&mut self, session: &SessionKey) {
+        let is_there = |machine: &Machine| machine.has_session(session);
+        if !self.ledger.with_machine(is_there) {
+            self.sessions.give_back(session);
+        }
     }
 
     /// Whether a caller at an address may use a namespace, if it is new.
@@ -33,17 +41,20 @@ impl<E: Env> Replica<E> {
     ) -> Result<(), Refusal> {
         let Some(from) = from else { return Ok(()) };
         let (ledger, now) = (&self.ledger, self.env.monotonic());
-        let max = ledger.limits().namespaces;
         let is_there = |name: &Name| {
             ledger.with_machine(|machine: &Machine| machine.engine().is_namespace_in_use(name))
         };
-        let share = share(max, ledger.voters());
-        let taken = self.namespaces.take(from, namespace, share, now, is_there);
-        taken.map_err(|got| refusal(LimitName::Namespaces, share, got))
+        let max = |machine: &Machine| machine.engine().limits().namespaces;
+        let share = || share(ledger.with_machine(max), ledger.nodes());
+        let taken = self.namespaces.take(from, namespace, now, share, is_there);
+        taken.map_err(|share| refusal(LimitName::Namespaces, share))
     }
 }
 
-fn refusal(limit: LimitName, share: u64, got: u64) -> Refusal {
-    let max = u32::try_from(share).unwrap_or(u32::MAX);
-    Refusal::LimitExceeded { limit, max, got }
+fn refusal(limit: LimitName, share: u64) -> Refusal {
+    Refusal::LimitExceeded {
+        limit,
+        max: u32::try_from(share).unwrap_or(u32::MAX),
+        got: share.saturating_add(1),
+    }
 }

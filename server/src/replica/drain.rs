@@ -52,7 +52,7 @@ enum Sweep {
     Over,
 }
 
-/// Requests that are given up at once, at most.
+/// Requests that are given up, or sessions that are ended, at once, at most.
 const SWEPT_AT_ONCE: usize = 1024;
 
 /// How long answers are waited for at most where nothing is waited for but answers, although the
@@ -201,21 +201,32 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    /// Ends the sessions that have gone elsewhere; whether there are any. One that was granted something before that
-    /// was given up stays: its client comes back for it.
+    /// Ends the sessions that have gone elsewhere, or some of them; whether there are any yet. One that was granted
+    /// something before that was given up stays: its client comes back for it.
     fn end_sent_away(&mut self) -> bool {
         let Some(draining) = &mut self.draining else {
             return false;
         };
         let mut away = std::mem::take(&mut draining.sent_away);
-        away.retain(|session| self.sends_away(session));
-        let are_there = !away.is_empty();
-        for session in away {
+        let is_to_end = |session: &SessionKey| {
+            let look = |machine: &Machine| {
+                machine.engine().session_info(session).is_some() && !machine.holds(session)
+            };
+            self.ledger.with_machine(look)
+        };
+        away.retain(is_to_end);
+        for session in away.iter().take(SWEPT_AT_ONCE) {
+            let session = session.clone();
             let action = Action::Call {
                 command: Command::CloseSession { session },
                 label: None,
             };
             self.ledger.propose(action, Waiter::Nobody);
+        }
+        let are_there = !away.is_empty();
+        if let Some(draining) = &mut self.draining {
+            // Until it has happened: what is proposed may be lost.
+            draining.sent_away = away;
         }
         are_there
     }

@@ -7,7 +7,7 @@ use crate::{
     machine::{Denial, Machine, Outcome, ended_session},
     proposal::{Action, Attachment},
     resumed::{Following, Rest},
-    sighting::Told,
+    sighting::{Sightings, Told},
     switchboard::Link,
     translate::{self, OwnEffect, Rejection},
 };
@@ -186,7 +186,10 @@ impl<E: Env> Replica<E> {
 
     /// Tells watchers what has happened.
     pub(super) fn show(&self, outcome: &Outcome) {
-        for sighting in &outcome.sightings {
+        let Sightings::These(sightings) = &outcome.sightings else {
+            return self.cut_watchers();
+        };
+        for sighting in sightings {
             // It fails when the last watcher has just gone.
             let _ = self.sightings.send(Told::Sighting(sighting.clone()));
         }
@@ -234,11 +237,19 @@ impl<E: Env> Replica<E> {
                 (message, self.switchboard.attach(id, link))
             }
             Err(denial) => {
+                self.has_no_session(&session);
                 let rejection = denied(denial, &session, greeting);
+                if is_guessed {
+                    self.metrics.refused(rejection.code);
+                }
                 (rejection.into(), self.switchboard.stay_alone(id))
             }
         };
-        self.answer_at_length(asker, message, outcome.resumed.rest.clone(), is_guessed);
+        self.answer_at_length(asker, message, outcome.resumed.rest.clone());
+        if is_guessed {
+            // What else it has asked is not heard.
+            return self.switchboard.close(id, CloseReason::WrongSecret);
+        }
         for ask in waiting {
             self.asked(id, ask);
         }
@@ -300,6 +311,7 @@ impl<E: Env> Replica<E> {
                 self.tell(lock, event, closes, &ended);
             }
             if let Some(session) = ended_session(event) {
+                self.has_no_session(session);
                 let closes = |own: &OwnEffect| own.is(&event.kind);
                 match own.is_some_and(closes) {
                     true => self.switchboard.end(session),
@@ -347,17 +359,11 @@ impl<E: Env> Replica<E> {
     }
 
     pub(super) fn answer(&mut self, asker: Asker, message: Message) {
-        self.answer_at_length(asker, message, None, false);
+        self.answer_at_length(asker, message, None);
     }
 
-    /// Answers with a message and those that follow it; late, if what is answered is a wrong secret.
-    fn answer_at_length(
-        &mut self,
-        asker: Asker,
-        message: Message,
-        rest: Option<Arc<Rest>>,
-        is_guessed: bool,
-    ) {
+    /// Answers with a message and those that follow it.
+    fn answer_at_length(&mut self, asker: Asker, message: Message, rest: Option<Arc<Rest>>) {
         let seq = asker.seq;
         let following = rest.map(|rest| {
             let told = (seq, self.idle_timeout);
@@ -368,7 +374,6 @@ impl<E: Env> Replica<E> {
             frame: ServerFrame { seq, message },
             share: Some(asker.share),
             following,
-            is_guessed,
         };
         self.switchboard.send(asker.id, outbound);
     }
@@ -397,7 +402,7 @@ fn answer_to(own: &OwnEffect, outcome: &Outcome) -> Option<Message> {
 fn denied(denial: Denial, session: &SessionKey, greeting: Greeting) -> Rejection {
     match denial {
         Denial::Refused(refusal) => refusal.into(),
-        // Whoever does not know the secret is told as if there were no such session.
+        // A client that does not know the secret is told the same as one whose session is over.
         Denial::WrongSecret if matches!(greeting, Greeting::Resume) => {
             Refusal::UnknownSession.into()
         }

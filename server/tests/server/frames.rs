@@ -559,6 +559,8 @@ async fn a_session_is_resumed_with_its_secret_and_by_nobody_else() {
     let mut thief = connect(&service).await;
     let got = thief.ask(&resume("fedcba9876543210")).await;
     assert!(got.contains(r#""error":"unknown_session""#), "{got}");
+    assert_eq!(thief.closed().await, 4005);
+    let mut thief = connect(&service).await;
     let open = r#"{"type":"open","seq":2,"namespace":"n","session":"s","secret":"fedcba9876543210","abandon_ms":1}"#;
     let got = thief.ask(open).await;
     assert!(got.contains("open with another secret"), "{got}");

@@ -79,6 +79,18 @@ async fn one_address_leaves_sessions_to_others() {
     let again = third.ask(&opening("b")).await;
     assert!(again.contains("opened"), "{again}");
     service.until(|usage| usage.engine.sessions == 2).await;
+    // What is over is not counted.
+    let mut last = third;
+    for name in ["d", "e", "f"] {
+        assert!(
+            last.ask(r#"{"type":"close","seq":2}"#)
+                .await
+                .contains("done")
+        );
+        last = connect(&service).await;
+        let opened = last.ask(&opening(name)).await;
+        assert!(opened.contains("opened"), "{opened}");
+    }
     service.stop().await;
 }
 
@@ -100,6 +112,7 @@ async fn a_wrong_secret_is_answered_late() {
         assert!(soon.is_err(), "{what}: {soon:?}");
         let refused = within(guesser.hear()).await;
         assert!(refused.contains(expected), "{refused}");
+        assert_eq!(guesser.closed().await, 4005, "it asks no more here");
     }
     // A session that there is not is no secret.
     let mut other = connect(&service).await;
