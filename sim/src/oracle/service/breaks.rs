@@ -240,13 +240,19 @@ impl fmt::Display for Answer {
 }
 
 fn listed<'a>(requests: impl IntoIterator<Item = &'a Request>) -> String {
-    let requests = requests.into_iter();
-    let texts: Vec<String> = requests.map(ToString::to_string).collect();
-    match texts.is_empty() {
-        true => "nothing".to_owned(),
-        false => texts.join(", "),
+    let mut requests = requests.into_iter();
+    let named = requests.by_ref().take(NAMED_MAX);
+    let texts: Vec<String> = named.map(ToString::to_string).collect();
+    let texts = texts.join(", ");
+    match (texts.is_empty(), requests.count()) {
+        (true, _) => "nothing".to_owned(),
+        (false, 0) => texts,
+        (false, others) => format!("{texts}, and {others} others"),
     }
 }
+
+/// Requests that are named in a text, at most.
+const NAMED_MAX: usize = 5;
 
 /// The code of who is no operator.
 const UNAUTHORIZED: (u16, &str) = (401, "unauthorized");

@@ -1,6 +1,6 @@
 //! What was broken, and by which question.
 
-use super::{Question, Request, listed};
+use super::{NAMED_MAX, Question, Request, listed};
 use crate::{op::Text, oracle::Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +24,19 @@ struct Deed {
     by: BTreeSet<Text>,
     /// Whether nobody needs to have asked for it here: a client closes its own session.
     may_be_its_own: bool,
+}
+
+/// What was ended, and in what the answer is another; all of it when that is short.
+fn difference(ended: &BTreeSet<Request>, told: &BTreeSet<Request>) -> String {
+    let mut text = listed(ended);
+    let (untold, untrue) = (ended - told, told - ended);
+    if ended.len() > NAMED_MAX && !untold.is_empty() {
+        text = format!("{text}; not told of is {}", listed(&untold));
+    }
+    if ended.len() > NAMED_MAX && !untrue.is_empty() {
+        text = format!("{text}; told of, and not ended, is {}", listed(&untrue));
+    }
+    text
 }
 
 impl Deeds {
@@ -93,7 +106,7 @@ impl Deeds {
         });
         let Some(place) = place else {
             let mine = self.untold.iter().filter(|deed| deed.by.contains(ask));
-            let mine: Vec<String> = mine.map(|deed| listed(&deed.ended)).collect();
+            let mine: Vec<String> = mine.map(|deed| difference(&deed.ended, &told)).collect();
             return Err(match mine.is_empty() {
                 true => "it has ended nothing that was not told of before".to_owned(),
                 false => format!("what it may have ended is {}", mine.join("; or ")),
