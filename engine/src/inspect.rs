@@ -358,10 +358,10 @@ impl Engine {
         from_on(&self.requests, self.owners[owner].first).any(|request| !request.is_queued())
     }
 
-    /// The live requests of a session, in arrival order; none if it is not open, though what an ending one
-    /// has is there yet. Cost: that of what is taken from it.
+    /// The live requests of a session, in arrival order, also of one whose end has begun: what its turn has not
+    /// come for is there and can be broken. Cost: that of what is taken from it.
     pub fn session_locks(&self, key: &SessionKey) -> impl Iterator<Item = LockInfo> {
-        let owner = self.find_session(key).ok();
+        let owner = self.find_owner(key);
         let first = owner.and_then(|owner| self.owners[owner].first);
         from_on(&self.requests, first).map(|request| self.info_of(request))
     }

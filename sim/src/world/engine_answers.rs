@@ -9,6 +9,7 @@ use crate::{
 };
 use lockwright_engine::{
     EndReason, Engine, FirstRequest, LockInfo, LockKey, LockState, Mode, Name, Owner, Path,
+    SessionKey,
 };
 
 /// How many locks a page of a listing has: few, so that listings have several.
@@ -125,6 +126,15 @@ fn pages(engine: &Engine, namespace: &Name) -> Vec<LockInfo> {
     }
 }
 
+/// The live requests of a session, whether it is open or its end goes on.
+fn live_of<'a>(ledger: &'a Ledger, key: &SessionKey) -> Vec<&'a Request> {
+    let owner = OpOwner::Session(key.session.clone().into());
+    let of_it = |request: &&Request| {
+        &*request.lock.namespace == key.namespace.as_str() && request.lock.owner == owner
+    };
+    ledger.live().filter(of_it).collect()
+}
+
 fn sessions(engine: &Engine, ledger: &Ledger) -> Result<(), String> {
     let open = ledger
         .sessions()
@@ -137,17 +147,15 @@ fn sessions(engine: &Engine, ledger: &Ledger) -> Result<(), String> {
             engine.sessions().count()
         ));
     }
-    for info in engine.sessions() {
-        let of_it = |request: &&Request| {
-            &*request.lock.namespace == info.key.namespace.as_str()
-                && request.lock.owner == OpOwner::Session(info.key.session.clone().into())
-        };
-        let live: Vec<&Request> = ledger.live().filter(of_it).collect();
+    for key in engine.sessions_to_end() {
         same(
             "the locks of a session",
-            &engine.session_locks(&info.key).collect::<Vec<_>>(),
-            &live,
+            &engine.session_locks(&key).collect::<Vec<_>>(),
+            &live_of(ledger, &key),
         )?;
+    }
+    for info in engine.sessions() {
+        let live = live_of(ledger, &info.key);
         let known = ledger.sessions().iter().find(|session| {
             &*session.namespace == info.key.namespace.as_str()
                 && &*session.name == info.key.session.as_str()
