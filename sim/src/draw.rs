@@ -63,6 +63,10 @@ pub enum Stream {
     ServiceWatchers = 75,
     /// Those who break locks, end sessions and ask for tokens.
     ServiceBreakers = 76,
+    /// How long the ends of sessions take in profile `service`.
+    ServiceSessionEnds = 77,
+    /// Operators who end more sessions where that takes its time.
+    ServiceSessionEnders = 78,
     /// The store of profile `fencing`, and what holders do there.
     Fencing = 96,
     /// What goes wrong with the store of profile `fencing`.

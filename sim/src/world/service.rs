@@ -374,9 +374,21 @@ impl World<'_> {
         // What a caller over HTTP was granted as it hung up, which the server could not know, lasts as long as
         // its lease.
         let lease = plan.http.iter().map(HttpAttempt::longest_lease_ms).max();
-        let longest = retention + abandon + idle + lease.unwrap_or(0) + self.disk_ms() + recovery;
+        let ends = self.ends_ms();
+        let longest =
+            retention + abandon + idle + lease.unwrap_or(0) + ends + self.disk_ms() + recovery;
         // A slow clock takes longer.
         Duration::from_millis(longest + longest / 100 + 1_000)
+    }
+
+    /// For how long the end of a session may go on, in ms: so many of its requests go in each, those that live
+    /// and those that it remembers.
+    fn ends_ms(&self) -> u64 {
+        let plan = &self.stage.plan;
+        let each = plan.clients.iter().map(|client| client.attempts.len());
+        let most = u64::try_from(each.max().unwrap_or(0)).unwrap_or(u64::MAX);
+        let limits = plan.server.limits.to_limits();
+        most.div_ceil(limits.session_ends_per_ms.get().into())
     }
 
     /// For how long the disk may hold up whoever waits when all faults are over, in ms: syncs that

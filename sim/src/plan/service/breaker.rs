@@ -179,28 +179,41 @@ pub(super) const SIMPLER: [fn(&mut BreakerPlan); 7] = [
 /// The most in one plan.
 const BREAKERS_MAX: u32 = 16;
 
+/// The most of those who come only to end sessions.
+const ENDERS_MAX: u32 = 8;
+
 impl ServicePlan {
-    /// Lets some break locks, end sessions and ask for tokens, in a third of the worlds. There is room for
-    /// them.
+    /// Lets some break locks, end sessions and ask for tokens, in a third of the worlds. Where the end of a
+    /// session takes its time, some more come to end one, in two thirds of the worlds.
     pub(super) fn draw_breakers(&mut self, profile: Profile, seed: u64) {
         let draw = &mut Draw::new(profile, seed, Stream::ServiceBreakers);
-        if !draw.chance(1, 3) {
-            return;
+        if draw.chance(1, 3) {
+            self.add_breakers(BREAKERS_MAX, None, draw);
         }
+        let draw = &mut Draw::new(profile, seed, Stream::ServiceSessionEnders);
+        if self.server.limits.session_ends_per_ms.is_some() && draw.chance(2, 3) {
+            self.add_breakers(ENDERS_MAX, Some(BreakerDeed::Session), draw);
+        }
+    }
+
+    /// Adds some, who all do the same if that is given. There is room for them.
+    fn add_breakers(&mut self, most: u32, deed: Option<BreakerDeed>, draw: &mut Draw) {
         let known = self.claimed_paths();
         if known.is_empty() {
             return;
         }
         let cluster = self.cluster.as_ref();
         let forwarding_ms = cluster.map_or(0, |one| one.forwarding_ms(self.latency.max_ms));
-        for _ in 0..draw.between_skewed(1, BREAKERS_MAX) {
+        let count = draw.between_skewed(1, most);
+        for _ in 0..count {
             let (namespace, path) = known[draw.index(known.len())].clone();
-            let one = self.breaker(namespace, path, forwarding_ms, draw);
+            let mut one = self.breaker(namespace, path, forwarding_ms, draw);
+            one.deed = deed.unwrap_or(one.deed);
             self.breakers.push(one);
         }
         self.breakers.sort_by_key(|one| one.at_ms);
         // One connection of each may be left over while the next one is made.
-        let more = u32::try_from(2 * self.breakers.len()).unwrap_or(u32::MAX);
+        let more = 2 * count;
         let max = &mut self.server.connections_max;
         *max = max.map(|max| max.saturating_add(more));
     }

@@ -10,6 +10,7 @@ use crate::{
     plan::{LimitOverrides, Profile},
 };
 use lockwright_engine::DurationMs;
+use std::num::NonZeroU32;
 
 impl ServicePlan {
     /// Draws the plan of a seed.
@@ -40,15 +41,18 @@ impl ServicePlan {
         let disks = &mut Draw::new(Profile::Service, seed, Stream::ServiceDiskPlan);
         let latency = latency(net);
         let disk = disk(disks);
+        let mut server = server(shape, latency, clocks);
+        server.limits.session_ends_per_ms = session_ends(seed);
+        let ends = server.limits.session_ends_per_ms;
         let plan = ServicePlan {
-            shape: shape.in_a_line(),
+            shape: shape.in_a_line() + &ends.map_or_else(String::new, in_words),
             seed,
             active_ms: shape.active_ms.into(),
             latency,
             server: ServerPlan {
                 connections_max: connections_max(shape, visits),
                 disk,
-                ..server(shape, latency, clocks)
+                ..server
             },
             hosts: (0..shape.hosts).map(|_| clock(shape, clocks)).collect(),
             clients: clients(shape, latency, disk, seed),
@@ -120,6 +124,18 @@ fn server(shape: &Shape, latency: LatencyPlan, draw: &mut Draw) -> ServerPlan {
         limits,
         disk: None,
     }
+}
+
+/// How many requests of an ending session go in one millisecond: in one plan in three so few that the end
+/// takes its time. With the default of 100 it never does here.
+fn session_ends(seed: u64) -> Option<NonZeroU32> {
+    let draw = &mut Draw::new(Profile::Service, seed, Stream::ServiceSessionEnds);
+    let few = draw.chance(1, 3).then(|| *draw.pick(&[1, 1, 1, 2, 3]));
+    few.and_then(NonZeroU32::new)
+}
+
+fn in_words(ends: NonZeroU32) -> String {
+    format!(", sessions end {ends} requests a ms")
 }
 
 /// A disk, most of the time. What is not over yet is what a crash can spoil, so syncs take their

@@ -9,7 +9,8 @@ use crate::{
     op::{DEFAULT_NAMESPACE, OpClaim, OpWait, Text},
     plan::LimitOverrides,
 };
-use std::iter;
+use lockwright_engine::Limits;
+use std::{iter, num::NonZeroU32};
 
 /// What makes an attempt simpler.
 const SIMPLER: [fn(&mut Attempt); 13] = [
@@ -149,7 +150,8 @@ impl ServicePlan {
                 .map(http::HttpAttempt::things)
                 .sum::<usize>()
             + usize::from(self.server.connections_max.is_some())
-            + usize::from(self.server.limits != only_retention(&self.server.limits))
+            + usize::from(self.server.limits != without_refusals(&self.server.limits))
+            + usize::from(self.server.limits.session_ends_per_ms.is_some())
             + usize::from(!self.shape.is_empty())
             + usize::from(self.server.disk.is_some())
             + usize::from(self.server.disk.is_some_and(|disk| disk != PLAIN_DISK))
@@ -171,6 +173,7 @@ impl ServicePlan {
             + self.latency.max_ms
             + u64::from(self.latency.curve_tenths)
             + self.server.connections_max.map_or(0, u64::from)
+            + ends_below_default(&self.server.limits)
             + clocks().map(|clock| clock.offset_ms).sum::<u64>()
             + self
                 .faults
@@ -657,6 +660,10 @@ impl ServicePlan {
             Box::new(|plan| plan.shape.clear()),
             Box::new(|plan| plan.latency = PLAIN),
             Box::new(|plan| plan.server.limits = only_retention(&plan.server.limits)),
+            Box::new(|plan| plan.server.limits = without_refusals(&plan.server.limits)),
+            Box::new(|plan| plan.server.limits.session_ends_per_ms = None),
+            Box::new(|plan| more_ends(&mut plan.server.limits, |ends| ends.saturating_add(16))),
+            Box::new(|plan| more_ends(&mut plan.server.limits, |ends| ends.saturating_add(1))),
             Box::new(|plan| plan.server.connections_max = None),
             Box::new(|plan| {
                 if plan
@@ -977,13 +984,34 @@ fn of_store(edit: impl Fn(&mut StorePlan) + 'static) -> Edit {
     Box::new(move |plan| plan.store.iter_mut().for_each(&edit))
 }
 
-/// The limits without those that refuse anything. The retention stays: with the default, each run
-/// would wait for a minute until everything is forgotten.
+/// The default limits, but for the retention: with the default, each run would wait for a minute until
+/// everything is forgotten.
 fn only_retention(limits: &LimitOverrides) -> LimitOverrides {
     LimitOverrides {
         retention: limits.retention,
         ..LimitOverrides::default()
     }
+}
+
+/// The limits without those that refuse anything.
+fn without_refusals(limits: &LimitOverrides) -> LimitOverrides {
+    LimitOverrides {
+        session_ends_per_ms: limits.session_ends_per_ms,
+        ..only_retention(limits)
+    }
+}
+
+/// How many requests of an ending session go in one millisecond less than by default: the more go, the more
+/// it is as if it ended at once.
+fn ends_below_default(limits: &LimitOverrides) -> u64 {
+    let default = Limits::default().session_ends_per_ms.get();
+    let ends = limits.session_ends_per_ms.map_or(default, NonZeroU32::get);
+    default.saturating_sub(ends).into()
+}
+
+/// Lets more of them go, if the plan says how many do.
+fn more_ends(limits: &mut LimitOverrides, more: fn(NonZeroU32) -> NonZeroU32) {
+    limits.session_ends_per_ms = limits.session_ends_per_ms.map(more);
 }
 
 /// Drops the last segment of a claim's path.
