@@ -504,7 +504,12 @@ pub enum Happening {
         /// Its name.
         session: Text,
     },
-    /// A session ended.
+    /// The end of a session begins: it is over for everybody, though requests of it may live on for a while.
+    EndBegins {
+        /// Its name.
+        session: Text,
+    },
+    /// Nothing of a session is live any more.
     SessionEnded {
         /// Its name.
         session: Text,
@@ -744,6 +749,7 @@ impl fmt::Display for Happening {
             Happening::Attached { session } => write!(f, "session {session} is attached"),
             Happening::Detached { session } => write!(f, "session {session} is detached"),
             Happening::Closes { session } => write!(f, "session {session} is closed"),
+            Happening::EndBegins { session } => write!(f, "the end of session {session} begins"),
             Happening::SessionEnded { session } => write!(f, "session {session} ends"),
             Happening::Queued { id } => write!(f, "{id} is queued"),
             Happening::Granted { id, token } => write!(f, "{id} is granted: {token}"),

@@ -8,6 +8,10 @@
 //! ended, as it was before; and one that says that nothing was there must be what the question came to at
 //! some moment since it was asked.
 //!
+//! **The end of a session** may take a while: then only its first requests end with the entry that closes it. It is
+//! over when that begins, so nobody can end it once more, and its end is what was live by then: what lives on is
+//! not granted any more, and is named as it was. Until its turn comes it can be broken like anything else.
+//!
 //! **Who did it.** Several questions may come to the same, and one without an answer may be done at any time, or
 //! never. It is done once: so there must be some way to give each entry a question of its own.
 
@@ -302,7 +306,7 @@ struct Entry {
     before: Option<There>,
     /// The session that it closes.
     closes: Option<(Text, Text)>,
-    /// The requests that ended with it.
+    /// The requests that ended with it at once.
     of_session: BTreeSet<Request>,
     /// Whether it did anything.
     is_new: bool,
@@ -325,14 +329,14 @@ impl Breaks {
                 let Some(request) = self.there.ends(key) else {
                     return Ok(());
                 };
-                let of_session = |(namespace, session): &(Text, Text)| {
-                    key.namespace == *namespace
-                        && key.owner == (OwnerKind::Session, session.clone())
-                };
                 match &**reason {
                     "broken" => drop(self.entry.broken.insert(request)),
-                    "session_ended" if self.entry.closes.as_ref().is_some_and(of_session) => {
-                        self.entry.of_session.insert(request);
+                    "session_ended" => {
+                        let session = (key.namespace.clone(), key.owner.1.clone());
+                        if self.entry.closes.as_ref() == Some(&session) {
+                            self.entry.of_session.insert(request);
+                        }
+                        self.there.closes(&session);
                     }
                     _ => {}
                 }
@@ -377,7 +381,9 @@ impl Breaks {
             self.deeds.did(entry.broken, by)?;
         }
         if let Some(session) = entry.closes {
-            self.closed(session, entry.of_session)?;
+            let mut with = entry.of_session;
+            with.extend(self.there.requests_of(&session));
+            self.closed(session, with)?;
         }
         for waiting in self.waiting.values_mut() {
             waiting.look(&self.there);

@@ -7,7 +7,8 @@
 //! When an operator breaks a lock or ends a session, the client cannot know before it is told. `prompt_news` says
 //! how soon that is where nothing is in the way; here, that it is over soon in any case: nothing that
 //! the client heard of its session was asked later than now, and it believes in what it heard for no longer than
-//! its session is kept for it. That an operator asked for it at all is judged by `breaks`.
+//! its session is kept for it, counted from when the end of that begins. That an operator asked for it at all is
+//! judged by `breaks`.
 
 use super::{Client, Happening, ServiceOracle, in_ms, unwanted::Unwanted};
 use crate::{op::Text, oracle::Verdict, plan::ServicePlan};
@@ -21,6 +22,8 @@ pub struct ClientLease {
     clients: BTreeMap<Text, Client>,
     sessions: BTreeMap<Text, Text>,
     unwanted: Unwanted,
+    /// When the end of each session began.
+    begun: BTreeMap<Text, Duration>,
 }
 
 impl ClientLease {
@@ -32,6 +35,7 @@ impl ClientLease {
             clients: BTreeMap::new(),
             sessions: BTreeMap::new(),
             unwanted: Unwanted::default(),
+            begun: BTreeMap::new(),
         }
     }
 
@@ -43,7 +47,9 @@ impl ClientLease {
         let is_by_operator = reason == "broken" || (reason == "session_ended" && is_closed);
         let client = self.clients.get(id).filter(|_| is_by_operator)?;
         let abandon_ms = self.plan.clients.get(client.index)?.abandon_ms;
-        Some(now + Duration::from_millis(abandon_ms))
+        let begun = session.and_then(|session| self.begun.get(session));
+        let over = begun.filter(|_| is_closed).copied().unwrap_or(now);
+        Some(over + Duration::from_millis(abandon_ms))
     }
 
     fn ended(
@@ -83,6 +89,7 @@ impl ServiceOracle for ClientLease {
             Happening::Applied { id, session, .. } => {
                 self.sessions.insert(id.clone(), session.clone());
             }
+            Happening::EndBegins { session } => drop(self.begun.insert(session.clone(), now)),
             Happening::Ended {
                 id,
                 reason,
@@ -208,5 +215,12 @@ mod tests {
         see(closes()).unwrap();
         assert_eq!(see(ends("session_ended", 110 + abandon)), Ok(()));
         assert!(see(ends("expired", 110 + abandon)).is_err());
+        // What ends a while after its session is over is believed in for no longer.
+        let session = Text::from("s");
+        see(Happening::EndBegins { session }).unwrap();
+        let mut later = |happening| oracle.see(now + Duration::from_millis(20), &happening);
+        assert_eq!(later(ends("session_ended", 110 + abandon)), Ok(()));
+        assert!(later(ends("session_ended", 111 + abandon)).is_err());
+        assert!(later(ends("broken", 111 + abandon)).is_err());
     }
 }

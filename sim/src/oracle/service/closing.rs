@@ -1,6 +1,6 @@
-//! A session that was closed, and whose client was answered so, is over, and all its locks with it
-//! (SEMANTICS section 4). What a client asks for after its session has ended is refused, and is no sign
-//! that the session lives.
+//! A session that was closed, and whose client was answered so, is over, though its locks may end a while
+//! later (SEMANTICS section 4). What a client asks for after that is refused, and is no sign that the session
+//! lives.
 
 use super::{Client, Happening, ServiceOracle};
 use crate::{op::Text, oracle::Verdict};
@@ -26,7 +26,7 @@ impl ServiceOracle for Closing {
     }
 
     fn rule(&self) -> &'static str {
-        "SEMANTICS 4 ending a session ends all its locks and queued requests"
+        "SEMANTICS 4 a session is over for every command when its end begins"
     }
 
     fn see(&mut self, _now: Duration, happening: &Happening) -> Verdict {
@@ -44,7 +44,7 @@ impl ServiceOracle for Closing {
                     self.sessions.insert(client, session.clone());
                 }
             }
-            Happening::SessionEnded { session } => {
+            Happening::EndBegins { session } => {
                 self.open.remove(session);
                 self.sessions.retain(|_, other| other != session);
             }
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_session_that_is_over_is_closed() {
         for end in [
-            Happening::SessionEnded {
+            Happening::EndBegins {
                 session: "s".into(),
             },
             Happening::ServerDown,
@@ -146,10 +146,21 @@ mod tests {
         }
     }
 
+    /// A client's own end, however long it takes, is no end of another session that it has.
+    #[test]
+    fn the_end_of_another_session_is_none_of_this_one() {
+        let mut oracle = story();
+        let other = Happening::EndBegins {
+            session: "t".into(),
+        };
+        oracle.see(Duration::ZERO, &other).unwrap();
+        assert!(oracle.see(Duration::ZERO, &closed(None)).is_err());
+    }
+
     #[test]
     fn what_is_asked_for_after_the_end_of_a_session_does_not_open_it() {
         let mut oracle = story();
-        let ended = Happening::SessionEnded {
+        let ended = Happening::EndBegins {
             session: "s".into(),
         };
         oracle.see(Duration::ZERO, &ended).unwrap();

@@ -77,7 +77,7 @@ impl ServiceOracle for Connections {
                     ));
                 }
             }
-            Happening::SessionEnded { session } => {
+            Happening::EndBegins { session } => {
                 self.attached.remove(session);
                 self.owners.remove(session);
             }

@@ -11,8 +11,8 @@ pub struct TrueNews {
     /// Whether a server has stopped that waited for locks: what it sends away does not reach the engine.
     has_drained: bool,
     /// Sessions that operators have ended. What their clients ask for meanwhile does not reach the engine; and
-    /// what had ended in another way while they were away they have no session any more to hear of: that it is
-    /// over with its session at the latest is all that they can be told.
+    /// what had ended in another way while they were away, or was refused, they have no session any more to hear
+    /// of: that it is over with its session at the latest is all that they can be told.
     unwanted: Unwanted,
     /// The client of each request, and of each session that has asked for something.
     clients: BTreeMap<Text, Client>,
@@ -44,6 +44,11 @@ struct Known {
     given_up_unheard: bool,
     /// It was told that its session is over, and was not known: it never must be queued or held.
     is_lost: bool,
+    /// The session that it came in last.
+    session: Option<Text>,
+    /// It lived when the end of its session began. It may live on for a while, and end in another way, but to
+    /// its client it is over.
+    is_over: bool,
 }
 
 impl Known {
@@ -52,15 +57,19 @@ impl Known {
         !self.queued && self.token.is_none() && self.refused.is_none()
     }
 
-    /// Whether it is nothing to the engine: not heard of, or heard of when its session was over.
+    /// Whether it is nothing to the engine: not heard of, or refused, which leaves nothing behind.
     fn is_nothing(&self) -> bool {
-        let is_late = self.refused == Some("unknown_session");
-        self.is_unheard() || (is_late && !self.queued && self.token.is_none())
+        !self.queued && self.token.is_none()
     }
 
     /// Whether the engine is done with it.
     fn is_gone(&self) -> bool {
         self.ended.is_some() || self.forgotten
+    }
+
+    /// Whether it waits or is held.
+    fn is_live(&self) -> bool {
+        (self.queued || self.token.is_some()) && !self.is_gone()
     }
 
     /// Why a client must not be told `news` now.
@@ -84,6 +93,9 @@ impl Known {
             News::Ended {
                 reason: "cancelled",
             } if self.is_unheard() => true,
+            News::Ended {
+                reason: "session_ended",
+            } if self.is_over => true,
             News::Ended {
                 reason: "session_ended",
             } if reasons.has_lost_its_session => self.is_nothing() || self.ended.is_some(),
@@ -151,8 +163,16 @@ impl ServiceOracle for TrueNews {
                 ));
             }
             Happening::Applied { id, session, .. } => {
+                self.known(id).session = Some(session.clone());
                 if let Some(client) = self.clients.get(id) {
                     self.owners.insert(session.clone(), *client);
+                }
+            }
+            Happening::EndBegins { session } => {
+                let requests = self.requests.values_mut();
+                let of_it = requests.filter(|known| known.session.as_ref() == Some(session));
+                for known in of_it.filter(|known| known.is_live()) {
+                    known.is_over = true;
                 }
             }
             Happening::Queued { id } | Happening::Granted { id, .. } if self.known(id).is_lost => {
@@ -331,6 +351,23 @@ mod tests {
         let code = "unknown_session";
         late.see(&Happening::Refused { id, code }).unwrap();
         assert_eq!(late.told(over()), Ok(()));
+        // It was refused, and the answer was lost with a connection.
+        let refused = || Happening::Refused {
+            id: "L1".into(),
+            code: "busy",
+        };
+        for is_wanted in [true, false] {
+            let mut away = story(&before);
+            for happening in [applied("L1"), refused()] {
+                away.see(&happening).unwrap();
+            }
+            if is_wanted {
+                away.see(&unwanted).unwrap();
+            }
+            away.see(&closes).unwrap();
+            assert_eq!(away.told(over()).is_ok(), is_wanted);
+            assert_eq!(away.see(&queued()).is_err(), is_wanted);
+        }
         // It timed out while its client was away, which nobody could tell it.
         let timed_out = Happening::Ended {
             id: "L1".into(),
@@ -352,6 +389,40 @@ mod tests {
         of_another.see(&unwanted).unwrap();
         of_another.see(&closes).unwrap();
         assert!(of_another.told(over()).is_err());
+    }
+
+    #[test]
+    fn a_request_is_over_with_the_beginning_of_the_end_of_its_session() {
+        let applied = || Happening::Applied {
+            id: "L1".into(),
+            session: "s".into(),
+            wanted: Wanted {
+                namespace: "default".into(),
+                claims: Vec::new(),
+                ttl: None,
+                wait: OpWait::Forever,
+            },
+        };
+        let begins = |session: &str| Happening::EndBegins {
+            session: session.into(),
+        };
+        let over = || News::Ended {
+            reason: "session_ended",
+        };
+        let lives = [applied(), granted()];
+        assert!(story(&lives).told(over()).is_err());
+        for (more, is_right) in [
+            (vec![begins("s")], true),
+            (vec![begins("t")], false),
+            // It runs out before its turn comes, which nobody is there to be told of.
+            (vec![begins("s"), ended()], true),
+            (vec![ended(), begins("s")], false),
+        ] {
+            let mut story = story(&lives);
+            more.iter().for_each(|one| story.see(one).unwrap());
+            assert_eq!(story.told(over()).is_ok(), is_right, "{more:?}");
+            assert!(story.told(over()).is_err(), "it is told twice");
+        }
     }
 
     #[test]

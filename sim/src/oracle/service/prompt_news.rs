@@ -1,21 +1,29 @@
 //! No lost wake-ups on the way to the client: who is connected and undisturbed is told of a grant,
 //! and of an end that is not its own doing, within a bounded time (SEMANTICS section 7.6).
 //!
+//! The end of a session may take a while. It is over for its client when that begins, and that is when its
+//! client is told, of all of its requests: the answer to a close, or that they ended with their session. Who is
+//! told instead that there is no such session, or that it reads too slowly, was not told at once.
+//!
 //! A push that gets lost would be noticed at the next resume, and a reconnection hides it; so it
 //! is judged at once, wherever no fault can be the excuse.
 
 use super::{
-    Call, Client, Happening, ServiceOracle,
+    Call, Client, Happening, News, ServiceOracle,
     calm::{Calm, news_within},
     in_ms,
     unwanted::Unwanted,
 };
 use crate::{op::Text, oracle::Verdict, plan::ServicePlan};
+use lockwright_client::Lost;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
+
+/// What happened to a request whose session an operator has ended.
+const WITH_ITS_SESSION: &str = "ended with its session";
 
 /// The oracle.
 #[derive(Debug)]
@@ -29,9 +37,17 @@ pub struct PromptNews {
     attached: BTreeMap<Text, Duration>,
     /// Requests that are queued: their grants are news, not answers.
     queued: BTreeSet<Text>,
+    /// Requests that wait or are held.
+    live: BTreeSet<Text>,
     /// News on their way, by the time at which they were sent.
     due: BTreeMap<(Duration, Text), Due>,
     unwanted: Unwanted,
+    /// Sessions that are over, as operators wanted.
+    over: BTreeSet<Text>,
+    /// The client of each session that has asked for something.
+    owners: BTreeMap<Text, Client>,
+    /// Clients that close their sessions, and since when that is done, if it is.
+    closing: BTreeMap<Client, Option<Duration>>,
 }
 
 /// Who is told of a request.
@@ -48,6 +64,8 @@ struct Due {
     session: Text,
     /// What happened to the request.
     what: &'static str,
+    /// Whether that was the end of its session.
+    is_over: bool,
 }
 
 impl PromptNews {
@@ -60,8 +78,35 @@ impl PromptNews {
             listening: BTreeMap::new(),
             attached: BTreeMap::new(),
             queued: BTreeSet::new(),
+            live: BTreeSet::new(),
             due: BTreeMap::new(),
             unwanted: Unwanted::default(),
+            over: BTreeSet::new(),
+            owners: BTreeMap::new(),
+            closing: BTreeMap::new(),
+        }
+    }
+
+    /// Nothing that was to be told by now is missing.
+    fn none_is_late(&self, now: Duration) -> Verdict {
+        if let Some(((sent, id), Due { what, .. })) = self.due.first_key_value()
+            && now > *sent + self.patience
+        {
+            return Err(format!(
+                "the client of {id} was not told that it {what} at {} ms, though nothing \
+                 disturbed its connection",
+                in_ms(*sent)
+            ));
+        }
+        let done = self.closing.iter();
+        let mut done = done.filter_map(|(client, done)| done.map(|done| (client, done)));
+        match done.find(|(_, done)| now > *done + self.patience) {
+            Some((client, done)) => Err(format!(
+                "{client} was not answered that its session is closed, which it was at {} ms, though \
+                 nothing disturbed its connection",
+                in_ms(done)
+            )),
+            None => Ok(()),
         }
     }
 
@@ -79,15 +124,59 @@ impl PromptNews {
         let until = now + self.patience;
         if self.calm.is_delivery(client.host, *attached, now, until) {
             let session = session.clone();
-            self.due.insert((now, id.clone()), Due { session, what });
+            let is_over = what == WITH_ITS_SESSION;
+            let due = Due {
+                session,
+                what,
+                is_over,
+            };
+            self.due.insert((now, id.clone()), due);
         }
     }
 
-    /// Whether the session of a request was closed for an operator.
-    fn is_closed(&self, id: &Text) -> bool {
+    /// The end of a session begins: its client is told of that now, or was away.
+    fn end_begins(&mut self, now: Duration, session: &Text) {
+        self.forget_session(session);
+        if self.unwanted.is_ended(session) {
+            let of_it = self.listening.iter().filter(|(id, listener)| {
+                listener.session.as_ref() == Some(session) && self.live.contains(*id)
+            });
+            let of_it: Vec<Text> = of_it.map(|(id, _)| id.clone()).collect();
+            for id in of_it {
+                self.expect(now, &id, WITH_ITS_SESSION);
+            }
+            self.over.insert(session.clone());
+        } else if let Some(attached) = self.attached.get(session)
+            && let Some(client) = self.owners.get(session)
+            && let Some(done) = self.closing.get_mut(client)
+            && let until = now + self.patience
+            && self.calm.is_delivery(client.host, *attached, now, until)
+        {
+            *done = Some(now);
+        }
+        self.attached.remove(session);
+    }
+
+    fn told(&mut self, id: &Text, news: &News) -> Verdict {
+        let mut due = self.due.iter();
+        let is_over = due.any(|((_, other), due)| other == id && due.is_over);
+        self.forget(id);
+        match news {
+            News::Lost { why, .. } if is_over && *why == Lost::SessionOver.to_string() => {
+                Err(format!(
+                    "the client of {id} is told `{news}`, and not that an operator has ended its \
+                     session, though nothing disturbed its connection"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the session of a request is over, as an operator wanted.
+    fn is_over(&self, id: &Text) -> bool {
         let listener = self.listening.get(id);
         let session = listener.and_then(|listener| listener.session.as_ref());
-        session.is_some_and(|session| self.unwanted.is_ended(session))
+        session.is_some_and(|session| self.over.contains(session))
     }
 
     fn forget(&mut self, id: &Text) {
@@ -111,15 +200,7 @@ impl ServiceOracle for PromptNews {
 
     fn see(&mut self, now: Duration, happening: &Happening) -> Verdict {
         self.unwanted.see(happening);
-        if let Some(((sent, id), Due { what, .. })) = self.due.first_key_value()
-            && now > *sent + self.patience
-        {
-            return Err(format!(
-                "the client of {id} was not told that it {what} at {} ms, though nothing \
-                 disturbed its connection",
-                in_ms(*sent)
-            ));
-        }
+        self.none_is_late(now)?;
         match happening {
             Happening::Asked { id, client, .. } => {
                 let (client, session) = (*client, None);
@@ -129,34 +210,39 @@ impl ServiceOracle for PromptNews {
             Happening::Applied { id, session, .. } => {
                 if let Some(listener) = self.listening.get_mut(id) {
                     listener.session = Some(session.clone());
+                    self.owners.insert(session.clone(), listener.client);
                 }
             }
             Happening::Opened { session, .. } | Happening::Attached { session } => {
                 self.forget_session(session);
                 self.attached.insert(session.clone(), now);
             }
-            // The end of its connection tells its client of the end of its locks.
-            Happening::SessionEnded { session } if self.unwanted.is_ended(session) => {
-                self.attached.remove(session);
-            }
-            Happening::Detached { session } | Happening::SessionEnded { session } => {
+            Happening::EndBegins { session } => self.end_begins(now, session),
+            Happening::Detached { session } => {
                 self.forget_session(session);
                 self.attached.remove(session);
             }
             Happening::Queued { id } => {
                 self.queued.insert(id.clone());
+                self.live.insert(id.clone());
             }
-            Happening::Granted { id, .. } if self.queued.contains(id) => {
-                self.expect(now, id, "was granted");
-            }
-            Happening::Ended { id, reason, .. } => {
-                self.forget(id);
-                let with_its_session = *reason == "session_ended" && self.is_closed(id);
-                if ["expired", "timed_out", "broken"].contains(reason) || with_its_session {
-                    self.expect(now, id, "ended");
+            Happening::Granted { id, .. } => {
+                self.live.insert(id.clone());
+                if self.queued.contains(id) {
+                    self.expect(now, id, "was granted");
                 }
             }
-            Happening::Told { id, .. } => self.forget(id),
+            Happening::Ended { id, reason, .. } => {
+                self.live.remove(id);
+                // Of one whose session is over its client was to be told when that began.
+                if !self.is_over(id) {
+                    self.forget(id);
+                    if ["expired", "timed_out", "broken"].contains(reason) {
+                        self.expect(now, id, "ended");
+                    }
+                }
+            }
+            Happening::Told { id, news } => return self.told(id, news),
             Happening::Left { id } => {
                 self.listening.remove(id);
                 self.queued.remove(id);
@@ -173,14 +259,18 @@ impl ServiceOracle for PromptNews {
                     .retain(|_, listener| listener.client != *client);
                 let listening = &self.listening;
                 self.due.retain(|(_, id), _| listening.contains_key(id));
+                self.closing.insert(*client, None);
             }
+            Happening::Closed { client, .. } => drop(self.closing.remove(client)),
             Happening::ServerDown | Happening::ServerHalted => {
                 self.due.clear();
                 self.attached.clear();
+                self.closing.values_mut().for_each(|done| *done = None);
             }
             Happening::HostDown { host } => {
                 self.listening
                     .retain(|_, listener| listener.client.host != *host);
+                self.closing.retain(|client, _| client.host != *host);
                 let listening = &self.listening;
                 self.due.retain(|(_, id), _| listening.contains_key(id));
             }
@@ -199,7 +289,7 @@ mod tests {
     use crate::{
         op::OpWait,
         oracle::service::{
-            News, Wanted,
+            Wanted,
             breaks::{Asked, Question},
         },
         plan::{Fault, FaultKind, Place},
@@ -289,6 +379,9 @@ mod tests {
             Happening::Closes {
                 session: session.clone(),
             },
+            Happening::EndBegins {
+                session: session.clone(),
+            },
             ended("session_ended"),
             Happening::SessionEnded {
                 session: session.clone(),
@@ -307,10 +400,102 @@ mod tests {
             },
             by_operator: true,
         };
-        let mut unwanted = story(Vec::new());
-        goes_on(&mut unwanted, &[asked]);
-        goes_on(&mut unwanted, &closes);
-        assert!(later(unwanted).is_err());
+        // The time runs from when the end begins, and not from when the turn of its request comes.
+        for all in [&closes[..2], &closes[..3], &closes] {
+            let told = Happening::Told {
+                id: "L1".into(),
+                news: News::Ended {
+                    reason: "session_ended",
+                },
+            };
+            for (at, is_right) in [(100_070, true), (100_090, false)] {
+                let mut unwanted = story(Vec::new());
+                goes_on(&mut unwanted, std::slice::from_ref(&asked));
+                goes_on(&mut unwanted, &all[..2]);
+                for one in &all[2..] {
+                    unwanted.see(Duration::from_millis(100_060), one).unwrap();
+                }
+                let judged = unwanted.see(Duration::from_millis(at), &told);
+                assert_eq!(judged.is_ok(), is_right, "{at}");
+                assert_eq!(later(unwanted).is_ok(), is_right, "{at}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_told_that_there_is_no_such_session_was_not_told_of_its_end() {
+        let session = Text::from("s");
+        let asked = Happening::BreakAsked {
+            ask: "b".into(),
+            host: 0,
+            question: Question {
+                namespace: "default".into(),
+                what: Asked::EndSession {
+                    session: session.clone(),
+                },
+            },
+            by_operator: true,
+        };
+        let begins = [
+            Happening::Closes {
+                session: session.clone(),
+            },
+            Happening::EndBegins { session },
+        ];
+        let told = |news, faults, over: &[Happening]| {
+            let mut oracle = story(faults);
+            goes_on(&mut oracle, std::slice::from_ref(&asked));
+            goes_on(&mut oracle, over);
+            let id = "L1".into();
+            oracle.see(
+                Duration::from_millis(100_020),
+                &Happening::Told { id, news },
+            )
+        };
+        let lost = |why: Lost| News::Lost {
+            why: why.to_string(),
+            gone: false,
+        };
+        assert!(told(lost(Lost::SessionOver), Vec::new(), &begins).is_err());
+        assert_eq!(told(lost(Lost::LeaseOver), Vec::new(), &begins), Ok(()));
+        let reason = "session_ended";
+        assert_eq!(told(News::Ended { reason }, Vec::new(), &begins), Ok(()));
+        let cut = vec![fault(100_005, 10, CUT)];
+        assert_eq!(told(lost(Lost::SessionOver), cut, &begins), Ok(()));
+        // Its session may be over for another reason.
+        assert_eq!(told(lost(Lost::SessionOver), Vec::new(), &[]), Ok(()));
+    }
+
+    #[test]
+    fn a_client_that_closes_its_session_is_answered_when_its_end_begins() {
+        let client = Client { index: 0, host: 0 };
+        let session = Text::from("s");
+        let closes = [
+            Happening::Closing { client },
+            Happening::Closes {
+                session: session.clone(),
+            },
+            Happening::EndBegins { session },
+        ];
+        let answered = Happening::Closed {
+            client,
+            error: None,
+        };
+        let closed = |faults| {
+            let mut oracle = story(faults);
+            goes_on(&mut oracle, &closes);
+            oracle
+        };
+        assert!(later(closed(Vec::new())).is_err());
+        assert_eq!(later(closed(vec![fault(100_005, 10, CUT)])), Ok(()));
+        let mut in_time = closed(Vec::new());
+        let at = Duration::from_millis(100_070);
+        in_time.see(at, &answered).unwrap();
+        assert_eq!(later(in_time), Ok(()));
+        // Nothing is done yet that could be told.
+        let mut waits = story(Vec::new());
+        goes_on(&mut waits, &closes[..1]);
+        assert_eq!(later(waits), Ok(()));
     }
 
     #[test]

@@ -196,7 +196,7 @@ pub(super) fn arrival(op: &Op, result: &Result<Reply, Refusal>) -> Option<Happen
             },
             ttl: *ttl,
         }),
-        Action::OpenSession { session, abandon } => Some(Happening::Opened {
+        Action::OpenSession { session, abandon } if is_done => Some(Happening::Opened {
             session: session.clone(),
             namespace: op.namespace.clone()?,
             abandon: *abandon,

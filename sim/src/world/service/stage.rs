@@ -16,7 +16,7 @@ use crate::{
     history::History,
     line::{Line, LineLock, What},
     model::ModelLimits,
-    op::Text,
+    op::{OpOwner, Text},
     oracle::{
         Panel, PanelConfig,
         service::{Client, Deed, Happening, ServicePanel, in_ms, liveness, members::Members},
@@ -314,6 +314,8 @@ struct Inner {
     usage: BTreeMap<usize, Option<Usage>>,
     /// Namespace and name of the sessions that the server has open.
     sessions: BTreeSet<(Text, Text)>,
+    /// The same of those whose end has begun and is not complete.
+    ending: BTreeSet<(Text, Text)>,
     /// The live requests of holders without a session.
     named: BTreeSet<LockKey>,
     /// Nodes whose disks are to be replaced.
@@ -392,6 +394,7 @@ impl Stage {
                 last_command: Duration::ZERO,
                 usage: BTreeMap::new(),
                 sessions: BTreeSet::new(),
+                ending: BTreeSet::new(),
                 named: BTreeSet::new(),
                 replacements: Vec::new(),
             }),
@@ -426,6 +429,7 @@ impl Stage {
             Happening::ServerDown => {
                 inner.beliefs.clear();
                 inner.sessions.clear();
+                inner.ending.clear();
                 inner.named.clear();
                 inner.claims.clear();
                 inner.applied = Log::default();
@@ -755,6 +759,9 @@ impl Stage {
             inner.see(now, &happening);
         }
         for (index, line) in lines.iter().enumerate() {
+            if let Some(session) = inner.end_that_begins(&line.what) {
+                inner.see(now, &Happening::EndBegins { session });
+            }
             // The answer to a retry says again what happened long ago.
             // And one that has the id of another request says nothing about that one.
             if (index < events.len() || matches!(line.what, What::Refused { .. }))
@@ -1105,6 +1112,7 @@ impl Inner {
                 | Happening::Attached { .. }
                 | Happening::Detached { .. }
                 | Happening::Closes { .. }
+                | Happening::EndBegins { .. }
                 | Happening::SessionEnded { .. }
                 | Happening::Queued { .. }
                 | Happening::Granted { .. }
@@ -1125,6 +1133,33 @@ impl Inner {
         }
         let seen = self.oracles.see(now, happening);
         self.found(seen);
+    }
+
+    /// The session whose end begins with this: its first request ends with it, or it has none.
+    fn end_that_begins(&mut self, what: &What) -> Option<Text> {
+        match what {
+            What::Ended {
+                lock:
+                    LineLock {
+                        namespace,
+                        owner: OpOwner::Session(session),
+                        ..
+                    },
+                reason: "session_ended",
+            } => {
+                let is_first = self.ending.insert((namespace.clone(), session.clone()));
+                is_first.then(|| session.clone())
+            }
+            What::Session {
+                namespace,
+                session,
+                state: "ended",
+            } => {
+                let has_begun = self.ending.remove(&(namespace.clone(), session.clone()));
+                (!has_begun).then(|| session.clone())
+            }
+            _ => None,
+        }
     }
 
     fn keep_sessions(&mut self, events: &[Event]) {

@@ -143,6 +143,20 @@ impl Story {
         self.did(&deeds);
     }
 
+    /// The end of a session begins with a command, and with the first of its requests.
+    fn begins_to_close(&mut self, session: &str, first: &str) {
+        self.did(&[
+            Seen::SessionCloses {
+                namespace: "n".into(),
+                session: session.into(),
+            },
+            Seen::Ends {
+                key: request(first).key,
+                reason: "session_ended".into(),
+            },
+        ]);
+    }
+
     fn opens(&mut self, session: &str) -> Verdict {
         self.entry += 1;
         let what = Seen::SessionOpens {
@@ -436,6 +450,53 @@ fn a_session_ends_with_all_that_it_has_and_stays_ended() {
 }
 
 #[test]
+fn a_session_is_over_when_its_end_begins_and_ends_with_all_that_it_had_then() {
+    let all = ["s/L 1 wa", "s/M - wb"];
+    let begun = || {
+        let (mut story, _) = in_session();
+        story.asks("b", end("s"));
+        story.begins_to_close("s", all[0]);
+        story
+    };
+    // What has not had its turn belongs to it.
+    assert_eq!(begun().session_ended("b", 2, &all), Ok(()));
+    assert!(begun().session_ended("b", 1, &all[..1]).is_err());
+    // Nor does it matter what becomes of it until then.
+    for reason in ["session_ended", "timed_out"] {
+        let mut later = begun();
+        later.ends(reason, &all[1..]);
+        assert_eq!(later.session_ended("b", 2, &all), Ok(()), "{reason}");
+        assert_eq!(later.goes_on(), Ok(()));
+    }
+    // Nobody can end it once more.
+    let mut again = begun();
+    again.asks("c", end("s"));
+    assert_eq!(again.refused("c", "unknown_session"), Ok(()));
+    let mut not_yet = in_session().0;
+    not_yet.asks("c", end("s"));
+    assert!(not_yet.refused("c", "unknown_session").is_err());
+    // The time ends one, too.
+    let mut abandoned = in_session().0;
+    abandoned.ends("session_ended", &all[..1]);
+    abandoned.asks("c", end("s"));
+    assert_eq!(abandoned.refused("c", "unknown_session"), Ok(()));
+    // What lives on can be broken.
+    let mut broken = begun();
+    broken.asks("c", of("s", "b", Some("M"), None));
+    broken.ends("broken", &all[1..]);
+    assert_eq!(broken.broken("c", &all[1..]), Ok(()));
+    assert_eq!(broken.session_ended("b", 2, &all), Ok(()));
+    // A server that stops sends nobody away who holds what has not had its turn.
+    let (mut sent_away, _) = in_session();
+    let event = DrainEvent::Begins;
+    sent_away
+        .see(&Happening::Drains { node: 0, event })
+        .unwrap();
+    sent_away.begins_to_close("s", all[1]);
+    assert!(sent_away.goes_on().is_err());
+}
+
+#[test]
 fn a_session_that_nobody_ends_is_not_closed() {
     let all = ["s/L 1 wa", "s/M - wb"];
     let (mut unasked, _) = in_session();
@@ -456,6 +517,9 @@ fn a_session_that_nobody_ends_is_not_closed() {
     };
     for (with, is_right) in [(&all[1..], true), (&all[..], false)] {
         let (mut sent_away, _) = in_session();
+        if with.len() == 1 {
+            sent_away.ends("released", &all[..1]);
+        }
         sent_away.see(&drains()).unwrap();
         sent_away.closes("s", with);
         // It has stopped when that is judged.

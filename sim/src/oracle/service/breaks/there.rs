@@ -52,6 +52,21 @@ impl There {
         self.sessions.remove(session);
     }
 
+    /// The requests of a session that live.
+    pub(super) fn requests_of<'a>(
+        &'a self,
+        (namespace, session): &'a (Text, Text),
+    ) -> impl Iterator<Item = Request> {
+        let here = self.requests_in(namespace);
+        let of_it = here
+            .filter(move |(key, ..)| key.owner.0 == OwnerKind::Session && key.owner.1 == *session);
+        of_it.map(|(key, claims, token)| Request {
+            key: key.clone(),
+            claims: claims.to_vec(),
+            token,
+        })
+    }
+
     /// What a question comes to now.
     pub(super) fn comes_to(&self, question: &Question) -> Outcome {
         let namespace = &question.namespace;
