@@ -23,7 +23,7 @@ fn every_kind_of_trouble_is_drawn() {
     let mut kinds = BTreeSet::new();
     let mut sizes = BTreeSet::new();
     let (mut undisturbed, mut leaders, mut jumps, mut http, mut to_hosts) = (0, 0, 0, 0, 0);
-    let (mut watched, mut breakers) = (0, 0);
+    let (mut watched, mut breakers, mut slow_ends) = (0, 0, 0);
     for plan in (0..200).map(cluster_plan) {
         let cluster = cluster(&plan);
         sizes.insert(cluster.founders());
@@ -50,6 +50,7 @@ fn every_kind_of_trouble_is_drawn() {
         http += usize::from(!plan.http.is_empty());
         watched += usize::from(!plan.watchers.is_empty());
         breakers += usize::from(!plan.breakers.is_empty());
+        slow_ends += usize::from(plan.server.limits.session_ends_per_ms.is_some());
         to_hosts += usize::from(faults().any(|kind| {
             matches!(kind, ClusterFaultKind::Cut { ways }
                 if ways.iter().any(|way| matches!(way.from, End::Host(_))))
@@ -60,7 +61,7 @@ fn every_kind_of_trouble_is_drawn() {
     assert_eq!(kinds.len(), 14, "{kinds:?}");
     assert!(watched >= 110, "two of three have watchers, got {watched}");
     assert!(breakers >= 45, "one of three has breakers, got {breakers}");
-    for count in [undisturbed, leaders, jumps, http, to_hosts] {
+    for count in [undisturbed, leaders, jumps, http, to_hosts, slow_ends] {
         assert!(
             count >= 15,
             "one in a dozen plans has it, got {count} of 200"

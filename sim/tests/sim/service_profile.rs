@@ -5,7 +5,8 @@ use lockwright_sim::plan::{
     self, BreakerDeed, BreakerPlan, FaultKind, Knock, Place, Plan, Profile, RunOptions,
     ServicePlan, WatcherPlan, generate,
 };
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn service_plan(seed: u64) -> ServicePlan {
     match generate(Profile::Service, seed) {
@@ -23,6 +24,7 @@ fn every_kind_of_trouble_is_drawn() {
     let (mut breakers, mut intruders, mut asks_again, mut broken) = (0, 0, 0, BTreeSet::new());
     let (mut http, mut impatient, mut retries, mut twice, mut forgotten) = (0, 0, 0, 0, 0);
     let (mut by_path, mut hangs_up, mut mistakes) = (0, 0, 0);
+    let (mut slow_ends, mut at_defaults) = (0, 0);
     for plan in (0..200).map(service_plan) {
         kinds.extend(plan.faults.iter().map(|fault| match fault.kind {
             FaultKind::Cut {
@@ -62,6 +64,10 @@ fn every_kind_of_trouble_is_drawn() {
         watched += usize::from(!plan.watchers.is_empty());
         let is_below = |watcher: &WatcherPlan| &*watcher.prefix != "/";
         watched_below += usize::from(plan.watchers.iter().any(is_below));
+        match plan.server.limits.session_ends_per_ms {
+            Some(_) => slow_ends += 1,
+            None => at_defaults += 1,
+        }
         breakers += usize::from(!plan.breakers.is_empty());
         broken.extend(plan.breakers.iter().map(|one| one.deed));
         let is_intruder = |one: &BreakerPlan| !one.credentials.is_right();
@@ -101,6 +107,8 @@ fn every_kind_of_trouble_is_drawn() {
         breakers,
         intruders,
         asks_again,
+        slow_ends,
+        at_defaults,
     ];
     assert_eq!(broken, BTreeSet::from(BreakerDeed::ALL));
     let over_http = [
@@ -130,6 +138,67 @@ fn a_plan_of_before_there_were_strangers_can_be_read() {
         "latency":{"min_ms":1,"max_ms":1,"curve_tenths":10},
         "server":{"idle_timeout_ms":500},"hosts":[{}],"clients":[]}}"#;
     assert!(serde_json::from_str::<Plan>(text).is_ok());
+}
+
+/// How the sessions of a history ended whose end took more than a millisecond.
+fn slow_ends(history: &[String]) -> BTreeSet<&'static str> {
+    let mut sessions: BTreeMap<String, String> = BTreeMap::new();
+    let mut closed: BTreeMap<String, &'static str> = BTreeMap::new();
+    let mut unwanted: BTreeSet<&str> = BTreeSet::new();
+    let mut times: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    for line in history {
+        if let Some((_, asked)) = line.split_once(", an operator, asks to end the session ") {
+            unwanted.extend(asked.split(' ').next());
+        }
+        let json = line.strip_prefix("#> ").unwrap_or(line);
+        let Ok(json) = serde_json::from_str::<Value>(json) else {
+            continue;
+        };
+        if json["op"] == "acquire" {
+            sessions.insert(text(&json, "id"), text(&json, "session"));
+        }
+        if json["op"] == "close_session" {
+            let session = text(&json, "session");
+            let is_unwanted = unwanted.contains(session.as_str());
+            let by = if is_unwanted { "operator" } else { "client" };
+            closed.entry(session).or_insert(by);
+        }
+        if json["reason"] == "session_ended" {
+            let at = json["at"].as_u64().expect("every event has a time");
+            if let Some(session) = sessions.get(&text(&json, "id")) {
+                times.entry(session.clone()).or_default().insert(at);
+            }
+        }
+    }
+    let slow = times.iter().filter(|(_, times)| times.len() > 1);
+    slow.map(|(session, _)| closed.get(session).copied().unwrap_or("abandoned"))
+        .collect()
+}
+
+/// Without this nothing that a server and its clients do while a session ends would be judged.
+#[test]
+fn the_end_of_a_session_takes_its_time_whoever_ends_it() {
+    let mut missing = BTreeSet::from(["abandoned", "client", "operator"]);
+    for seed in 0..150 {
+        let plan = service_plan(seed);
+        let is_slow = plan.server.limits.session_ends_per_ms.is_some();
+        // The costly ones show no more.
+        if !is_slow || plan.active_ms > 4_000 {
+            continue;
+        }
+        let keep = RunOptions { keep_history: true };
+        let outcome = plan::run(&Plan::Service(plan), keep);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        let history = outcome.history.expect("it was to be kept");
+        for way in slow_ends(&history) {
+            missing.remove(way);
+        }
+        if missing.is_empty() {
+            break;
+        }
+    }
+    assert!(missing.is_empty(), "never took its time: {missing:?}");
 }
 
 /// Also what the clients are told, all together, is everything that there is to be told.

@@ -2,28 +2,27 @@
 //! and of an end that is not its own doing, within a bounded time (SEMANTICS section 7.6).
 //!
 //! The end of a session may take a while. It is over for its client when that begins, and that is when its
-//! client is told, of all of its requests: the answer to a close, or that they ended with their session. Who is
-//! told instead that there is no such session, or that it reads too slowly, was not told at once.
+//! client is told, of all of its requests: the answer to a close, or that an operator has ended it. From then on
+//! nobody speaks for it: what comes later came over a connection that should have been closed.
 //!
 //! A push that gets lost would be noticed at the next resume, and a reconnection hides it; so it
 //! is judged at once, wherever no fault can be the excuse.
 
 use super::{
-    Call, Client, Happening, News, ServiceOracle,
-    calm::{Calm, news_within},
+    Call, Client, Happening, ServiceOracle,
+    calm::{Calm, news_within, written_ms},
     in_ms,
     unwanted::Unwanted,
 };
 use crate::{op::Text, oracle::Verdict, plan::ServicePlan};
-use lockwright_client::Lost;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 
-/// What happened to a request whose session an operator has ended.
-const WITH_ITS_SESSION: &str = "ended with its session";
+/// How late a server may hear what has come to it, in ms.
+const HEARD_WITHIN_MS: u64 = 4;
 
 /// The oracle.
 #[derive(Debug)]
@@ -42,8 +41,10 @@ pub struct PromptNews {
     /// News on their way, by the time at which they were sent.
     due: BTreeMap<(Duration, Text), Due>,
     unwanted: Unwanted,
+    /// How long what a client says takes to its place in the log.
+    heard_within: Duration,
     /// Sessions that are over, as operators wanted.
-    over: BTreeSet<Text>,
+    over: BTreeMap<Text, Over>,
     /// The client of each session that has asked for something.
     owners: BTreeMap<Text, Client>,
     /// Clients that close their sessions, and since when that is done, if it is.
@@ -64,8 +65,15 @@ struct Due {
     session: Text,
     /// What happened to the request.
     what: &'static str,
-    /// Whether that was the end of its session.
-    is_over: bool,
+}
+
+/// A session that is over, as an operator wanted.
+#[derive(Debug, Clone, Copy)]
+struct Over {
+    /// When its end began.
+    since: Duration,
+    /// Since when it was attached then, if it was.
+    attached: Option<Duration>,
 }
 
 impl PromptNews {
@@ -74,6 +82,7 @@ impl PromptNews {
     pub fn new(plan: Arc<ServicePlan>) -> PromptNews {
         PromptNews {
             patience: news_within(&plan),
+            heard_within: Duration::from_millis(HEARD_WITHIN_MS + written_ms(&plan)),
             calm: Calm::new(plan),
             listening: BTreeMap::new(),
             attached: BTreeMap::new(),
@@ -81,7 +90,7 @@ impl PromptNews {
             live: BTreeSet::new(),
             due: BTreeMap::new(),
             unwanted: Unwanted::default(),
-            over: BTreeSet::new(),
+            over: BTreeMap::new(),
             owners: BTreeMap::new(),
             closing: BTreeMap::new(),
         }
@@ -124,13 +133,7 @@ impl PromptNews {
         let until = now + self.patience;
         if self.calm.is_delivery(client.host, *attached, now, until) {
             let session = session.clone();
-            let is_over = what == WITH_ITS_SESSION;
-            let due = Due {
-                session,
-                what,
-                is_over,
-            };
-            self.due.insert((now, id.clone()), due);
+            self.due.insert((now, id.clone()), Due { session, what });
         }
     }
 
@@ -143,9 +146,10 @@ impl PromptNews {
             });
             let of_it: Vec<Text> = of_it.map(|(id, _)| id.clone()).collect();
             for id in of_it {
-                self.expect(now, &id, WITH_ITS_SESSION);
+                self.expect(now, &id, "ended with its session");
             }
-            self.over.insert(session.clone());
+            let (since, attached) = (now, self.attached.get(session).copied());
+            self.over.insert(session.clone(), Over { since, attached });
         } else if let Some(attached) = self.attached.get(session)
             && let Some(client) = self.owners.get(session)
             && let Some(done) = self.closing.get_mut(client)
@@ -157,26 +161,35 @@ impl PromptNews {
         self.attached.remove(session);
     }
 
-    fn told(&mut self, id: &Text, news: &News) -> Verdict {
-        let mut due = self.due.iter();
-        let is_over = due.any(|((_, other), due)| other == id && due.is_over);
-        self.forget(id);
-        match news {
-            News::Lost { why, .. } if is_over && *why == Lost::SessionOver.to_string() => {
-                Err(format!(
-                    "the client of {id} is told `{news}`, and not that an operator has ended its \
-                     session, though nothing disturbed its connection"
-                ))
-            }
-            _ => Ok(()),
+    /// Whether what a client asks for in a session may come now: not when it is over for longer than it takes
+    /// until what was said before is heard.
+    fn is_said_in_time(&self, now: Duration, id: &Text, session: &Text) -> Verdict {
+        let (Some(over), Some(client)) = (self.over.get(session), self.owners.get(session)) else {
+            return Ok(());
+        };
+        let Some(attached) = over.attached else {
+            return Ok(());
+        };
+        let is_late = now > over.since + self.heard_within;
+        if is_late
+            && self
+                .calm
+                .is_delivery(client.host, attached, over.since, now)
+        {
+            return Err(format!(
+                "{id} is asked for in a session that an operator has ended at {} ms: its connection is open \
+                 still",
+                in_ms(over.since)
+            ));
         }
+        Ok(())
     }
 
     /// Whether the session of a request is over, as an operator wanted.
     fn is_over(&self, id: &Text) -> bool {
         let listener = self.listening.get(id);
         let session = listener.and_then(|listener| listener.session.as_ref());
-        session.is_some_and(|session| self.over.contains(session))
+        session.is_some_and(|session| self.over.contains_key(session))
     }
 
     fn forget(&mut self, id: &Text) {
@@ -208,6 +221,7 @@ impl ServiceOracle for PromptNews {
                     .insert(id.clone(), Listener { client, session });
             }
             Happening::Applied { id, session, .. } => {
+                self.is_said_in_time(now, id, session)?;
                 if let Some(listener) = self.listening.get_mut(id) {
                     listener.session = Some(session.clone());
                     self.owners.insert(session.clone(), listener.client);
@@ -242,7 +256,7 @@ impl ServiceOracle for PromptNews {
                     }
                 }
             }
-            Happening::Told { id, news } => return self.told(id, news),
+            Happening::Told { id, .. } => self.forget(id),
             Happening::Left { id } => {
                 self.listening.remove(id);
                 self.queued.remove(id);
@@ -289,7 +303,7 @@ mod tests {
     use crate::{
         op::OpWait,
         oracle::service::{
-            Wanted,
+            News, Wanted,
             breaks::{Asked, Question},
         },
         plan::{Fault, FaultKind, Place},
@@ -423,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_told_that_there_is_no_such_session_was_not_told_of_its_end() {
+    fn what_is_said_in_a_session_that_an_operator_has_ended_is_seen() {
         let session = Text::from("s");
         let asked = Happening::BreakAsked {
             ask: "b".into(),
@@ -436,34 +450,38 @@ mod tests {
             },
             by_operator: true,
         };
-        let begins = [
+        let ends = [
             Happening::Closes {
                 session: session.clone(),
             },
-            Happening::EndBegins { session },
+            Happening::EndBegins {
+                session: session.clone(),
+            },
         ];
-        let told = |news, faults, over: &[Happening]| {
+        let said = |faults, is_wanted: bool, at| {
             let mut oracle = story(faults);
-            goes_on(&mut oracle, std::slice::from_ref(&asked));
-            goes_on(&mut oracle, over);
-            let id = "L1".into();
-            oracle.see(
-                Duration::from_millis(100_020),
-                &Happening::Told { id, news },
-            )
+            if is_wanted {
+                goes_on(&mut oracle, std::slice::from_ref(&asked));
+            }
+            goes_on(&mut oracle, &ends);
+            let applied = Happening::Applied {
+                id: "L2".into(),
+                session: session.clone(),
+                wanted: Wanted {
+                    namespace: "default".into(),
+                    claims: Vec::new(),
+                    ttl: None,
+                    wait: OpWait::Forever,
+                },
+            };
+            oracle.see(Duration::from_millis(at), &applied)
         };
-        let lost = |why: Lost| News::Lost {
-            why: why.to_string(),
-            gone: false,
-        };
-        assert!(told(lost(Lost::SessionOver), Vec::new(), &begins).is_err());
-        assert_eq!(told(lost(Lost::LeaseOver), Vec::new(), &begins), Ok(()));
-        let reason = "session_ended";
-        assert_eq!(told(News::Ended { reason }, Vec::new(), &begins), Ok(()));
-        let cut = vec![fault(100_005, 10, CUT)];
-        assert_eq!(told(lost(Lost::SessionOver), cut, &begins), Ok(()));
-        // Its session may be over for another reason.
-        assert_eq!(told(lost(Lost::SessionOver), Vec::new(), &[]), Ok(()));
+        assert_eq!(said(Vec::new(), true, 100_014), Ok(()));
+        assert!(said(Vec::new(), true, 100_015).is_err());
+        assert_eq!(said(Vec::new(), false, 100_015), Ok(()));
+        let place = Place::Server;
+        let paused = vec![fault(100_012, 1, FaultKind::Pause { place })];
+        assert_eq!(said(paused, true, 100_015), Ok(()));
     }
 
     #[test]
