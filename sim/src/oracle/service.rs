@@ -504,6 +504,13 @@ pub enum Happening {
         /// Its name.
         session: Text,
     },
+    /// A command of a session's client is applied.
+    Heard {
+        /// The session.
+        session: Text,
+        /// The simulated instant at which a server gave it its time.
+        at: Duration,
+    },
     /// The end of a session begins: it is over for everybody, though requests of it may live on for a while.
     EndBegins {
         /// Its name.
@@ -749,6 +756,7 @@ impl fmt::Display for Happening {
             Happening::Attached { session } => write!(f, "session {session} is attached"),
             Happening::Detached { session } => write!(f, "session {session} is detached"),
             Happening::Closes { session } => write!(f, "session {session} is closed"),
+            Happening::Heard { session, .. } => write!(f, "session {session} is heard of"),
             Happening::EndBegins { session } => write!(f, "the end of session {session} begins"),
             Happening::SessionEnded { session } => write!(f, "session {session} ends"),
             Happening::Queued { id } => write!(f, "{id} is queued"),

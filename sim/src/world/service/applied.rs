@@ -214,6 +214,22 @@ pub(super) fn arrival(op: &Op, result: &Result<Reply, Refusal>) -> Option<Happen
     }
 }
 
+/// The session whose client has sent a command, if one has: the others are a server's own, or begin or end one.
+pub(super) fn speaker(op: &Op) -> Option<&Text> {
+    let owner = match &op.action {
+        Action::Acquire { owner, .. } => Some(owner),
+        Action::Release { lock, .. } | Action::Renew { lock, .. } | Action::Cancel { lock } => {
+            lock.owner.as_ref()
+        }
+        Action::KeepAlive { session } | Action::Done { session, .. } => return Some(session),
+        _ => None,
+    };
+    match owner {
+        Some(OpOwner::Session(session)) => Some(session),
+        _ => None,
+    }
+}
+
 fn subject_of(action: &Action) -> Subject {
     match action {
         Action::Release { lock, .. }

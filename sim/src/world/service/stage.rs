@@ -755,6 +755,11 @@ impl Stage {
                 ..violation
             }));
         }
+        if let (Some(session), Some(leader)) = (words::speaker(&op), leader) {
+            let clock = self.nodes[leader.node].host.clock();
+            let (session, at) = (session.clone(), clock.when(leader.time.when(op.at)));
+            inner.see(now, &Happening::Heard { session, at });
+        }
         if let Some(happening) = words::arrival(&op, result) {
             inner.see(now, &happening);
         }
@@ -1112,6 +1117,7 @@ impl Inner {
                 | Happening::Attached { .. }
                 | Happening::Detached { .. }
                 | Happening::Closes { .. }
+                | Happening::Heard { .. }
                 | Happening::EndBegins { .. }
                 | Happening::SessionEnded { .. }
                 | Happening::Queued { .. }
