@@ -110,6 +110,10 @@ struct Request {
     releases: Option<Moment>,
     /// It was granted to two sessions of its client at once: nobody can tell what is said of which.
     is_ambiguous: bool,
+    /// The session that it came in last, and whether its end has begun: a release is done then for its client, and
+    /// the lock ends when its turn comes.
+    session: Option<Text>,
+    is_over: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -174,6 +178,8 @@ impl Linearizability {
             renews: None,
             releases: None,
             is_ambiguous: false,
+            session: None,
+            is_over: false,
         });
         if request.open == 0 {
             request.since = now;
@@ -222,12 +228,14 @@ impl Linearizability {
             Call::Release => request.releases.take(),
             Call::Cancel => None,
         };
+        let is_over = request.is_over;
         let lock = request.token.and_then(|token| self.locks.get_mut(&token));
         let (Some(from), Some(lock), false) = (from, lock, is_error) else {
             return;
         };
         let to = Some(self.now);
         match call {
+            Call::Release if is_over && lock.ended.is_none() => {}
             Call::Release => drop(lock.released.get_or_insert(Span { from, to })),
             _ => lock.renewed.push(Span { from, to }),
         }
@@ -444,6 +452,19 @@ impl ServiceOracle for Linearizability {
             Happening::HttpDone {
                 id, call, error, ..
             } => self.done(id, *call, error.is_some()),
+            Happening::Applied { id, session, .. } => {
+                if let Some(request) = self.requests.get_mut(id)
+                    && request.session.as_ref() != Some(session)
+                {
+                    request.session = Some(session.clone());
+                    request.is_over = false;
+                }
+            }
+            Happening::EndBegins { session } => {
+                let requests = self.requests.values_mut();
+                let of_it = requests.filter(|one| one.session.as_ref() == Some(session));
+                of_it.for_each(|one| one.is_over = true);
+            }
             Happening::Granted { id, token } => self.granted(id, *token),
             Happening::Ended { id, .. } => self.ended(id),
             Happening::LookAsked { look } => drop(self.looking.insert(look.clone(), self.now)),

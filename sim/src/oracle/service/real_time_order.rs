@@ -22,8 +22,11 @@ pub struct RealTimeOrder {
     answered: u64,
     /// What that was when each request was asked for.
     floors: BTreeMap<Text, u64>,
-    /// Requests that are over: who releases one that ended by itself is answered that it is done.
+    /// Requests that are over: who releases one that ended by itself is answered that it is done. So are those of a
+    /// session whose end has begun, to its client, though their turn may come later.
     ended: BTreeSet<Text>,
+    /// The session that each request came in last.
+    sessions: BTreeMap<Text, Text>,
     /// How often each request was renewed, and how often its client was told so.
     renewals: BTreeMap<Text, (u32, u32)>,
 }
@@ -96,7 +99,16 @@ impl ServiceOracle for RealTimeOrder {
                 self.floors.entry(id.clone()).or_insert(self.answered);
                 Ok(())
             }
-            Happening::Applied { id, .. } | Happening::HttpApplied { id, .. } => self.applied(id),
+            Happening::Applied { id, session, .. } => {
+                self.sessions.insert(id.clone(), session.clone());
+                self.applied(id)
+            }
+            Happening::HttpApplied { id, .. } => self.applied(id),
+            Happening::EndBegins { session } => {
+                let of_it = self.sessions.iter().filter(|(_, other)| *other == session);
+                self.ended.extend(of_it.map(|(id, _)| id.clone()));
+                Ok(())
+            }
             Happening::HttpAnswered { id, .. }
             | Happening::Told {
                 id,
@@ -213,6 +225,13 @@ mod tests {
             believed_until: None,
         };
         assert_eq!(judge(&[ended, answered(Call::Release)]), Ok(()));
+        let over = |session: &str| {
+            let session = session.into();
+            let begins = Happening::EndBegins { session };
+            judge(&[applied("L1"), begins, answered(Call::Release)])
+        };
+        assert_eq!(over("s"), Ok(()));
+        assert!(over("t").is_err());
         let renew = || answered(Call::Renew { ttl: 5 });
         let renewed = Happening::Renewed {
             id: "L1".into(),

@@ -34,6 +34,7 @@ fn plan() -> ServicePlan {
 /// - `ask X`, `ask X r` (to read), `answer X 1` (granted with token 1), `gone X`;
 /// - `release X 1`, `released X 1`, `renew X 1`, `renewed X 1`;
 /// - `look L`, `saw L 1 2` (the tokens);
+/// - `in X S` (X came in session S), `over S` (its end begins);
 /// - `append 5`, `grant 5 X 1`, `end 5 X` (in entry 5).
 fn judge(story: &[&str]) -> Verdict {
     let mut oracle = Linearizability::new(&plan());
@@ -92,6 +93,17 @@ fn happenings(words: &str) -> Vec<Happening> {
         "released" => vec![done(Call::Release)],
         "renew" => vec![called(Call::Renew { ttl: 1 })],
         "renewed" => vec![done(Call::Renew { ttl: 1 })],
+        "in" => vec![Happening::Applied {
+            id,
+            session: words[2].into(),
+            wanted: Wanted {
+                namespace: "n".into(),
+                claims: Vec::new(),
+                ttl: None,
+                wait: OpWait::Forever,
+            },
+        }],
+        "over" => vec![Happening::EndBegins { session: id }],
         "look" => vec![Happening::LookAsked { look: id }],
         "saw" => vec![Happening::Looked {
             look: id,
@@ -205,6 +217,26 @@ fn a_stale_look_after_an_answered_release_is_refused() {
         "saw L 1",
     ];
     assert_eq!(after(&[&HELD], &during), Ok(()));
+}
+
+#[test]
+fn a_release_that_the_end_of_its_session_answers_shows_nothing_of_others() {
+    let looks = |between: &[&str]| {
+        let before = [
+            "ask X",
+            "in X S",
+            "grant 1 X 1",
+            "answer X 1",
+            "release X 1",
+        ];
+        let after = ["released X 1", "look L", "saw L 1"];
+        judge(&[&before[..], between, &after[..]].concat())
+    };
+    assert!(is_refused(&looks(&[])));
+    assert_eq!(looks(&["over S"]), Ok(()));
+    assert!(is_refused(&looks(&["over T"])));
+    // Its turn has come before it is answered.
+    assert!(is_refused(&looks(&["over S", "append 2", "end 2 X"])));
 }
 
 #[test]
