@@ -6,6 +6,7 @@ use super::{Call, Happening, HttpAnswer, ServiceOracle};
 use crate::{op::Text, oracle::Verdict};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     time::Duration,
 };
 
@@ -38,6 +39,21 @@ struct Known {
 /// Codes that need no command of the engine.
 const OF_THE_SERVER: [&str; 1] = ["unavailable"];
 
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tokens: Vec<String> = self.tokens.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = self.said.iter().map(|said| format!("`{said}`")).collect();
+        match tokens.is_empty() {
+            true => f.write_str("it was never granted")?,
+            false => write!(f, "it was granted with token {}", tokens.join(", then "))?,
+        }
+        match said.is_empty() {
+            true => Ok(()),
+            false => write!(f, ", and came to {}", said.join(" or ")),
+        }
+    }
+}
+
 impl Known {
     fn lie(&self, answer: &HttpAnswer) -> Option<String> {
         let is_true = match answer {
@@ -46,7 +62,7 @@ impl Known {
                 self.said.contains(code.as_str()) || OF_THE_SERVER.contains(&code.as_str())
             }
         };
-        (!is_true).then(|| format!("on the server it is {self:?}"))
+        (!is_true).then(|| format!("on the server {self}"))
     }
 
     /// Why the answer to a call must not be this one.

@@ -2,7 +2,7 @@
 
 use super::{Client, Happening, News, ServiceOracle, unwanted::Unwanted};
 use crate::{op::Text, oracle::Verdict};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// The oracle.
 #[derive(Debug, Default)]
@@ -49,6 +49,25 @@ struct Known {
     /// It lived when the end of its session began. It may live on for a while, and end in another way, but to
     /// its client it is over.
     is_over: bool,
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.ended, self.token, self.refused) {
+            (Some(reason), ..) => write!(f, "it has ended: {reason}")?,
+            (None, Some(token), _) => write!(f, "it is held with token {token}")?,
+            (None, None, _) if self.queued => f.write_str("it waits")?,
+            (None, None, Some(code)) => write!(f, "it was refused as `{code}`")?,
+            (None, None, None) => f.write_str("it never arrived")?,
+        }
+        if self.is_over {
+            f.write_str(", after the end of its session had begun")?;
+        }
+        if self.forgotten {
+            f.write_str(", and that is forgotten")?;
+        }
+        Ok(())
+    }
 }
 
 impl Known {
@@ -106,7 +125,7 @@ impl Known {
                 !gone || self.is_gone() || !(self.queued || self.token.is_some())
             }
         };
-        (!true_so_far).then(|| format!("on the server it is {self:?}"))
+        (!true_so_far).then(|| format!("on the server {self}"))
     }
 }
 
