@@ -306,14 +306,14 @@ async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket, unread: &Unread, from:
     {
         return;
     }
-    let (mut sink, stream) = socket.split();
+    let (mut sink, mut stream) = socket.split();
     let (pongs, mut pinged) = mpsc::channel(PONGS_MAX);
     // What is to be written before anything else, also when all is over.
     let mut following = None;
     let reason = tokio::select! {
         biased;
         reason = closed => reason.unwrap_or(CloseReason::Shutdown),
-        reason = read(gate, id, stream, pongs, unread) => reason,
+        reason = read(gate, id, &mut stream, pongs, unread) => reason,
         reason = write(gate, &mut sink, &mut queue, &mut following, &mut pinged, unread) => reason,
     };
     // It fails when the replica has stopped, and then there is nothing to tell it.
@@ -329,7 +329,7 @@ async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket, unread: &Unread, from:
     let _ = timeout(
         &gate.env,
         CLOSE_GRACE,
-        finish(gate, sink, queue, following, reason, unread),
+        finish(gate, (sink, stream), queue, following, reason, unread),
     )
     .await;
 }
@@ -338,7 +338,7 @@ async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket, unread: &Unread, from:
 async fn read<E: Env>(
     gate: &Gate<E>,
     id: ConnectionId,
-    mut stream: SplitStream<WebSocket>,
+    stream: &mut SplitStream<WebSocket>,
     pongs: mpsc::Sender<()>,
     unread: &Unread,
 ) -> CloseReason {
@@ -518,16 +518,19 @@ async fn follow<E: Env>(
     Ok(())
 }
 
-/// Writes what is still queued, and the reason for closing.
+/// Writes what is still queued, and the reason for closing; and reads on until the client has closed, too: what is not
+/// read when a socket is closed may cost the other side what is on the way to it.
 async fn finish<E: Env>(
     gate: &Gate<E>,
-    mut sink: SplitSink<WebSocket, Frame>,
+    (mut sink, mut stream): (SplitSink<WebSocket, Frame>, SplitStream<WebSocket>),
     mut queue: mpsc::Receiver<Outbound>,
     mut following: Option<Following>,
     reason: CloseReason,
     unread: &Unread,
 ) -> Result<(), axum::Error> {
     let Some(frame) = reason.frame() else {
+        // If it has said so, the answer to that is on the way with the next read.
+        while let Some(Ok(_)) = stream.next().await {}
         return Ok(());
     };
     loop {
@@ -539,5 +542,7 @@ async fn finish<E: Env>(
         };
         send(&mut sink, &mut queue, &mut following, message, unread).await?;
     }
-    sink.send(Frame::Close(Some(frame))).await
+    sink.send(Frame::Close(Some(frame))).await?;
+    while let Some(Ok(_)) = stream.next().await {}
+    Ok(())
 }
