@@ -9,7 +9,7 @@
 //! is judged at once, wherever no fault can be the excuse.
 
 use super::{
-    Call, Client, Happening, ServiceOracle,
+    Call, Client, Happening, News, ServiceOracle,
     calm::{Calm, news_within, written_ms},
     in_ms,
     unwanted::Unwanted,
@@ -20,6 +20,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+
+/// What became of a request whose session an operator has ended.
+const OVER: &str = "ended with its session";
 
 /// How late a server may learn of what it has done itself, in ms.
 const LEARNT_WITHIN_MS: u64 = 2;
@@ -146,7 +149,7 @@ impl PromptNews {
             });
             let of_it: Vec<Text> = of_it.map(|(id, _)| id.clone()).collect();
             for id in of_it {
-                self.expect(now, &id, "ended with its session");
+                self.expect(now, &id, OVER);
             }
             let (since, attached) = (now, self.attached.get(session).copied());
             self.over.insert(session.clone(), Over { since, attached });
@@ -187,6 +190,12 @@ impl PromptNews {
         let listener = self.listening.get(id);
         let session = listener.and_then(|listener| listener.session.as_ref());
         session.is_some_and(|session| self.over.contains_key(session))
+    }
+
+    /// Whether this is to be told of a request.
+    fn waits_for(&self, id: &Text, what: &str) -> bool {
+        let mut due = self.due.iter();
+        due.any(|((_, of), due)| of == id && due.what == what)
     }
 
     fn forget(&mut self, id: &Text) {
@@ -258,6 +267,15 @@ impl ServiceOracle for PromptNews {
                         self.expect(now, id, "ended");
                     }
                 }
+            }
+            Happening::Told {
+                id,
+                news: News::Lost { gone: true, why },
+            } if self.waits_for(id, OVER) => {
+                return Err(format!(
+                    "the client of {id} was not told that an operator has ended its session, and learns only: \
+                     {why}; though nothing disturbed its connection"
+                ));
             }
             Happening::Told { id, .. } => self.forget(id),
             Happening::Left { id } => {
@@ -435,6 +453,19 @@ mod tests {
                 let judged = unwanted.see(Duration::from_millis(at), &told);
                 assert_eq!(judged.is_ok(), is_right, "{at}");
                 assert_eq!(later(unwanted).is_ok(), is_right, "{at}");
+            }
+            // That there is no such session is not what its client was to hear.
+            for (gone, is_right) in [(true, false), (false, true)] {
+                let mut unwanted = story(Vec::new());
+                goes_on(&mut unwanted, std::slice::from_ref(&asked));
+                goes_on(&mut unwanted, &all[..2]);
+                let why = "the session is over".to_owned();
+                let lost = Happening::Told {
+                    id: "L1".into(),
+                    news: News::Lost { gone, why },
+                };
+                let judged = unwanted.see(Duration::from_millis(100_060), &lost);
+                assert_eq!(judged.is_ok(), is_right, "{gone}");
             }
         }
     }
