@@ -319,12 +319,13 @@ async fn serve<E: Env>(gate: &Gate<E>, socket: WebSocket, unread: &Unread, from:
     // It fails when the replica has stopped, and then there is nothing to tell it.
     let _ = gate.inputs.send(Input::Disconnected { id }).await;
     if reason == CloseReason::WrongSecret {
-        // Its answer waits, and its place is taken, also when it has gone.
-        gate.guesses
-            .wrong(&gate.env, || {
-                warn!("a client asked for a session with a wrong secret");
-            })
-            .await;
+        // Its answer waits, and its place is taken, also when it has gone; but not longer than the server runs.
+        let log = || warn!("a client asked for a session with a wrong secret");
+        tokio::select! {
+            biased;
+            () = gate.inputs.closed() => {}
+            () = gate.guesses.wrong(&gate.env, log) => {}
+        }
     }
     let _ = timeout(
         &gate.env,
@@ -530,8 +531,7 @@ async fn finish<E: Env>(
 ) -> Result<(), axum::Error> {
     let Some(frame) = reason.frame() else {
         // If it has said so, the answer to that is on the way with the next read.
-        while let Some(Ok(_)) = stream.next().await {}
-        return Ok(());
+        return read_away(&mut stream, unread).await;
     };
     loop {
         if follow(gate, &mut sink, &mut following).await.is_err() {
@@ -543,6 +543,17 @@ async fn finish<E: Env>(
         send(&mut sink, &mut queue, &mut following, message, unread).await?;
     }
     sink.send(Frame::Close(Some(frame))).await?;
-    while let Some(Ok(_)) = stream.next().await {}
+    read_away(&mut stream, unread).await
+}
+
+/// Reads what is not heard any more, and keeps nothing of it.
+async fn read_away(
+    stream: &mut SplitStream<WebSocket>,
+    unread: &Unread,
+) -> Result<(), axum::Error> {
+    while let Some(frame) = stream.next().await {
+        frame?;
+        unread.clear();
+    }
     Ok(())
 }

@@ -968,8 +968,10 @@ pub enum News {
     Lost {
         /// Why, as the client says.
         why: String,
-        /// Whether that says that the session, or the lock, is gone on the server's side.
+        /// Whether that says that the lock is gone on the server's side.
         gone: bool,
+        /// Whether that says that there is no such session.
+        over: bool,
     },
 }
 

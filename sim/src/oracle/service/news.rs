@@ -2,7 +2,11 @@
 
 use super::{Client, Happening, News, ServiceOracle, unwanted::Unwanted};
 use crate::{op::Text, oracle::Verdict};
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 /// The oracle.
 #[derive(Debug, Default)]
@@ -19,6 +23,8 @@ pub struct TrueNews {
     owners: BTreeMap<Text, Client>,
     /// Those that have lost a session so; none for those that are not known by their requests.
     losers: Vec<Option<Client>>,
+    /// The sessions that they have lost.
+    lost: BTreeSet<Text>,
 }
 
 /// What else may be the reason for what a client is told.
@@ -134,8 +140,12 @@ impl TrueNews {
         self.requests.entry(id.clone()).or_default()
     }
 
-    /// Whether the client of a request may have lost the session that it was asked in.
+    /// Whether the client of a request has lost the session that it was asked in; or may have, if it never arrived.
     fn has_lost_its_session(&self, id: &Text) -> bool {
+        let known = self.requests.get(id);
+        if let Some(session) = known.and_then(|known| known.session.as_ref()) {
+            return self.lost.contains(session);
+        }
         let client = self.clients.get(id);
         self.losers.contains(&None) || client.is_some_and(|one| self.losers.contains(&Some(*one)))
     }
@@ -207,6 +217,7 @@ impl ServiceOracle for TrueNews {
             Happening::Told { id, news } => return self.told(id, news),
             Happening::Asked { id, client, .. } => drop(self.clients.insert(id.clone(), *client)),
             Happening::Closes { session } if self.unwanted.is_ended(session) => {
+                self.lost.insert(session.clone());
                 self.losers.push(self.owners.get(session).copied());
             }
             _ => {}
@@ -362,6 +373,20 @@ mod tests {
         // It may be on its way, and must not be taken.
         assert_eq!(ended.see(&applied("L1")), Ok(()));
         assert!(ended.see(&queued()).is_err());
+        // What comes to an end in a later session of the same client is told as it was.
+        let mut later = story(&before);
+        for happening in [&unwanted, &closes] {
+            later.see(happening).unwrap();
+        }
+        let in_another = Happening::Applied {
+            id: "L1".into(),
+            session: "t".into(),
+            wanted: wanted(),
+        };
+        later.see(&in_another).unwrap();
+        let (id, code) = ("L1".into(), "busy");
+        later.see(&Happening::Refused { id, code }).unwrap();
+        assert!(later.told(over()).is_err());
         let mut late = story(&before);
         for happening in [&unwanted, &closes, &applied("L1")] {
             late.see(happening).unwrap();
@@ -449,6 +474,7 @@ mod tests {
         let lost = |gone| News::Lost {
             why: "away".into(),
             gone,
+            over: false,
         };
         assert!(story(&[granted()]).told(lost(true)).is_err());
         assert_eq!(story(&[granted()]).told(lost(false)), Ok(()));

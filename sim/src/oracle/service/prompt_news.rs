@@ -158,6 +158,8 @@ impl PromptNews {
             && let Some(done) = self.closing.get_mut(client)
             && let until = now + self.patience
             && self.calm.is_delivery(client.host, *attached, now, until)
+            // One that broke before this is asked again on another.
+            && self.calm.is_connection(client.host, *attached, until)
         {
             *done = Some(now);
         }
@@ -192,10 +194,19 @@ impl PromptNews {
         session.is_some_and(|session| self.over.contains_key(session))
     }
 
-    /// Whether this is to be told of a request.
-    fn waits_for(&self, id: &Text, what: &str) -> bool {
+    /// Whether the client of a request is yet to be told that its session is over, on the connection that it had. One
+    /// that broke before that was known leaves it to ask.
+    fn was_to_be_told(&self, now: Duration, id: &Text) -> bool {
         let mut due = self.due.iter();
-        due.any(|((_, of), due)| of == id && due.what == what)
+        let due = due.find(|((_, of), due)| of == id && due.what == OVER);
+        let over = due.and_then(|(_, due)| self.over.get(&due.session));
+        let attached = over.and_then(|over| over.attached);
+        match (attached, self.listening.get(id)) {
+            (Some(attached), Some(listener)) => {
+                self.calm.is_connection(listener.client.host, attached, now)
+            }
+            _ => false,
+        }
     }
 
     fn forget(&mut self, id: &Text) {
@@ -270,11 +281,11 @@ impl ServiceOracle for PromptNews {
             }
             Happening::Told {
                 id,
-                news: News::Lost { gone: true, why },
-            } if self.waits_for(id, OVER) => {
+                news: News::Lost { over: true, .. },
+            } if self.was_to_be_told(now, id) => {
                 return Err(format!(
-                    "the client of {id} was not told that an operator has ended its session, and learns only: \
-                     {why}; though nothing disturbed its connection"
+                    "the client of {id} was not told that an operator has ended its session, and learns when it \
+                     asks that there is no such session, though nothing disturbed its connection"
                 ));
             }
             Happening::Told { id, .. } => self.forget(id),
@@ -454,18 +465,32 @@ mod tests {
                 assert_eq!(judged.is_ok(), is_right, "{at}");
                 assert_eq!(later(unwanted).is_ok(), is_right, "{at}");
             }
-            // That there is no such session is not what its client was to hear.
-            for (gone, is_right) in [(true, false), (false, true)] {
-                let mut unwanted = story(Vec::new());
+            // That there is no such session is not what its client was to hear, unless its connection had broken.
+            let reset = fault(
+                100_003,
+                1,
+                FaultKind::Reset {
+                    place: Place::Server,
+                },
+            );
+            for (over, faults, is_right) in [
+                (true, Vec::new(), false),
+                (true, vec![reset], true),
+                (false, Vec::new(), true),
+            ] {
+                let mut unwanted = story(faults);
                 goes_on(&mut unwanted, std::slice::from_ref(&asked));
                 goes_on(&mut unwanted, &all[..2]);
-                let why = "the session is over".to_owned();
                 let lost = Happening::Told {
                     id: "L1".into(),
-                    news: News::Lost { gone, why },
+                    news: News::Lost {
+                        why: String::new(),
+                        gone: false,
+                        over,
+                    },
                 };
                 let judged = unwanted.see(Duration::from_millis(100_060), &lost);
-                assert_eq!(judged.is_ok(), is_right, "{gone}");
+                assert_eq!(judged.is_ok(), is_right, "{over}");
             }
         }
     }

@@ -359,6 +359,7 @@ fn news_of(notice: &Notice) -> News {
         Notice::Lost(lost) => News::Lost {
             why: lost.to_string(),
             gone: *lost == Lost::GoneMeanwhile,
+            over: *lost == Lost::SessionOver,
         },
     }
 }
