@@ -1,9 +1,10 @@
 //! What watchers are told.
 
+use axum::body::Bytes;
 use lockwright_engine::{Claim, EventKind, TimeMs};
 use lockwright_protocol::Label;
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Sighting {
     pub(crate) claims: Vec<Claim>,
     /// What people are told of the request.
     pub(crate) label: Option<Label>,
+    /// As it is told to watchers, once it was to one of them: it is the same for all.
+    pub(crate) line: OnceLock<Bytes>,
     /// Its part of what all may have.
     #[expect(dead_code, reason = "it is held for what its drop does")]
     pub(crate) room: Room,
@@ -49,7 +52,7 @@ pub(crate) struct Sighting {
 const BYTES_MAX: usize = 64 << 20;
 
 /// Bytes that a sighting and each of its claims has beside its texts.
-const BYTES_EACH: usize = 128;
+const BYTES_EACH: usize = 256;
 
 /// Those who watch. As long as there are some, sightings are made.
 #[derive(Debug, Clone, Default)]
@@ -83,7 +86,8 @@ impl Watchers {
     pub(crate) fn room(&self, claims: &[Claim], label: Option<&Label>) -> Option<Room> {
         let paths: usize = claims.iter().map(|claim| claim.path.as_str().len()).sum();
         let label = label.map_or(0, |label| label.as_str().len());
-        let bytes = paths + label + BYTES_EACH * (claims.len() + 1);
+        // Once as they are, and once as a line.
+        let bytes = 2 * (paths + label) + BYTES_EACH * (claims.len() + 1);
         let before = self.0.bytes.fetch_add(bytes, SeqCst);
         let counts = self.0.clone();
         let room = Room { bytes, counts };

@@ -20,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{Stream, stream};
-use lockwright_engine::{Claim, EventKind, Name, Path};
+use lockwright_engine::{Claim, EventKind, LockKey, Name, Path};
 use lockwright_env::Env;
 use lockwright_protocol::http::{ErrorBody, WatchEvent, WatchLine};
 use serde::{Deserialize, Serialize};
@@ -89,8 +89,9 @@ impl Watcher {
         while !self.is_over {
             match self.events.recv().await {
                 Ok(Told::Sighting(sighting)) => {
-                    if let Some(event) = self.see(&sighting) {
-                        return Some(line(&event));
+                    if self.is_meant(&sighting) {
+                        let told = sighting.line.get_or_init(|| line(&view(&sighting)));
+                        return Some(told.clone());
                     }
                 }
                 Err(RecvError::Closed) => self.is_over = true,
@@ -120,35 +121,39 @@ impl Watcher {
         None
     }
 
-    /// What is told of an event, if it is below the prefix.
-    fn see(&self, sighting: &Sighting) -> Option<WatchLine> {
-        let Sighting { claims, label, .. } = sighting;
-        let lock = sighting.kind.lock()?;
+    /// Whether it is told of an event: one that is below the prefix, and since it began.
+    fn is_meant(&self, sighting: &Sighting) -> bool {
         let is_below = |claim: &Claim| self.prefix.covers(&claim.path);
-        let is_meant = lock.namespace == self.namespace && claims.iter().any(is_below);
-        if !is_meant || sighting.index <= self.begins_after {
-            return None;
+        let is_in_space = |lock: &LockKey| lock.namespace == self.namespace;
+        sighting.index > self.begins_after
+            && sighting.kind.lock().is_some_and(is_in_space)
+            && sighting.claims.iter().any(is_below)
+    }
+}
+
+/// How an event is told.
+fn view(sighting: &Sighting) -> WatchLine {
+    let lock = sighting.kind.lock();
+    let lock = lock.expect("sightings are of locks");
+    let (event, token, expires, reason) = match &sighting.kind {
+        EventKind::Queued { .. } => (WatchEvent::Queued, None, None, None),
+        EventKind::Granted { token, expires, .. } => {
+            (WatchEvent::Granted, Some(*token), *expires, None)
         }
-        let (event, token, expires, reason) = match &sighting.kind {
-            EventKind::Queued { .. } => (WatchEvent::Queued, None, None, None),
-            EventKind::Granted { token, expires, .. } => {
-                (WatchEvent::Granted, Some(*token), *expires, None)
-            }
-            EventKind::Renewed { expires, .. } => (WatchEvent::Renewed, None, Some(*expires), None),
-            EventKind::Ended { reason, .. } => (WatchEvent::Ended, None, None, Some(*reason)),
-            EventKind::Session { .. } => return None,
-        };
-        Some(WatchLine {
-            event,
-            namespace: lock.namespace.clone(),
-            id: lock.id.clone(),
-            owner: owner_view(&lock.owner),
-            label: label.clone().map(String::from),
-            claims: claim_views(claims),
-            token,
-            lease_remaining_ms: expires.map(|expires| expires.since(sighting.at)),
-            reason: reason.map(|reason| reason.to_string()),
-        })
+        EventKind::Renewed { expires, .. } => (WatchEvent::Renewed, None, Some(*expires), None),
+        EventKind::Ended { reason, .. } => (WatchEvent::Ended, None, None, Some(*reason)),
+        EventKind::Session { .. } => panic!("sightings are of locks"),
+    };
+    WatchLine {
+        event,
+        namespace: lock.namespace.clone(),
+        id: lock.id.clone(),
+        owner: owner_view(&lock.owner),
+        label: sighting.label.clone().map(String::from),
+        claims: claim_views(&sighting.claims),
+        token,
+        lease_remaining_ms: expires.map(|expires| expires.since(sighting.at)),
+        reason: reason.map(|reason| reason.to_string()),
     }
 }
 

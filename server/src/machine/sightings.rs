@@ -4,7 +4,10 @@ use super::{Machine, Step};
 use crate::sighting::{Sighting, Sightings};
 use lockwright_engine::{Claim, Event, EventKind, LockKey};
 use lockwright_protocol::Label;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 /// What is told of a request with each event.
 #[derive(Debug, Clone)]
@@ -78,6 +81,7 @@ impl Step<'_> {
                 room: self.machine.watchers.room(&claims, label.as_ref())?,
                 claims,
                 label,
+                line: OnceLock::new(),
             }));
         }
         assert!(ended_before.is_empty(), "each end is an event");
