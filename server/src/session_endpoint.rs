@@ -154,11 +154,6 @@ impl<E: Env> Gate<E> {
         Some((self.watchers.begin(), self.sightings.upgrade()?.subscribe()))
     }
 
-    /// The same as [`let_others_go_first`].
-    pub(crate) async fn let_others_go_first(&self) {
-        let_others_go_first(&self.env).await;
-    }
-
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }

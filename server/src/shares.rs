@@ -107,9 +107,10 @@ impl<K: Ord + Clone> Shares<K> {
         let mut looked = 0;
         for (key, counted) in self.counted.range_mut((from, Unbounded)).take(most) {
             looked += 1;
-            counted.was_in_use |= is_in_use(key);
+            let is_in_use = is_in_use(key);
+            counted.was_in_use |= is_in_use;
             let may_come = !counted.was_in_use && now < counted.at + PATIENCE;
-            if !may_come && !is_in_use(key) {
+            if !is_in_use && !may_come {
                 gone.push(key.clone());
             }
             // At the end it begins anew.

@@ -289,8 +289,8 @@ fn namespaces() {}
 fn stats() {}
 
 /// What happens to locks at and below a path, as it happens: a line of JSON for each event. It goes
-/// on until the server stops; until no byte of it is taken for the idle timeout; or until the lines are read too slowly, or the node has missed something itself,
-/// which a last line says: `slow_reader`, `events_missed`.
+/// on until the server stops; until no byte of it is taken for the idle timeout; or until the lines are read too
+/// slowly, or the node has missed something itself, which a last line says: `slow_reader`, `events_missed`.
 #[utoipa::path(get, path = "/v1/watch",
     params(
         ("namespace" = Option<String>, Query, description = "The lock space, if not `default`"),

@@ -4,7 +4,7 @@ use super::parameters;
 use crate::{
     call::Unavailable,
     http::{ApiError, NoBody},
-    session_endpoint::Gate,
+    session_endpoint::{Gate, let_others_go_first},
 };
 use axum::{
     Json,
@@ -94,7 +94,7 @@ async fn count<E: Env>(gate: &Arc<Gate<E>>, namespace: Name) -> Result<Option<St
         if from.is_none() {
             break;
         }
-        gate.let_others_go_first().await;
+        let_others_go_first(gate.env()).await;
     }
     Ok(Some(tally.total()))
 }
@@ -115,7 +115,7 @@ impl<E: Env> Drop for InParts<E> {
         let gate = self.gate.clone();
         tokio::spawn(async move {
             while tally.forget(PAGE) {
-                gate.let_others_go_first().await;
+                let_others_go_first(gate.env()).await;
             }
         });
     }

@@ -222,6 +222,7 @@ mod tests {
         let expected = [r#"expired 1 a Some("old")"#, r#"granted 1 b Some("new")"#];
         assert_eq!(told(&mut machine, &entries), expected);
     }
+
     #[test]
     fn what_has_no_room_is_not_told_in_part() {
         let mut machine = machine(60_000);

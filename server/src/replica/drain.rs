@@ -207,15 +207,15 @@ impl<E: Env> Replica<E> {
         let Some(draining) = &mut self.draining else {
             return false;
         };
-        let mut away = std::mem::take(&mut draining.sent_away);
         let is_to_end = |session: &SessionKey| {
             let look = |machine: &Machine| {
                 machine.engine().session_info(session).is_some() && !machine.holds(session)
             };
             self.ledger.with_machine(look)
         };
-        away.retain(is_to_end);
-        for session in away.iter().take(SWEPT_AT_ONCE) {
+        // It stays there until it has happened: what is proposed may be lost.
+        draining.sent_away.retain(is_to_end);
+        for session in draining.sent_away.iter().take(SWEPT_AT_ONCE) {
             let session = session.clone();
             let action = Action::Call {
                 command: Command::CloseSession { session },
@@ -223,12 +223,7 @@ impl<E: Env> Replica<E> {
             };
             self.ledger.propose(action, Waiter::Nobody);
         }
-        let are_there = !away.is_empty();
-        if let Some(draining) = &mut self.draining {
-            // Until it has happened: what is proposed may be lost.
-            draining.sent_away = away;
-        }
-        are_there
+        !draining.sent_away.is_empty()
     }
 
     /// Tells those who wait for a request that was given up for the stop; whether it was.
